@@ -1,0 +1,1 @@
+"""The contract on disk: run directories, events, heartbeat, control, checkpoints. Standard library only."""

@@ -1,0 +1,238 @@
+"""Checked files: a line of JSON that says what it is, then the payload whose checksum that line holds.
+
+Checkpoints are moments inside a stage; results are what finished stages made. Neither can run code when read.
+"""
+
+import json
+import re
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from emodir_tui.errors import DamagedFileError, NotFoundError, nearest
+from emodir_tui.runs.directory import RunDirectory, write_file
+
+HEADER_BYTES = 1 << 20
+_ID = re.compile(r"ck-\d{4,}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where in the method a run is: a stage, and inside it a sub-network (or pick) and a search round."""
+
+    stage: str
+    subject: str = ""
+    round: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointInfo:
+    """A checkpoint's header. `results` are the stage results that existed when it was saved."""
+
+    id: str
+    place: Place
+    step: int
+    saved: float
+    reason: str
+    bytes: int
+    results: tuple[str, ...]
+
+
+def write_checked(path: Path, header: dict[str, Any], payload: bytes) -> None:
+    """Put a checked file there, whole or not at all.
+
+    Raises:
+        OSError: As the disk says.
+    """
+    line = json.dumps({**header, "bytes": len(payload), "sha256": sha256(payload).hexdigest()}, allow_nan=False)
+    write_file(path, line.encode() + b"\n" + payload)
+
+
+def read_checked(path: Path) -> tuple[dict[str, Any], bytes]:
+    """Header and payload.
+
+    Raises:
+        DamagedFileError: The file can't be read or is not what was written.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DamagedFileError(f"{path} can't be read ({error.strerror})") from error
+    line, newline, payload = content.partition(b"\n")
+    header = _header(line) if newline else None
+    if header is None:
+        raise DamagedFileError(f"{path} is damaged: its first line is not a header")
+    if header.get("sha256") != sha256(payload).hexdigest():
+        raise DamagedFileError(f"{path} is damaged: its checksum does not fit")
+    return header, payload
+
+
+def read_header(path: Path) -> dict[str, Any] | None:
+    """The header alone, unchecked; None where there is none."""
+    try:
+        with path.open("rb") as file:
+            return _header(file.readline(HEADER_BYTES))
+    except OSError:
+        return None
+
+
+def _header(line: bytes) -> dict[str, Any] | None:
+    try:
+        header = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return header if isinstance(header, dict) else None
+
+
+class Results:
+    """What finished stages (and finished sub-networks inside them) made, a checked file each."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self.folder = directory.results_folder
+
+    def names(self) -> tuple[str, ...]:
+        """The results that are there, sorted."""
+        try:
+            return tuple(sorted(path.stem for path in self.folder.iterdir() if path.suffix == ".result"))
+        except OSError:
+            return ()
+
+    def save(self, name: str, payload: bytes) -> None:
+        """Keep a result. Raises OSError as the disk says."""
+        write_checked(self._path(name), {"result": name}, payload)
+
+    def load(self, name: str) -> bytes | None:
+        """A result, or None where there is none.
+
+        Raises:
+            DamagedFileError: It is there but not what was written.
+        """
+        path = self._path(name)
+        return read_checked(path)[1] if path.exists() else None
+
+    def discard(self, name: str) -> None:
+        """Put a damaged result out of the way, kept for whoever wants to look at it."""
+        with suppress(OSError):
+            self._path(name).replace(self._path(name).with_suffix(".damaged"))
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.result"
+
+
+class Checkpoints:
+    """The last `keep` checkpoints of a run."""
+
+    def __init__(self, directory: RunDirectory, keep: int) -> None:
+        self.folder = directory.checkpoints_folder
+        self.keep = keep
+
+    def infos(self) -> list[CheckpointInfo]:
+        """The checkpoints that are there, oldest first; files without a readable header are left out."""
+        try:
+            paths = sorted(path for path in self.folder.iterdir() if path.suffix == ".checkpoint")
+        except OSError:
+            return []
+        return [info for path in paths if (info := self._info(path)) is not None]
+
+    def save(
+        self, place: Place, step: int, payload: bytes, *, time: float, reason: str, results: tuple[str, ...]
+    ) -> str:
+        """Keep a moment; its id. Raises OSError as the disk says, and then nothing that was there is gone."""
+        checkpoint_id = f"ck-{self._next_number():04d}"
+        header = {
+            "id": checkpoint_id,
+            "stage": place.stage,
+            "subject": place.subject,
+            "round": place.round,
+            "step": step,
+            "saved": round(time, 3),
+            "reason": reason,
+            "results": results,
+        }
+        write_checked(self._path(checkpoint_id), header, payload)
+        return checkpoint_id
+
+    def load(self, checkpoint_id: str) -> bytes:
+        """A checkpoint's payload. Raises DamagedFileError."""
+        return read_checked(self._path(checkpoint_id))[1]
+
+    def thin_out(self, keep: int | None = None) -> list[str]:
+        """Delete the oldest beyond `keep`, never the newest; the ids that went."""
+        infos = self.infos()
+        gone = [info.id for info in infos[: max(0, len(infos) - max(1, keep or self.keep))]]
+        for checkpoint_id in gone:
+            with suppress(OSError):
+                self._path(checkpoint_id).unlink()
+        return gone
+
+    def find(self, checkpoint_id: str) -> CheckpointInfo:
+        """The checkpoint with this id. Raises NotFoundError."""
+        infos = self.infos()
+        for info in infos:
+            if info.id == checkpoint_id:
+                return info
+        names = [info.id for info in infos]
+        hint = nearest(checkpoint_id, names) or ("There are: " + ", ".join(names) if names else "There are none yet.")
+        raise NotFoundError(f"there is no checkpoint '{checkpoint_id}'", hint)
+
+    def _path(self, checkpoint_id: str) -> Path:
+        return self.folder / f"{checkpoint_id}.checkpoint"
+
+    def _next_number(self) -> int:
+        try:
+            names = [path.name.partition(".")[0] for path in self.folder.iterdir()]
+        except OSError:
+            names = []
+        return max((int(name[3:]) for name in names if _ID.fullmatch(name)), default=0) + 1
+
+    def _info(self, path: Path) -> CheckpointInfo | None:
+        header = read_header(path)
+        if header is None or header.get("id") != path.stem:
+            return None
+        try:
+            return CheckpointInfo(
+                id=path.stem,
+                place=Place(stage=str(header["stage"]), subject=str(header["subject"]), round=int(header["round"])),
+                step=int(header["step"]),
+                saved=float(header["saved"]),
+                reason=str(header["reason"]),
+                bytes=int(header["bytes"]),
+                results=tuple(str(name) for name in header["results"]),
+            )
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return None
+
+
+def rewind(directory: RunDirectory, checkpoint: CheckpointInfo) -> Path:
+    """Go back to a checkpoint: what came after it is moved aside, not deleted; the folder it went to.
+
+    Raises:
+        DamagedFileError: The checkpoint is not what was written; nothing is moved then.
+    """
+    checkpoints = Checkpoints(directory, keep=1)
+    checkpoints.load(checkpoint.id)
+    number = len(list(directory.aside_folder.glob("*"))) + 1
+    aside = directory.aside_folder / f"{number:04d}-from-{checkpoint.id}"
+    later = [directory.checkpoints_folder / f"{info.id}.checkpoint" for info in checkpoints.infos()]
+    moved = [path for path in later if path.stem > checkpoint.id]
+    names = [path for path in directory.results_folder.glob("*.result") if path.stem not in checkpoint.results]
+    moved += names
+    for path in moved + _made_from([path.stem for path in names], directory):
+        target = aside / path.relative_to(directory.path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(path, target)
+    return aside
+
+
+def _made_from(results: list[str], directory: RunDirectory) -> list[Path]:
+    """The files for other programs that were written with these results."""
+    files: list[Path] = []
+    for name in results:
+        stage, _, subject = name.partition(".")
+        files += directory.fronts_folder.glob(f"{subject or stage}.json")
+        if stage == "finetune":
+            files += directory.export_folder.glob(f"{subject or '*'}.*")
+    return sorted(set(files))

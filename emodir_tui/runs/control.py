@@ -1,0 +1,111 @@
+"""Control requests: a file each, written by rename; the worker takes them away and answers by an event."""
+
+import getpass
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from emodir_tui.errors import ConflictError, EmodirError
+from emodir_tui.runs.directory import RunDirectory, read_json, write_json
+
+COMMANDS = ("save", "pause", "continue", "stop", "stop-now", "realise")
+# A request is a few hundred bytes; a larger file in that folder is not one.
+REQUEST_BYTES = 65536
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What somebody asked for. `uid` is the file's owner, as the system says, not as the file says."""
+
+    id: str
+    command: str
+    by: str
+    uid: int
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+def who() -> str:
+    """The one who asks, for people to read: user@host:process."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}:{os.getpid()}"
+
+
+def send(directory: RunDirectory, command: str, **arguments: Any) -> str:
+    """Leave a request for the worker; its id. Answers are the events control_accepted, _done and _refused.
+
+    Raises:
+        ConflictError: This user may not control the run.
+        EmodirError: The request can't be written.
+    """
+    if refusal := can_control(directory):
+        raise ConflictError(refusal)
+    # Ids sort by the time of asking, so requests are answered in order.
+    request_id = f"{time.time_ns():020d}-{uuid4().hex[:8]}"
+    value = {"id": request_id, "command": command, "by": who(), "arguments": arguments}
+    try:
+        write_json(directory.control_folder / f"{request_id}.json", value)
+    except OSError as error:
+        raise EmodirError(f"{directory.control_folder}: the request can't be written ({error.strerror})") from error
+    return request_id
+
+
+def can_control(directory: RunDirectory) -> str:
+    """Why this user may not control the run; empty when they may."""
+    try:
+        owner = directory.path.stat().st_uid
+    except OSError as error:
+        return f"{directory.path} can't be read ({error.strerror})"
+    if owner not in (os.getuid(), os.geteuid()):
+        return f"{directory.id} belongs to another user (uid {owner}); it can be watched, not controlled"
+    if not os.access(directory.path, os.W_OK):
+        return f"{directory.path} can't be written to; the run can be watched, not controlled"
+    return ""
+
+
+def waiting(directory: RunDirectory) -> bool:
+    """Whether any request is there (cheap: one listing)."""
+    try:
+        return any(name.endswith(".json") for name in os.listdir(directory.control_folder))  # noqa: PTH208
+    except OSError:
+        return False
+
+
+def take(directory: RunDirectory) -> Iterator[Request | str]:
+    """The requests that are there, oldest first, each taken away; a sentence for each file that is none."""
+    try:
+        names = sorted(path.name for path in directory.control_folder.iterdir() if path.suffix == ".json")
+    except OSError:
+        return
+    for name in names:
+        path = directory.control_folder / name
+        try:
+            status = path.lstat()
+            uid, size = status.st_uid, status.st_size
+            value = read_json(path) if size <= REQUEST_BYTES and path.is_file() and not path.is_symlink() else None
+        except OSError:
+            continue
+        with suppress(OSError):
+            path.unlink()
+        yield _request(name, value, uid)
+
+
+def _request(name: str, value: dict[str, Any] | None, uid: int) -> Request | str:
+    if uid not in (os.getuid(), 0):
+        return f"a request by another user (uid {uid}) was ignored"
+    if value is None:
+        return f"control/{name} is no request and was ignored"
+    request_id, command, by = value.get("id"), value.get("command"), value.get("by")
+    arguments = value.get("arguments", {})
+    if not (isinstance(request_id, str) and isinstance(command, str) and isinstance(by, str)):
+        return f"control/{name} is no request and was ignored"
+    if not isinstance(arguments, dict):
+        return f"control/{name} is no request and was ignored"
+    return Request(id=request_id[:80], command=command[:40], by=by[:120], uid=uid, arguments=arguments)

@@ -1,0 +1,234 @@
+"""The run directory: the only place that knows file names, and how files get there whole.
+
+Everything is written under a temporary name, flushed and renamed, so a reader sees the old file or the new one.
+"""
+
+import json
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emodir_tui.errors import NotFoundError, ProfileError, nearest
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+OWNER_ONLY, SHARED = 0o700, 0o755
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """One run on disk."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """The run's id: the name of its directory."""
+        return self.path.name
+
+    @property
+    def profile_file(self) -> Path:
+        """The resolved profile."""
+        return self.path / "profile.toml"
+
+    @property
+    def run_file(self) -> Path:
+        """Versions, host, seed and hashes, written once."""
+        return self.path / "run.json"
+
+    @property
+    def events_folder(self) -> Path:
+        """The event segments."""
+        return self.path / "events"
+
+    @property
+    def heartbeat_file(self) -> Path:
+        """Rewritten in place each second by the worker."""
+        return self.path / "heartbeat"
+
+    @property
+    def control_folder(self) -> Path:
+        """Requests to the worker, a file each."""
+        return self.path / "control"
+
+    @property
+    def lock_file(self) -> Path:
+        """Names the one worker that may write."""
+        return self.path / "worker.lock"
+
+    @property
+    def worker_log(self) -> Path:
+        """What the worker printed."""
+        return self.path / "worker.log"
+
+    @property
+    def checkpoints_folder(self) -> Path:
+        """Moments inside a stage."""
+        return self.path / "checkpoints"
+
+    @property
+    def results_folder(self) -> Path:
+        """Results of finished stages."""
+        return self.path / "results"
+
+    @property
+    def fronts_folder(self) -> Path:
+        """Fronts, ranking and joint front as JSON, for other programs."""
+        return self.path / "fronts"
+
+    @property
+    def picks_file(self) -> Path:
+        """Schemes to realise besides the profile's own picks."""
+        return self.path / "picks.json"
+
+    @property
+    def tensorboard_folder(self) -> Path:
+        """TensorBoard's mirror of the events."""
+        return self.path / "tensorboard"
+
+    @property
+    def export_folder(self) -> Path:
+        """The pruned networks."""
+        return self.path / "export"
+
+    @property
+    def aside_folder(self) -> Path:
+        """What a resume from an older checkpoint left behind; never read again, never deleted."""
+        return self.path / "aside"
+
+    def exists(self) -> bool:
+        """Whether this is a run directory."""
+        return self.profile_file.is_file()
+
+    def read_run_file(self) -> dict[str, Any]:
+        """What `run.json` says; empty when it is not there or damaged."""
+        return read_json(self.run_file) or {}
+
+    @property
+    def created(self) -> float:
+        """When the run was made, Unix seconds; 0.0 where nobody knows."""
+        value = self.read_run_file().get("created")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        try:
+            return self.profile_file.stat().st_mtime
+        except OSError:
+            return 0.0
+
+
+def runs_directory(given: Path | None = None) -> Path:
+    """Where runs live: the given folder, else EMODIR_RUNS, else ./runs."""
+    return given if given is not None else Path(os.environ.get("EMODIR_RUNS") or "runs")
+
+
+def create(runs_dir: Path, name: str, *, shared: bool = False) -> RunDirectory:
+    """A new run directory with an id that starts with `name`.
+
+    Raises:
+        ProfileError: The name can't be a folder's name, or the folder can't be made.
+    """
+    if not NAME.fullmatch(name):
+        raise ProfileError(
+            f"'{name}' can't be a run's name",
+            "Use letters, digits, '.', '_' and '-'; begin with a letter or digit.",
+        )
+    try:
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        while True:
+            path = runs_dir / f"{name}-{secrets.token_hex(2)}"
+            try:
+                path.mkdir(mode=OWNER_ONLY)
+            except FileExistsError:
+                continue
+            break
+        path.chmod(SHARED if shared else OWNER_ONLY)
+    except OSError as error:
+        raise ProfileError(f"{runs_dir}: no run directory can be made there ({error.strerror})") from error
+    return RunDirectory(path.resolve())
+
+
+def list_runs(runs_dir: Path) -> list[RunDirectory]:
+    """All runs in a folder, newest first."""
+    try:
+        found = [RunDirectory(path.resolve()) for path in runs_dir.iterdir() if path.is_dir()]
+    except OSError:
+        return []
+    return sorted((run for run in found if run.exists()), key=lambda run: (run.created, run.id), reverse=True)
+
+
+def find(runs_dir: Path, name: str) -> RunDirectory:
+    """The run that goes by an id, a unique prefix of one, '@latest', or a path.
+
+    Raises:
+        NotFoundError: There is none, or there are several.
+    """
+    direct = RunDirectory(Path(name).resolve()) if os.sep in name else RunDirectory((runs_dir / name).resolve())
+    if name and name not in (".", "..") and direct.exists():
+        return direct
+    runs = list_runs(runs_dir)
+    if not runs:
+        raise NotFoundError(f"there are no runs in {runs_dir}", "Start one: emodir run digits")
+    if name == "@latest":
+        return runs[0]
+    matches = [run for run in runs if run.id.startswith(name)]
+    if not matches:
+        hint = nearest(name, [run.id for run in runs]) or "'emodir runs' lists them."
+        raise NotFoundError(f"no run in {runs_dir} is called '{name}'", hint)
+    if len(matches) > 1:
+        names = ", ".join(run.id for run in matches[:5]) + (", …" if len(matches) > 5 else "")
+        raise NotFoundError(f"'{name}' fits {len(matches)} runs: {names}", "Give more of the id.")
+    return matches[0]
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Put a file there whole or not at all: temporary name, flush, rename, flush the folder.
+
+    Raises:
+        OSError: As the disk says; then the old file is untouched and nothing is left behind.
+    """
+    path.parent.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(3)}.tmp"
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if stat.S_IMODE(path.parent.stat().st_mode) & 0o044:
+            temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    with open_folder(path.parent) as folder, suppress(OSError):
+        os.fsync(folder)
+
+
+@contextmanager
+def open_folder(path: Path) -> Iterator[int]:
+    """A descriptor of a folder, to flush it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """A JSON file, whole or not at all; the same value gives the same bytes."""
+    write_file(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object, or None where there is none that can be read."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

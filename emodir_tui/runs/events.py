@@ -1,0 +1,176 @@
+"""The event log: append-only segments of JSON lines, one segment per attempt and one writer each."""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+VERSION = 1
+Event: TypeAlias = dict[str, Any]
+
+# A reader takes at most this much at one poll, so that catching up never freezes a screen.
+POLL_BYTES = 4 << 20
+
+
+class EventWriter:
+    """Appends events to one segment. Never raises on a full disk: it counts what it had to drop."""
+
+    def __init__(self, folder: Path, attempt: int, first_seq: int = 1) -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self.path = folder / f"{attempt:04d}.jsonl"
+        self.dropped = 0
+        self._seq = first_seq - 1
+        self._lock = threading.Lock()
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        size = os.fstat(self._descriptor).st_size
+        self._torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
+
+    def emit(self, kind: str, **data: Any) -> bool:
+        """Append one event; False when it could not be written whole."""
+        with self._lock:
+            self._seq += 1
+            event = {"v": VERSION, "seq": self._seq, "time": round(time.time(), 3), "kind": kind, **data}
+            line = encode(event)
+            # A failed write may have left half a line: the next event starts on a line of its own.
+            payload = b"\n" + line if self._torn else line
+            try:
+                written = os.write(self._descriptor, payload)
+            except OSError:
+                self.dropped += 1
+                return False
+            self._torn = written < len(payload)
+            self.dropped += self._torn
+            return not self._torn
+
+    def close(self) -> None:
+        """Flush to the disk and close."""
+        with self._lock:
+            with suppress(OSError):
+                os.fsync(self._descriptor)
+            os.close(self._descriptor)
+
+
+def encode(event: Event) -> bytes:
+    """One event as a line. NaN and infinities become null: JSON has no other word for them."""
+    try:
+        text = json.dumps(event, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(event), separators=(",", ":"), allow_nan=False)
+    return text.encode("utf-8", "replace") + b"\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+@dataclass(slots=True)
+class _Segment:
+    offset: int = 0
+    tail: bytes = b""
+    identity: tuple[int, int] = (0, 0)
+
+
+class EventReader:
+    """Follows the segments of a run by byte offset.
+
+    It holds back an unterminated last line, skips and counts damaged ones, and opens each file anew at each poll
+    (which is what makes a run directory on NFS work).
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.damaged = 0
+        self._segments: dict[str, _Segment] = {}
+
+    def poll(self, limit: int = POLL_BYTES) -> list[Event]:
+        """The events that are new since the last poll, at most about `limit` bytes of them."""
+        events: list[Event] = []
+        names = self._names()
+        for position, name in enumerate(names):
+            segment = self._segments.setdefault(name, _Segment())
+            data = self._read(name, segment, limit)
+            limit -= len(data)
+            if data:
+                *lines, segment.tail = (segment.tail + data).split(b"\n")
+                events.extend(self._decode(lines))
+            # A later segment exists, so nobody will ever finish this line.
+            if limit > 0 and segment.tail and position < len(names) - 1:
+                events.extend(self._decode([segment.tail]))
+                segment.tail = b""
+            if limit <= 0:
+                break
+        return events
+
+    def _names(self) -> list[str]:
+        try:
+            return sorted(path.name for path in self.folder.iterdir() if path.suffix == ".jsonl")
+        except OSError:
+            return []
+
+    def _read(self, name: str, segment: _Segment, limit: int) -> bytes:
+        try:
+            with (self.folder / name).open("rb") as file:
+                status = os.fstat(file.fileno())
+                identity = (status.st_dev, status.st_ino)
+                if status.st_size < segment.offset or (segment.offset and identity != segment.identity):
+                    segment.offset, segment.tail = 0, b""
+                segment.identity = identity
+                if status.st_size == segment.offset:
+                    return b""
+                file.seek(segment.offset)
+                data = file.read(min(limit, status.st_size - segment.offset))
+        except OSError:
+            return b""
+        segment.offset += len(data)
+        return data
+
+    def _decode(self, lines: list[bytes]) -> Iterator[Event]:
+        for line in lines:
+            stripped = line.strip(b"\0 \r\t")
+            if not stripped:
+                continue
+            event = decode(stripped)
+            if event is None:
+                self.damaged += 1
+            else:
+                yield event
+
+
+def decode(line: bytes) -> Event | None:
+    """One line as an event, or None when it is not one."""
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(event, dict) or not isinstance(event.get("kind"), str):
+        return None
+    if not isinstance(event.get("time"), int | float) or not isinstance(event.get("seq"), int):
+        return None
+    return event
+
+
+def read_all(folder: Path) -> Iterator[Event]:
+    """Every event of a run so far, oldest first."""
+    reader = EventReader(folder)
+    while events := reader.poll():
+        yield from events
+
+
+def read_segment(path: Path) -> list[Event]:
+    """The whole events of one segment."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError:
+        return []
+    return [event for line in lines if (event := decode(line.strip(b"\0 \r\t"))) is not None]

@@ -1,0 +1,198 @@
+"""Starting a worker: detached from the terminal, with a handshake, so that a start that fails is seen to fail."""
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from hashlib import sha256
+from importlib import metadata
+from pathlib import Path
+
+from emodir_tui.errors import ConflictError, WorkerLostError
+from emodir_tui.profile import Profile, dump
+from emodir_tui.runs.checkpoint import Checkpoints
+from emodir_tui.runs.control import can_control
+from emodir_tui.runs.directory import RunDirectory, create, write_file, write_json
+from emodir_tui.runs.events import read_all, read_segment
+from emodir_tui.runs.fold import replay
+from emodir_tui.runs.picks import extra_picks
+from emodir_tui.runs.process import start_ticks
+from emodir_tui.runs.state import RunState
+from emodir_tui.runs.status import Observer
+
+POLL_SECONDS = 0.05
+START_SECONDS = 180.0
+LAST_LINES = 12
+LOG_BYTES = 65536
+LIBRARIES = ("emodir", "torch", "torchvision", "numpy", "pymoo", "safetensors")
+
+# A second fork gives the worker to init: whoever started it may end, and no zombie is left under a dashboard.
+_STUB = """
+import os, sys
+child = os.fork()
+if child:
+    print(child, flush=True)
+    os._exit(0)
+os.close(1)
+os.dup2(2, 1)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def prepare(profile: Profile, runs_dir: Path, name: str, *, shared: bool = False) -> RunDirectory:
+    """A run directory that holds everything the worker needs.
+
+    Raises:
+        ProfileError: It can't be made there.
+    """
+    directory = create(runs_dir, name, shared=shared)
+    text = dump(profile)
+    write_json(
+        directory.run_file,
+        {
+            "schema": 1,
+            "created": round(time.time(), 3),
+            "profile_sha256": sha256(text.encode()).hexdigest(),
+            "seed": profile.seed,
+            "host": platform.node(),
+            "python": platform.python_version(),
+            "versions": _versions(),
+            "working_directory": str(Path.cwd()),
+            "shared": shared,
+        },
+    )
+    # Last: a directory without its profile is no run, so nobody sees one half made.
+    write_file(directory.profile_file, text.encode())
+    return directory
+
+
+def start(directory: RunDirectory, checkpoint: str | None = None) -> None:
+    """Start the worker detached and wait until it says that it is ready.
+
+    Args:
+        directory: The run, new or interrupted.
+        checkpoint: Go back to this checkpoint first.
+
+    Raises:
+        WorkerLostError: It ended before it was ready; says its last lines.
+    """
+    segments = {path.name for path in directory.events_folder.glob("*.jsonl")}
+    pid = _spawn(directory, checkpoint)
+    began = time.monotonic()
+    while time.monotonic() - began < START_SECONDS:
+        gone = start_ticks(pid) is None
+        outcome = _opened(directory, segments)
+        if outcome == "ready":
+            return
+        if gone:
+            reason = f": {outcome}" if outcome else ""
+            raise WorkerLostError(
+                f"the worker of {directory.id} ended during its start{reason}",
+                "Its last lines:\n" + last_lines(directory.worker_log),
+            )
+        time.sleep(POLL_SECONDS)
+    raise WorkerLostError(
+        f"the worker of {directory.id} (process {pid}) is not ready after {START_SECONDS:.0f} s",
+        f"It may still come: emodir watch {directory.id}",
+    )
+
+
+def resume(directory: RunDirectory, checkpoint: str | None = None) -> None:
+    """Start a worker again on an interrupted run.
+
+    Raises:
+        ConflictError: A worker is there already, the run has finished, or it belongs to somebody else.
+        NotFoundError: There is no such checkpoint.
+        DamagedFileError: The checkpoint is damaged.
+        WorkerLostError: The worker did not start.
+    """
+    check_resumable(directory, checkpoint)
+    start(directory, checkpoint)
+
+
+def check_resumable(directory: RunDirectory, checkpoint: str | None = None) -> None:
+    """Raises what `resume` would raise before it starts anything."""
+    if refusal := can_control(directory):
+        raise ConflictError(refusal)
+    state = replay(read_all(directory.events_folder))
+    status = Observer(directory).status(state)
+    if status.is_live and (status.heartbeat is not None or status.word != "starting"):
+        raise ConflictError(
+            f"{directory.id} is already running (process {(status.heartbeat or {}).get('pid')})",
+            f"emodir watch {directory.id}",
+        )
+    if checkpoint is not None:
+        checkpoints = Checkpoints(directory, keep=1)
+        checkpoints.load(checkpoints.find(checkpoint).id)
+    elif status.word == "finished" and not _has_new_picks(directory, state):
+        raise ConflictError(
+            f"{directory.id} has finished; there is nothing to resume",
+            f"Show it with 'emodir show {directory.id}', or go back with 'emodir resume {directory.id} --from ck-…'.",
+        )
+
+
+def worker_command(directory: RunDirectory, checkpoint: str | None = None) -> list[str]:
+    """The command line that runs the worker of a run."""
+    command = [sys.executable, "-m", "emodir_tui.worker", str(directory.path)]
+    return command if checkpoint is None else [*command, "--from", checkpoint]
+
+
+def last_lines(path: Path, count: int = LAST_LINES) -> str:
+    """The last lines of a text file; a sentence where there are none."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - LOG_BYTES))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return "(it left no log)"
+    return "\n".join(f"    {line}" for line in lines[-count:]) or "(its log is empty)"
+
+
+def _spawn(directory: RunDirectory, checkpoint: str | None) -> int:
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+    log = os.open(directory.worker_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        stub = subprocess.run(
+            [sys.executable, "-c", _STUB, *worker_command(directory, checkpoint)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+            env=environment,
+            check=False,
+        )
+    finally:
+        os.close(log)
+    try:
+        return int(stub.stdout)
+    except ValueError:
+        raise WorkerLostError(
+            f"the worker of {directory.id} could not be started", last_lines(directory.worker_log)
+        ) from None
+
+
+def _opened(directory: RunDirectory, old_segments: set[str]) -> str:
+    """'ready' when the new attempt said that it is; else what went wrong, or an empty string."""
+    for path in sorted(directory.events_folder.glob("*.jsonl")):
+        if path.name in old_segments:
+            continue
+        state = replay(read_segment(path))
+        return "ready" if state.opened is not None else state.error
+    return ""
+
+
+def _has_new_picks(directory: RunDirectory, state: RunState) -> bool:
+    realised = {pick.scheme for pick in state.picks.values()}
+    return any(scheme not in realised for scheme in extra_picks(directory))
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions

@@ -1,0 +1,20 @@
+"""Schemes that somebody wants realised besides the profile's own picks."""
+
+from emodir_tui.runs.directory import RunDirectory, read_json, write_json
+
+
+def extra_picks(directory: RunDirectory) -> list[int]:
+    """Numbers of the schemes, in order of asking."""
+    schemes = (read_json(directory.picks_file) or {}).get("schemes", [])
+    if not isinstance(schemes, list):
+        return []
+    return [scheme for scheme in schemes if type(scheme) is int]
+
+
+def add_pick(directory: RunDirectory, scheme: int) -> bool:
+    """Note a scheme down; False when it was there already. Raises OSError as the disk says."""
+    schemes = extra_picks(directory)
+    if scheme in schemes:
+        return False
+    write_json(directory.picks_file, {"schemes": [*schemes, scheme]})
+    return True

@@ -1,0 +1,70 @@
+"""Which process is meant, and whether it is still there.
+
+A process id alone is not enough: ids are used again, a zombie still answers to its id, and after a reboot or on
+another host the same number means somebody else.
+"""
+
+import os
+import socket
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Process:
+    """A process by id, start time in clock ticks since boot, host and boot id."""
+
+    pid: int
+    start: int
+    host: str
+    boot: str
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it ran on this host, so that its end can be seen from here."""
+        return self.host == socket.gethostname()
+
+    def is_alive(self) -> bool | None:
+        """True or False on its own host; None from another host, where only its heartbeat tells."""
+        if not self.is_local:
+            return None
+        if self.boot != boot_id():
+            return False
+        return start_ticks(self.pid) == self.start
+
+
+def this_process() -> Process:
+    """The process that asks."""
+    return Process(pid=os.getpid(), start=start_ticks(os.getpid()) or 0, host=socket.gethostname(), boot=boot_id())
+
+
+def from_json(value: Any) -> Process | None:
+    """The process that a JSON object names, or None where it names none."""
+    if not isinstance(value, dict):
+        return None
+    pid, start, host, boot = (value.get(key) for key in ("pid", "start", "host", "boot"))
+    if not isinstance(pid, int) or not isinstance(start, int) or not isinstance(host, str) or not isinstance(boot, str):
+        return None
+    return Process(pid=pid, start=start, host=host, boot=boot)
+
+
+def boot_id() -> str:
+    """The kernel's id of this boot; empty where there is none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a live process started, in clock ticks since boot; None when it is gone or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except (OSError, IndexError):
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])

@@ -1,0 +1,108 @@
+"""A run's status: derived each time from heartbeat, process and events, never stored."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from emodir_tui.runs.directory import RunDirectory, read_json
+from emodir_tui.runs.heartbeat import read_heartbeat
+from emodir_tui.runs.process import from_json
+from emodir_tui.runs.state import RunState
+
+UNSURE_SECONDS = 5.0
+LOST_SECONDS_SAME_HOST = 15.0
+LOST_SECONDS_OTHER_HOST = 60.0
+NO_PROGRESS_SECONDS = 120.0
+START_SECONDS = 60.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Status:
+    """One word, why, and the heartbeat it comes from.
+
+    `word` is starting, running, paused, stopping, no-progress, unsure, lost, failed, stopped or finished.
+    """
+
+    word: str
+    reason: str = ""
+    seconds_since_heartbeat: float | None = None
+    seconds_without_progress: float = 0.0
+    heartbeat: dict[str, Any] | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a worker is there, as far as one can tell."""
+        return self.word in ("starting", "running", "paused", "stopping", "no-progress", "unsure")
+
+
+class Observer:
+    """Watches one run. Ages are measured by the observer's own clock, so hosts may disagree about the time."""
+
+    def __init__(self, directory: RunDirectory, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.directory = directory
+        self._monotonic = monotonic
+        self._seq: int | None = None
+        self._seen = monotonic()
+        self._progress: Any = None
+        self._progressed = monotonic()
+
+    def status(self, state: RunState) -> Status:
+        """The status now, given what the events say."""
+        beat = read_heartbeat(self.directory.heartbeat_file)
+        if beat is None:
+            return self._without_heartbeat(state)
+        age, still = self._ages(beat)
+        process = from_json(beat)
+        alive = process.is_alive() if process else False
+        if state.outcome and not (alive and process and process.pid != state.pid):
+            return Status(word=state.outcome, reason=state.error, seconds_since_heartbeat=age, heartbeat=beat)
+        limit = LOST_SECONDS_OTHER_HOST if alive is None else LOST_SECONDS_SAME_HOST
+        if alive is False:
+            reason = f"process {beat.get('pid')} on {beat.get('host')} is gone"
+            return Status(word="lost", reason=reason, seconds_since_heartbeat=age, heartbeat=beat)
+        if age > limit:
+            reason = f"no heartbeat from {beat.get('host')} for {age:.0f} s"
+            word = "lost" if alive is None else "unsure"
+            return Status(word=word, reason=reason, seconds_since_heartbeat=age, heartbeat=beat)
+        word, reason = self._live_word(state, age, still, beat)
+        return Status(
+            word=word,
+            reason=reason,
+            seconds_since_heartbeat=age,
+            seconds_without_progress=still,
+            heartbeat=beat,
+        )
+
+    def _live_word(self, state: RunState, age: float, still: float, beat: dict[str, Any]) -> tuple[str, str]:
+        if age > UNSURE_SECONDS:
+            return "unsure", f"no heartbeat for {age:.0f} s (NFS, or an overloaded host?)"
+        if state.opened is None or state.pid != beat.get("pid"):
+            return "starting", "the worker is loading"
+        if state.condition in ("paused", "stopping"):
+            return state.condition, ""
+        if still > NO_PROGRESS_SECONDS:
+            return "no-progress", f"the worker is alive but has not moved for {still:.0f} s"
+        return "running", ""
+
+    def _ages(self, beat: dict[str, Any]) -> tuple[float, float]:
+        now = self._monotonic()
+        if beat["seq"] != self._seq:
+            first, self._seq = self._seq is None, beat["seq"]
+            written = beat.get("time")
+            known = isinstance(written, int | float) and first
+            # At the first look only the two hosts' clocks can tell the age.
+            self._seen = now - (max(0.0, time.time() - float(written or 0.0)) if known else 0.0)
+        if beat.get("progress") != self._progress:
+            self._progress, self._progressed = beat.get("progress"), now
+        return max(0.0, now - self._seen), max(0.0, now - self._progressed)
+
+    def _without_heartbeat(self, state: RunState) -> Status:
+        if state.outcome:
+            return Status(word=state.outcome, reason=state.error)
+        owner = from_json(read_json(self.directory.lock_file))
+        if owner is not None and owner.is_alive() is False:
+            return Status(word="lost", reason="the worker ended before its first sign of life")
+        if owner is None and time.time() - self.directory.created > START_SECONDS:
+            return Status(word="lost", reason="no worker ever started")
+        return Status(word="starting", reason="the worker is loading")

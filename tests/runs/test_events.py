@@ -1,0 +1,168 @@
+import json
+import os
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emodir_tui.runs.events import EventReader, EventWriter, encode, read_all
+from emodir_tui.runs.fold import apply, replay
+from emodir_tui.runs.state import RunState
+
+
+def written(folder, *kinds, attempt=1):
+    writer = EventWriter(folder, attempt)
+    for kind in kinds:
+        writer.emit(kind)
+    writer.close()
+    return writer.path
+
+
+def test_events_come_back_in_the_order_in_which_they_were_written(tmp_path):
+    written(tmp_path / "events", "one", "two", attempt=1)
+    written(tmp_path / "events", "three", attempt=2)
+    assert [event["kind"] for event in read_all(tmp_path / "events")] == ["one", "two", "three"]
+
+
+def test_a_line_without_its_end_is_held_back_until_it_has_one(tmp_path):
+    path = written(tmp_path / "events", "one")
+    line = encode({"v": 1, "seq": 2, "time": 1.0, "kind": "two"})
+    reader = EventReader(tmp_path / "events")
+    with path.open("ab") as file:
+        file.write(line[:10])
+        file.flush()
+        assert [event["kind"] for event in reader.poll()] == ["one"]
+        file.write(line[10:])
+    assert [event["kind"] for event in reader.poll()] == ["two"]
+    assert reader.damaged == 0
+
+
+def test_a_line_torn_in_the_middle_is_counted_and_costs_no_other_event(tmp_path):
+    path = written(tmp_path / "events", "one", "two", "three")
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + lines[1][:15] + b"\n" + lines[2])
+    reader = EventReader(tmp_path / "events")
+    assert [event["kind"] for event in reader.poll()] == ["one", "three"]
+    assert reader.damaged == 1
+
+
+def test_a_writer_that_finds_half_a_line_starts_on_a_new_one(tmp_path):
+    path = written(tmp_path / "events", "one")
+    with path.open("ab") as file:
+        file.write(b'{"v":1,"se')
+    writer = EventWriter(tmp_path / "events", 1)
+    writer.emit("two")
+    writer.close()
+    assert [event["kind"] for event in read_all(tmp_path / "events")] == ["one", "two"]
+
+
+def test_an_unfinished_line_of_an_older_segment_is_given_up(tmp_path):
+    path = written(tmp_path / "events", "one")
+    with path.open("ab") as file:
+        file.write(b'{"torn')
+    written(tmp_path / "events", "two", attempt=2)
+    reader = EventReader(tmp_path / "events")
+    assert [event["kind"] for event in reader.poll()] == ["one", "two"]
+    assert reader.damaged == 1
+
+
+def test_a_full_disk_never_raises_and_is_counted(tmp_path):
+    writer = EventWriter(tmp_path / "events", 1)
+    descriptor = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(descriptor, writer._descriptor)
+    os.close(descriptor)
+    assert not writer.emit("lost")
+    assert writer.dropped == 1
+    writer.close()
+
+
+def test_infinities_are_written_as_null():
+    assert json.loads(encode({"value": float("inf"), "list": [float("nan"), 1.0]})) == {"value": None, "list": [None, 1.0]}
+
+
+def test_zero_blocks_that_nfs_leaves_are_skipped(tmp_path):
+    path = written(tmp_path / "events", "one")
+    with path.open("ab") as file:
+        file.write(b"\0" * 512 + encode({"v": 1, "seq": 2, "time": 1.0, "kind": "two"}))
+    assert [event["kind"] for event in read_all(tmp_path / "events")] == ["one", "two"]
+
+
+EVENTS = [
+    {"kind": "run_opened", "attempt": 1, "pid": 7, "host": "h", "device": "cpu"},
+    {"kind": "plan_made", "costs": {"search": 10.0, "joint": 5.0}},
+    {"kind": "stage_started", "stage": "search"},
+    {"kind": "network_divided", "subnetworks": [{"name": "sn1", "layers": ["a"], "groups": [{"name": "g", "channels": 4, "kind": "inner"}], "channels": 4, "macs": 9, "share": 1.0}], "protected": []},
+    {"kind": "search_generation", "subnetwork": "sn1", "round": 1, "generation": 1, "generations": 9, "hypervolume": 0.5, "front_size": 1, "evaluations": 8, "evaluations_per_second": 2.0, "front": [[0.5, 0.1]]},
+    {"kind": "search_generation", "subnetwork": "sn1", "round": 1, "generation": 2, "generations": 9, "hypervolume": 0.6, "front_size": 1, "evaluations": 9, "evaluations_per_second": 2.0},
+    {"kind": "front_finished", "subnetwork": "sn1", "members": [{"member": 0, "complexity": 0.5, "impairment": 0.1, "kept": [2]}]},
+    {"kind": "ranking_rows", "rows": [{"rank": 1, "level": 0, "subnetwork": "sn1", "member": 0, "macs_kept": 0.5, "local_impairment": 0.1, "global_impairment": 0.2, "accuracy_change": -0.1, "kl": 0.3}]},
+    {"kind": "joint_finished", "schemes": [{"scheme": 0, "complexity": 0.5, "impairment": 0.2, "members": [0], "accuracy": 0.9}]},
+    {"kind": "picks_chosen", "picks": [{"name": "knee", "scheme": 0, "rule": "knee", "complexity": 0.5}]},
+    {"kind": "checkpoint_saved", "id": "ck-0001", "stage": "search", "subnetwork": "sn1", "step": 1, "bytes": 10, "reason": "auto", "removed": []},
+    {"kind": "control_done", "id": "x", "command": "save", "by": "me", "message": ""},
+    {"kind": "message", "level": "info", "text": "hello"},
+    {"kind": "run_closed", "outcome": "finished", "error": "", "hint": ""},
+]
+for number, event in enumerate(EVENTS):
+    event.update(v=1, seq=number + 1, time=100.0 + number)
+
+
+def test_the_same_events_twice_give_the_same_state_as_once():
+    once, twice = replay(EVENTS), replay([*EVENTS[:8], *EVENTS[:8], *EVENTS[8:]])
+    assert once.subnetworks == twice.subnetworks
+    assert once.ranking == twice.ranking
+    assert once.joint == twice.joint
+    assert once.damaged == twice.damaged == 0
+
+
+def test_the_fold_knows_which_ranking_rows_the_joint_schemes_use():
+    assert replay(EVENTS).ranking[1].joint_uses == 1
+
+
+def test_kinds_that_a_newer_version_writes_are_passed_over():
+    state = replay([{"v": 2, "seq": 1, "time": 1.0, "kind": "from_the_future", "data": [1]}])
+    assert state.damaged == 0
+    assert state.events == 1
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(index=st.integers(0, len(EVENTS) - 1), key=st.text(max_size=12), value=json_values, data=st.data())
+def test_no_event_however_wrong_raises_or_ends_the_fold(index, key, value, data):
+    state = replay(EVENTS[:8])
+    event = dict(EVENTS[index])
+    name = data.draw(st.sampled_from([*event, key]))
+    event[name] = value
+    apply(state, event)
+    before = state.events
+    apply(state, EVENTS[12])
+    assert state.events == before + 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(noise=st.binary(max_size=400), place=st.integers(0, 1000))
+def test_a_damaged_log_never_raises_and_keeps_the_whole_lines_before_the_damage(tmp_path_factory, noise, place):
+    folder = tmp_path_factory.mktemp("fuzz") / "events"
+    path = written(folder, "one", "two", "three")
+    content = path.read_bytes()
+    place %= len(content)
+    path.write_bytes(content[:place] + noise)
+    events = list(read_all(folder))
+    whole = content[:place].count(b"\n")
+    assert [event["seq"] for event in events][:whole] == [1, 2, 3][:whole]
+    assert isinstance(replay(events), RunState)
+
+
+def test_a_later_attempt_keeps_the_time_that_the_earlier_one_took():
+    events = [
+        {"v": 1, "seq": 1, "time": 100.0, "kind": "run_opened", "attempt": 1, "pid": 1, "host": "h"},
+        {"v": 1, "seq": 2, "time": 160.0, "kind": "message", "level": "info", "text": "x"},
+        {"v": 1, "seq": 1, "time": 900.0, "kind": "run_opened", "attempt": 2, "pid": 2, "host": "h"},
+    ]
+    assert replay(events).elapsed_seconds(910.0) == pytest.approx(70.0)
