@@ -1,0 +1,107 @@
+"""GPIR, the global performance impairment ranking: the members of all fronts in one order, and a walk along it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from emodir_tui.emo.front import Floats, Indices, sort_levels
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RankingRow:
+    """One member of one front, placed alone into the original network.
+
+    Attributes:
+        subnetwork: Name of the sub-network.
+        member: Position in its front, 0 = most pruned.
+        kept: Share of the whole network's complexity that stays.
+        local_impairment: Of the sub-network's own features.
+        global_impairment: Of the whole network: relative error of the last features before the classifier.
+        accuracy_change: Against the original network, as a share; negative is a loss.
+        kl: KL divergence of the logits from the original's, in nats.
+    """
+
+    subnetwork: str
+    member: int
+    kept: float
+    local_impairment: float
+    global_impairment: float
+    accuracy_change: float
+    kl: float
+
+
+class Ranked(NamedTuple):
+    """A row with its place: rank counts from 1; level is the non-dominated level, from 0."""
+
+    rank: int
+    level: int
+    row: RankingRow
+
+
+def rank(rows: Sequence[RankingRow]) -> list[Ranked]:
+    """The merged ranking, best first.
+
+    By non-dominated sorting on (complexity kept, global impairment); within a level by global impairment per complexity
+    saved, where a member that saves nothing comes last; ties in the order in which the sub-networks first appear, then
+    by member. Members whose impairment is not finite share the last level.
+    """
+    order = {name: place for place, name in enumerate(dict.fromkeys(row.subnetwork for row in rows))}
+    points = np.array([(row.kept, row.global_impairment) for row in rows], dtype=np.float64).reshape(-1, 2)
+    levels = sort_levels(points).tolist()
+    places = sorted(
+        range(len(rows)),
+        key=lambda at: (levels[at], price(rows[at]), order[rows[at].subnetwork], rows[at].member),
+    )
+    return [Ranked(place, levels[at], rows[at]) for place, at in enumerate(places, start=1)]
+
+
+def price(row: RankingRow) -> float:
+    """Global impairment per share of the complexity saved; infinite where nothing is saved or it is not finite."""
+    saved = 1.0 - row.kept
+    return row.global_impairment / saved if saved > 0 and np.isfinite(row.global_impairment) else float("inf")
+
+
+def greedy_walk(fronts: Sequence[tuple[Floats, Floats]]) -> Indices:
+    """Joint positions from all-unpruned to all-most-pruned, int64[steps, fronts], by GPIR's cheapest step each time.
+
+    A step moves one sub-network to a more pruned member: the one whose global impairment grows least per complexity
+    saved (ties: the first sub-network, then the smaller step). Members that save nothing more, or whose impairment is
+    not finite, are passed over; the last vector is always all zeros.
+
+    Args:
+        fronts: Per sub-network (complexity saved, global impairment) of its members, float[members] each, from the most
+            pruned to the unpruned one. All fronts in the same unit of complexity.
+    """
+    position = [len(saved) - 1 for saved, _ in fronts]
+    walk = [position]
+    while True:
+        steps = [
+            (cost, k, target)
+            for k, (saved, impairment) in enumerate(fronts)
+            for cost, target in [cheapest_step(saved, impairment, position[k])]
+            if target >= 0
+        ]
+        if not steps:
+            break
+        _, k, target = min(steps, key=lambda step: step[:2])
+        position = [*position[:k], target, *position[k + 1 :]]
+        walk.append(position)
+    if any(position):
+        walk.append([0] * len(fronts))
+    return np.array(walk, dtype=np.int64)
+
+
+def cheapest_step(saved: Floats, impairment: Floats, position: int) -> tuple[float, int]:
+    """Cost and target of one sub-network's cheapest step from `position`; the target is -1 where there is none."""
+    gains = saved[:position] - saved[position]
+    # A position that isn't finite itself must not forbid every step away from it.
+    present = impairment[position] if np.isfinite(impairment[position]) else 0.0
+    usable = (gains > 0) & np.isfinite(impairment[:position])
+    if not usable.any():
+        return float("inf"), -1
+    costs = np.full(position, np.inf)
+    np.divide(impairment[:position] - present, gains, out=costs, where=usable)
+    target = position - 1 - int(np.argmin(costs[::-1]))
+    return float(costs[target]), target
