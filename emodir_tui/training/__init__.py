@@ -1,0 +1,1 @@
+"""Data, losses, training loops and metrics. Knows epochs, never a stage."""

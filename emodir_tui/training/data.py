@@ -1,0 +1,179 @@
+"""Images and their splits: train, search (held out of it, never trained on) and test.
+
+Small images live in memory, on the device, as bytes; the others are decoded when they are asked for.
+"""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emodir_tui.errors import ProfileError
+from emodir_tui.training.augment import augment
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TensorImages:
+    """Images in memory, uint8 [n, channels, height, width]; labels int64 [n]."""
+
+    pixels: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, positions: Tensor, generator: torch.Generator | None) -> Tensor:  # noqa: ARG002
+        """These images."""
+        return self.pixels[positions.to(self.pixels.device)]
+
+    def subset(self, positions: Tensor) -> "TensorImages":
+        """Only these, in this order."""
+        return TensorImages(pixels=self.pixels[positions], labels=self.labels[positions])
+
+    def to(self, device: torch.device) -> "TensorImages":
+        """The same on another device."""
+        return TensorImages(pixels=self.pixels.to(device), labels=self.labels.to(device))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileImages:
+    """Images in files, decoded by threads when they are taken; `size` is the side in pixels."""
+
+    paths: tuple[str, ...]
+    labels: Tensor
+    size: int
+    threads: int
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def take(self, positions: Tensor, generator: torch.Generator | None) -> Tensor:
+        """These images: the centre, or a random crop for training."""
+        chosen = [self.paths[int(position)] for position in positions]
+        draws: list[list[float] | None] = [None] * len(chosen)
+        if generator is not None:
+            draws = torch.rand(len(chosen), 4, generator=generator).tolist()
+        with ThreadPoolExecutor(self.threads) as pool:
+            arrays = list(pool.map(decode, chosen, [self.size] * len(chosen), draws))
+        return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
+
+    def subset(self, positions: Tensor) -> "FileImages":
+        """Only these, in this order."""
+        paths = tuple(self.paths[int(position)] for position in positions)
+        return FileImages(paths=paths, labels=self.labels[positions], size=self.size, threads=self.threads)
+
+
+Images: TypeAlias = TensorImages | FileImages
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Split:
+    """One split with what turns its bytes into a network's input."""
+
+    images: Images
+    mean: Tensor
+    std: Tensor
+    device: torch.device
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def first(self, count: int) -> "Split":
+        """Its first `count` images."""
+        positions = torch.arange(min(count, len(self)))
+        return Split(images=self.images.subset(positions), mean=self.mean, std=self.std, device=self.device)
+
+    def batches(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """(inputs float [n, c, h, w], labels int64 [n]) in order, all of them."""
+        for start in range(0, len(self), batch):
+            positions = torch.arange(start, min(start + batch, len(self)))
+            yield self._inputs(self.images.take(positions, None)), self._labels(positions)
+
+    def shuffled_batch(self, positions: Tensor, generator: torch.Generator, augmentation: str) -> tuple[Tensor, Tensor]:
+        """One augmented training batch; the generator decides every draw."""
+        cropping = augmentation == "resized-crop-flip"
+        pixels = self.images.take(positions, generator if cropping else None)
+        return augment(self._inputs(pixels), augmentation, generator), self._labels(positions)
+
+    def _inputs(self, pixels: Tensor) -> Tensor:
+        values = pixels.to(self.device, non_blocking=True).float().div_(255)
+        return values.sub_(self.mean).div_(self.std)
+
+    def _labels(self, positions: Tensor) -> Tensor:
+        labels = self.images.labels
+        return labels[positions.to(labels.device)].to(self.device)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageData:
+    """The three splits. `test` is touched at the beginning and at the end of a run only."""
+
+    train: Split
+    search: Split
+    test: Split
+    classes: int
+    channels: int
+    size: int
+
+
+def decode(path: str, size: int, draw: list[float] | None) -> np.ndarray:
+    """One file as uint8 [size, size, 3].
+
+    Args:
+        path: The file.
+        size: Side in pixels.
+        draw: Four numbers in 0..1 that choose a crop of 8 to 100 % of the area; None takes the centre.
+
+    Raises:
+        ProfileError: It is no image that can be read.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as file:
+            image = file.convert("RGB")
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ProfileError(f"{path} can't be read as an image ({error})") from error
+    width, height = image.size
+    if draw is not None:
+        area, ratio = 0.08 + 0.92 * draw[0], (3 / 4) * (16 / 9) ** draw[1]
+        crop_width = min(width, max(1, round((width * height * area * ratio) ** 0.5)))
+        crop_height = min(height, max(1, round((width * height * area / ratio) ** 0.5)))
+        left, top = draw[2] * (width - crop_width), draw[3] * (height - crop_height)
+        box = (left, top, left + crop_width, top + crop_height)
+    else:
+        # Images larger than asked for lose a border of an eighth, as is usual in evaluation.
+        side = min(width, height) * (0.875 if min(width, height) > size else 1.0)
+        box = ((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
+    if (width, height) != (size, size) or draw is not None:
+        image = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    return np.asarray(image, dtype=np.uint8)
+
+
+def load_files(images: FileImages) -> TensorImages:
+    """All of them decoded into memory."""
+    pixels = torch.empty((len(images), 3, images.size, images.size), dtype=torch.uint8)
+    for start in range(0, len(images), 1000):
+        positions = torch.arange(start, min(start + 1000, len(images)))
+        pixels[start : start + len(positions)] = images.take(positions, None)
+    return TensorImages(pixels=pixels, labels=images.labels)
+
+
+def list_folder(folder: Path, classes: list[str]) -> tuple[list[str], list[int]]:
+    """The image files of a folder of class folders, in the order of classes and names."""
+    paths: list[str] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        names = sorted(entry.name for entry in os.scandir(folder / name) if entry.name.lower().endswith(SUFFIXES))
+        paths += [str(folder / name / file) for file in names]
+        labels += [label] * len(names)
+    return paths, labels
+
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")

@@ -1,0 +1,194 @@
+"""One training loop for all trainings. Its state is a value: stopping after any step and going on changes nothing.
+
+Data order, augmentation and learning rate are functions of the step, so only weights and momenta need saving.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from emodir_tui.seeds import derive_seed
+from emodir_tui.training.data import Split
+from emodir_tui.training.memory import free_memory
+
+WARMUP_SHARE = 0.15
+START_SHARE = 0.04
+LARGEST_NORM = 5.0
+ROLLBACKS = 3
+
+Loss = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """How long and how fast. `steps` optimiser steps of `batch` images."""
+
+    steps: int
+    batch: int
+    learning_rate: float
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    augmentation: str = "none"
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingState:
+    """Everything a training needs to go on: steps done, weights (state_dict), momenta, and what trouble changed.
+
+    `rate_factor` shrinks after a loss that was not finite; `pieces` grows when the device's memory ran out.
+    """
+
+    step: int
+    weights: dict[str, Tensor]
+    momenta: dict[str, Tensor]
+    rate_factor: float = 1.0
+    rollbacks: int = 0
+    pieces: int = 1
+    loss: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moment:
+    """What `on_step` sees after a step: how far, the loss, and a way to the whole state."""
+
+    step: int
+    loss: float
+    learning_rate: float
+    state: Callable[[], TrainingState]
+    trouble: str = ""
+
+
+def learning_rate(step: int, plan: Plan) -> float:
+    """One cycle: linear warm-up, then a cosine to zero (Smith & Topin 2019, with He et al.'s cosine)."""
+    warmup = max(1, round(plan.steps * WARMUP_SHARE))
+    if step < warmup:
+        return plan.learning_rate * (START_SHARE + (1 - START_SHARE) * step / warmup)
+    return plan.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, plan.steps - warmup)))
+
+
+def train(
+    model: nn.Module,
+    split: Split,
+    loss: Loss,
+    plan: Plan,
+    *,
+    start: TrainingState | None = None,
+    on_step: Callable[[Moment], None],
+) -> TrainingState:
+    """Train in place and give the last state; `on_step` is called after each step and may raise to stop.
+
+    Args:
+        model: On the split's device; left in training mode.
+        split: Training images.
+        loss: (model, inputs, labels, step) to a scalar, a mean over the images.
+        plan: How long and how fast.
+        start: A state to go on from.
+        on_step: Sees each step's Moment.
+
+    Raises:
+        FloatingPointError: The loss stayed not finite after several returns with smaller learning rates.
+    """
+    optimiser = _optimiser(model, plan)
+    state = start or TrainingState(step=0, weights=_copy(model), momenta={})
+    _restore(model, optimiser, state)
+    step, factor, rollbacks, pieces = state.step, state.rate_factor, state.rollbacks, state.pieces
+    per_epoch = max(1, len(split) // plan.batch)
+    good = state
+    last = state.loss
+
+    def snapshot() -> TrainingState:
+        return TrainingState(
+            step=step,
+            weights=_copy(model),
+            momenta=_momenta(model, optimiser),
+            rate_factor=factor,
+            rollbacks=rollbacks,
+            pieces=pieces,
+            loss=last,
+        )
+
+    while step < plan.steps:
+        model.train()
+        rate = learning_rate(step, plan) * factor
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        inputs, labels = _batch(split, plan, step, per_epoch)
+        value, pieces, trouble = _backward(model, loss, (inputs, labels, step), optimiser, pieces)
+        if not math.isfinite(value):
+            rollbacks, factor = rollbacks + 1, factor / 2
+            if rollbacks > ROLLBACKS:
+                raise FloatingPointError(f"the loss is not finite at step {step}, even at learning rate {rate:.2g}")
+            trouble = f"the loss was not finite at step {step}; back to step {good.step}, half the learning rate"
+            _restore(model, optimiser, good)
+            step, last = good.step, good.loss
+        else:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_NORM)
+            optimiser.step()
+            step, last = step + 1, value
+        if step % per_epoch == 0 and not trouble:
+            good = snapshot()
+        on_step(Moment(step=step, loss=last, learning_rate=rate, state=snapshot, trouble=trouble))
+    return snapshot() if step > state.step else state
+
+
+def _batch(split: Split, plan: Plan, step: int, per_epoch: int) -> tuple[Tensor, Tensor]:
+    epoch, position = divmod(step, per_epoch)
+    order = torch.Generator().manual_seed(derive_seed(plan.seed, "order", epoch))
+    shuffled = torch.randperm(len(split), generator=order)
+    positions = shuffled[position * plan.batch : (position + 1) * plan.batch]
+    draws = torch.Generator().manual_seed(derive_seed(plan.seed, "draws", step))
+    return split.shuffled_batch(positions, draws, plan.augmentation)
+
+
+def _backward(
+    model: nn.Module, loss: Loss, batch: tuple[Tensor, Tensor, int], optimiser: torch.optim.SGD, pieces: int
+) -> tuple[float, int, str]:
+    """Gradients of the mean loss, in as many pieces as the device's memory asks for."""
+    inputs, labels, step = batch
+    trouble = ""
+    while True:
+        optimiser.zero_grad(set_to_none=True)
+        try:
+            total = 0.0
+            for part, part_labels in zip(inputs.chunk(pieces), labels.chunk(pieces), strict=True):
+                value = loss(model, part, part_labels, step) * (len(part) / len(inputs))
+                value.backward()  # type: ignore[no-untyped-call]
+                total += value.detach().item()
+        except torch.OutOfMemoryError:
+            if pieces >= len(inputs):
+                raise
+            pieces *= 2
+            trouble = f"out of memory: goes on with batches of {math.ceil(len(inputs) / pieces)}"
+            free_memory()
+            continue
+        return total, pieces, trouble
+
+
+def _optimiser(model: nn.Module, plan: Plan) -> torch.optim.SGD:
+    """SGD with Nesterov momentum; no weight decay on biases and normalisations."""
+    decayed = [weight for weight in model.parameters() if weight.requires_grad and weight.dim() > 1]
+    others = [weight for weight in model.parameters() if weight.requires_grad and weight.dim() <= 1]
+    groups = [{"params": decayed, "weight_decay": plan.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    nesterov = plan.momentum > 0
+    return torch.optim.SGD(groups, lr=plan.learning_rate, momentum=plan.momentum, nesterov=nesterov)
+
+
+def _momenta(model: nn.Module, optimiser: torch.optim.SGD) -> dict[str, Tensor]:
+    buffers = {name: optimiser.state[weight].get("momentum_buffer") for name, weight in model.named_parameters()}
+    return {name: buffer.clone() for name, buffer in buffers.items() if buffer is not None}
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def _restore(model: nn.Module, optimiser: torch.optim.SGD, state: TrainingState) -> None:
+    model.load_state_dict(state.weights)
+    for name, weight in model.named_parameters():
+        optimiser.state[weight].pop("momentum_buffer", None)
+        if name in state.momenta:
+            optimiser.state[weight]["momentum_buffer"] = state.momenta[name].to(weight.device).clone()

@@ -1,0 +1,43 @@
+"""Measurements of a whole network: accuracy, and the batch statistics that pruning made stale."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from emodir_tui.training.data import Split
+from emodir_tui.training.memory import in_pieces
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, split: Split, batch: int) -> float:
+    """The share of the split's images whose class has the largest logit, 0 to 1. The model is left in eval mode."""
+    model.eval()
+    right = 0
+    for inputs, labels in split.batches(batch):
+        logits = in_pieces(model, inputs)
+        right += int((logits.argmax(1) == labels).sum())
+    return right / len(split)
+
+
+@torch.no_grad()
+def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Set the running statistics of every batch normalisation to the plain mean over these batches.
+
+    Args:
+        model: Left in eval mode.
+        batches: Inputs [n, c, h, w], of equal size.
+    """
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        # Momentum None means the cumulative mean, in which every batch counts the same.
+        norm.momentum = None
+        norm.train()
+    for inputs in batches:
+        model(inputs)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.eval()

@@ -1,0 +1,225 @@
+"""Where images come from: each source as (train, test) images, then split the same way for all."""
+
+import importlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emodir_tui.errors import ProfileError, nearest
+from emodir_tui.profile import Data
+from emodir_tui.seeds import derive_seed
+from emodir_tui.training.data import FileImages, ImageData, Images, Split, TensorImages, list_folder, load_files
+
+SOURCES = ("digits", "cifar10", "cifar100", "folder:PATH", "npz:FILE", "module.path:factory")
+CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+DIGITS_MEAN, DIGITS_STD = (0.3053,), (0.3760,)
+# Folders whose decoded images stay below this are read into memory once.
+MEMORY_BYTES = 1 << 30
+
+Pair = tuple[Images, Images, tuple[float, ...], tuple[float, ...]]
+
+
+def load_data(settings: Data, device: torch.device) -> ImageData:
+    """The splits that the profile describes, on the device where they fit.
+
+    Raises:
+        ProfileError: The source is unknown, not there, or not what it should be.
+    """
+    train, test, mean, std = _source(settings)
+    classes = int(max(train.labels.max().item(), test.labels.max().item())) + 1
+    shape = train.take(torch.zeros(1, dtype=torch.int64), None).shape
+    if settings.search_images >= len(train):
+        raise ProfileError(
+            f"data.search_images is {settings.search_images}, but there are only {len(train)} training images",
+            "Leave most of them for training, such as --set data.search_images=" + str(max(1, len(train) // 10)),
+        )
+    generator = torch.Generator().manual_seed(derive_seed(settings.split_seed, "split"))
+    order = torch.randperm(len(train), generator=generator)
+    held_out, rest = order[: settings.search_images], order[settings.search_images :]
+    if settings.train_images:
+        rest = rest[: settings.train_images]
+    kept_test = torch.randperm(len(test), generator=generator)[: settings.test_images or len(test)].sort().values
+    mean, std = tuple(settings.mean) or mean, tuple(settings.std) or std
+
+    def split(images: Images, positions: Tensor) -> Split:
+        chosen = images.subset(positions)
+        if isinstance(chosen, TensorImages):
+            chosen = chosen.to(device)
+        return Split(images=chosen, mean=_per_channel(mean, device), std=_per_channel(std, device), device=device)
+
+    return ImageData(
+        train=split(train, rest),
+        search=split(train, held_out),
+        test=split(test, kept_test),
+        classes=classes,
+        channels=shape[1],
+        size=shape[2],
+    )
+
+
+def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    return torch.tensor(values, device=device).view(1, -1, 1, 1)
+
+
+def _source(settings: Data) -> Pair:
+    kind, _, rest = settings.source.partition(":")
+    if settings.source == "digits":
+        return _digits()
+    if settings.source in ("cifar10", "cifar100"):
+        return _cifar(settings)
+    if kind == "folder" and rest:
+        return _folder(settings, Path(rest))
+    if kind == "npz" and rest:
+        return _npz(Path(rest))
+    if rest:
+        return _factory(settings.source)
+    near = nearest(settings.source, ["digits", "cifar10", "cifar100"])
+    raise ProfileError(
+        f"data.source: '{settings.source}' is no source of images", near or "There are: " + ", ".join(SOURCES) + "."
+    )
+
+
+def _digits() -> Pair:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    pixels = torch.from_numpy((digits.images * (255 / 16)).round().astype(np.uint8))[:, None]
+    labels = torch.from_numpy(digits.target.astype(np.int64))
+    # Every fifth image is the test split: the writers follow one another, so both splits have all of them.
+    is_test = torch.arange(len(labels)) % 5 == 4
+    train = TensorImages(pixels=pixels[~is_test], labels=labels[~is_test])
+    return train, TensorImages(pixels=pixels[is_test], labels=labels[is_test]), DIGITS_MEAN, DIGITS_STD
+
+
+def _cifar(settings: Data) -> Pair:
+    from torchvision import datasets
+
+    kind = datasets.CIFAR10 if settings.source == "cifar10" else datasets.CIFAR100
+
+    def images(train: bool) -> TensorImages:
+        try:
+            data = kind(settings.root, train=train, download=settings.download)
+        except (OSError, RuntimeError) as error:
+            reason = str(error).splitlines()[0][:200]
+            raise ProfileError(
+                f"data.source: {settings.source} is not in {Path(settings.root).absolute()} and could not be fetched ({reason})",
+                "Put the extracted archive there, or use a folder: --set data.source=folder:PATH",
+            ) from error
+        pixels = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
+        return TensorImages(pixels=pixels, labels=torch.tensor(data.targets))
+
+    return images(True), images(False), CIFAR_MEAN, CIFAR_STD
+
+
+def _folder(settings: Data, folder: Path) -> Pair:
+    train = folder / "train"
+    test = folder / "test" if (folder / "test").is_dir() else folder / "val"
+    for place in (train, test):
+        if not place.is_dir():
+            raise ProfileError(
+                f"data.source: there is no folder {place}", "It needs train/CLASS/* and test/CLASS/* (or val/CLASS/*)."
+            )
+    classes = _classes(settings, train)
+    missing = [name for name in classes if not (test / name).is_dir() or not (train / name).is_dir()]
+    if missing:
+        raise ProfileError(f"data.source: there is no folder for class '{missing[0]}' in {train} and {test}")
+    pair = [_files(settings, place, classes) for place in (train, test)]
+    size = pair[0].size
+    mean, std = (CIFAR_MEAN, CIFAR_STD) if size <= 64 else (IMAGENET_MEAN, IMAGENET_STD)
+    if (
+        sum(len(images) for images in pair) * 3 * size * size <= MEMORY_BYTES
+        and settings.augment != "resized-crop-flip"
+    ):
+        return load_files(pair[0]), load_files(pair[1]), mean, std
+    return pair[0], pair[1], mean, std
+
+
+def _classes(settings: Data, train: Path) -> list[str]:
+    there = sorted(entry.name for entry in os.scandir(train) if entry.is_dir())
+    if not settings.classes_file:
+        return there
+    try:
+        wanted = Path(settings.classes_file).read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProfileError(f"data.classes_file: {settings.classes_file} can't be read ({error})") from error
+    unknown = [name for name in wanted if name not in there]
+    if unknown or not wanted:
+        name = unknown[0] if unknown else ""
+        raise ProfileError(
+            f"data.classes_file: {settings.classes_file} names class '{name}', and {train} has none of that name",
+            nearest(name, there),
+        )
+    return wanted
+
+
+def _files(settings: Data, folder: Path, classes: list[str]) -> FileImages:
+    from PIL import Image
+
+    paths, labels = list_folder(folder, classes)
+    if not paths:
+        raise ProfileError(f"data.source: there are no images in the class folders of {folder}")
+    try:
+        with Image.open(paths[0]) as image:
+            own_size = min(image.size)
+    except (OSError, ValueError) as error:
+        raise ProfileError(f"{paths[0]} can't be read as an image ({error})") from error
+    threads = settings.workers if settings.workers > 0 else min(16, os.cpu_count() or 1)
+    return FileImages(
+        paths=tuple(paths), labels=torch.tensor(labels), size=settings.image_size or own_size, threads=threads
+    )
+
+
+def _npz(path: Path) -> Pair:
+    names = ("train_images", "train_labels", "test_images", "test_labels")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = [name for name in names if name not in file.files]
+            if missing:
+                raise ProfileError(
+                    f"data.source: {path} has no array '{missing[0]}'", "It needs " + ", ".join(names) + "."
+                )
+            arrays = [file[name] for name in names]
+    except (OSError, ValueError, EOFError) as error:
+        raise ProfileError(f"data.source: {path} can't be read as an .npz file ({error})") from error
+    train, test = _array_images(arrays[0], arrays[1], path), _array_images(arrays[2], arrays[3], path)
+    mean = train.pixels.float().div(255).mean((0, 2, 3))
+    std = train.pixels.float().div(255).std((0, 2, 3)).clamp_min(1e-3)
+    return train, test, tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _array_images(images: np.ndarray, labels: np.ndarray, path: Path) -> TensorImages:
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or labels.ndim != 1 or len(images) != len(labels):
+        raise ProfileError(
+            f"data.source: {path} has images of type {images.dtype} and shape {images.shape}",
+            "Images are uint8 [n, h, w], [n, h, w, c] or [n, c, h, w], with one integer label each.",
+        )
+    pixels = torch.from_numpy(images)
+    if pixels.dim() == 3:
+        pixels = pixels[:, None]
+    elif pixels.shape[1] not in (1, 3) and pixels.shape[3] in (1, 3):
+        pixels = pixels.permute(0, 3, 1, 2).contiguous()
+    return TensorImages(pixels=pixels, labels=torch.from_numpy(labels.astype(np.int64)))
+
+
+def _factory(source: str) -> Pair:
+    """A function of the user's: () -> ((train_images, train_labels), (test_images, test_labels)), arrays as for npz."""
+    module_name, _, name = source.partition(":")
+    try:
+        factory: Any = getattr(importlib.import_module(module_name), name)
+        (train_images, train_labels), (test_images, test_labels) = factory()
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ProfileError(
+            f"data.source: '{source}' does not give ((images, labels), (images, labels)): {type(error).__name__}: {error}",
+            "There are: " + ", ".join(SOURCES) + ".",
+        ) from error
+    place = Path(source)
+    train = _array_images(np.asarray(train_images), np.asarray(train_labels), place)
+    test = _array_images(np.asarray(test_images), np.asarray(test_labels), place)
+    mean = train.pixels.float().div(255).mean((0, 2, 3))
+    std = train.pixels.float().div(255).std((0, 2, 3)).clamp_min(1e-3)
+    return train, test, tuple(mean.tolist()), tuple(std.tolist())
