@@ -1,0 +1,1 @@
+"""Networks: models, channel groups, sub-networks, removal, complexity. Never a search."""

@@ -1,0 +1,333 @@
+"""Channel groups: what can be removed from a network, and what must stay and why."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, fx
+
+from emodir_tui.nets.branches import Branch, find_branches
+from emodir_tui.nets.channels import Axis, Keep
+from emodir_tui.nets.graph import CutPoint, Network
+from emodir_tui.nets.labels import along
+from emodir_tui.nets.normalisation import normalise
+from emodir_tui.nets.propagation import Propagation
+from emodir_tui.nets.resolution import Resolution
+from emodir_tui.nets.rules import propagate
+
+_ONE_GENE = "these channels can only go all at once"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChannelGroup:
+    """Channels of several layers that are coupled, gene by gene.
+
+    Attributes:
+        name: The layer that makes them first; a number follows where that layer makes several groups.
+        start: Its first gene's place in the keep vector.
+        stop: The place behind its last gene's.
+        channels_per_gene: Channels of the first producer that one gene stands for.
+        producers: The layers that make the channels.
+        consumers: The layers that sum over them.
+        branch: Groups of one number lie inside one residual branch: they are emptied together, and the branch then
+            adds its constant. None: at least one gene must stay.
+    """
+
+    name: str
+    start: int
+    stop: int
+    channels_per_gene: int
+    producers: tuple[str, ...]
+    consumers: tuple[str, ...]
+    branch: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Protected:
+    """Channels that must stay: where that was decided, how many channels of how many layers' outputs, and why."""
+
+    place: str
+    channels: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layer:
+    """One call of a convolution or linear layer: MACs = macs × outputs kept × inputs kept (1 for grouped layers)."""
+
+    name: str
+    node: str
+    dim: int
+    inputs: Axis | None
+    outputs: Axis
+    macs: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChannelGraph:
+    """A network whose channel groups are known.
+
+    Attributes:
+        network: The traced model.
+        graph_module: Its graph with every constant that depends on channels in a leaf of `channels.py`.
+        groups: The groups; all their genes in order make the keep vector.
+        genes: The length of the keep vector.
+        protected: Every output channel of a layer that is in no group, with the reason.
+        branches: The branches that may be emptied; a group's `branch` is a position in here.
+        layers: The calls of convolutions and linear layers, in order.
+        tensors: For each parameter and buffer the genes of each dimension that has any; first names only.
+        aliases: All names of a tensor that has several, by its first.
+        readers: For each tensor of the graph the nodes that read it.
+    """
+
+    network: Network
+    graph_module: fx.GraphModule
+    groups: tuple[ChannelGroup, ...]
+    genes: int
+    protected: tuple[Protected, ...]
+    branches: tuple[Branch, ...]
+    layers: tuple[Layer, ...]
+    tensors: dict[str, dict[int, Axis]]
+    aliases: dict[str, tuple[str, ...]]
+    readers: dict[str, tuple[str, ...]]
+    _labels: dict[str, Tensor] = field(repr=False)
+    _gene_of_label: Axis = field(repr=False)
+
+    def counts(self, keep: Keep) -> npt.NDArray[np.int64]:
+        """int64[..., groups]: the genes kept of each group, of keep bool[..., genes]."""
+        starts = [group.start for group in self.groups]
+        return (
+            np.add.reduceat(keep, starts, axis=-1, dtype=np.int64) if starts else np.zeros((*keep.shape[:-1], 0), int)
+        )
+
+    def check(self, keep: Keep) -> list[int]:
+        """The branches that a keep vector empties.
+
+        Raises:
+            ValueError: It has the wrong length, empties a group that must keep a gene, or only a part of a branch.
+        """
+        if keep.shape != (self.genes,):
+            raise ValueError(f"a keep vector of shape {keep.shape} for a network of {self.genes} genes")
+        counts = self.counts(keep)
+        for group, count in zip(self.groups, counts, strict=True):
+            if count == 0 and group.branch is None:
+                raise ValueError(f"group {group.name} is emptied; outside residual branches one gene must stay")
+        emptied = []
+        for number, branch in enumerate(self.branches):
+            empty = [counts[group] == 0 for group in branch.groups]
+            if any(empty):
+                emptied.append(number)
+            if any(empty) and not all(empty):
+                name = self.groups[branch.groups[empty.index(True)]].name
+                raise ValueError(f"group {name} is emptied, but others of its branch are not")
+        return emptied
+
+    def axis(self, node: str) -> tuple[int, Axis]:
+        """The dimension and the genes of the channels of the tensor that a node makes.
+
+        Raises:
+            ValueError: Its channels that may be removed lie in more than one dimension.
+        """
+        labels = self._labels[node]
+        genes = torch.from_numpy(self._gene_of_label)[labels]
+        small = [dim for dim in range(genes.dim()) if not bool((genes == genes.narrow(dim, 0, 1)).all())]
+        if len(small) > 1:
+            raise ValueError(f"the channels at {node} lie in several dimensions")
+        dim = small[0] if small else min(1, labels.dim() - 1)
+        return dim, along(genes, dim).numpy()
+
+
+def analyse(network: Network) -> ChannelGraph:
+    """Find the channel groups of a network by sending channel labels through its graph.
+
+    Whatever an operation does that is not known protects the channels that reach it, so removal is always exact.
+    """
+    p = propagate(network)
+    resolution = Resolution(p)
+    atoms = _atoms(p, resolution)
+    families = _families(atoms)
+    nodes = [{p.slices[i].node for i, _ in signature} for signature in families]
+    of_root = {root: number for number, roots in enumerate(families.values()) for root in roots}
+    group_of_root = np.full(len(resolution.roots), -1)
+    group_of_root[list(of_root)] = list(of_root.values())
+    branches = find_branches(p, group_of_root[resolution.roots], nodes)
+    return _assemble(network, p, resolution, list(families.items()), branches)
+
+
+def _atoms(p: Propagation, resolution: Resolution) -> dict[int, list[tuple[int, int]]]:
+    """For each united label that may be removed: the slices it is in (by position) and how often."""
+    atoms: dict[int, list[tuple[int, int]]] = {}
+    for number, piece in enumerate(p.slices):
+        roots, counts = np.unique(resolution.roots[piece.labels.numpy()], return_counts=True)
+        for root, count in zip(roots.tolist(), counts.tolist(), strict=True):
+            if resolution.free[root]:
+                atoms.setdefault(root, []).append((number, count))
+    return {root: found for root, found in atoms.items() if any(p.slices[i].role == "out" for i, _ in found)}
+
+
+def _families(atoms: dict[int, list[tuple[int, int]]]) -> dict[tuple[tuple[int, int], ...], list[int]]:
+    """Atoms that occur in the same slices, equally often, are genes of one group; in order of execution."""
+    families: dict[tuple[tuple[int, int], ...], list[int]] = {}
+    for root, found in atoms.items():
+        families.setdefault(tuple(found), []).append(root)
+    return dict(sorted(families.items(), key=lambda item: (item[0], item[1][0])))
+
+
+def _assemble(
+    network: Network,
+    p: Propagation,
+    resolution: Resolution,
+    families: list[tuple[tuple[tuple[int, int], ...], list[int]]],
+    branches: list[Branch],
+) -> ChannelGraph:
+    branch_of = {group: number for number, branch in enumerate(branches) for group in branch.groups}
+    kept = [i for i, (_, roots) in enumerate(families) if len(roots) > 1 or i in branch_of]
+    renumbered = {old: new for new, old in enumerate(kept)}
+    groups: list[ChannelGroup] = []
+    gene_of_root = np.full(len(resolution.roots), -1)
+    names: dict[str, int] = {}
+    for old in kept:
+        signature, roots = families[old]
+        start = groups[-1].stop if groups else 0
+        ordered = _in_channel_order(p, resolution, signature, roots)
+        gene_of_root[ordered] = np.arange(start, start + len(roots))
+        groups.append(_group(p, signature, start, len(roots), branch_of.get(old), names))
+    genes = groups[-1].stop if groups else 0
+    gene_of_root[gene_of_root < 0] = genes
+    gene_of_label = gene_of_root[resolution.roots]
+    by_node = {node.name: labels for node, labels in p.values.items() if isinstance(labels, Tensor)}
+    aliases: dict[str, list[str]] = {}
+    for name, first in p.names.items():
+        aliases.setdefault(first, []).append(name)
+    return ChannelGraph(
+        network=network,
+        graph_module=normalise(p, resolution, gene_of_label),
+        groups=tuple(groups),
+        genes=genes,
+        protected=_protected(p, resolution, [f for i, f in enumerate(families) if i not in renumbered]),
+        branches=tuple(_renumber(branch, renumbered) for branch in branches),
+        layers=_layers(p, gene_of_label),
+        tensors=_tensors(p, gene_of_label, genes),
+        aliases={first: tuple(all_names) for first, all_names in aliases.items()},
+        readers=_readers(p),
+        _labels=by_node,
+        _gene_of_label=gene_of_label,
+    )
+
+
+def _in_channel_order(
+    p: Propagation, resolution: Resolution, signature: tuple[tuple[int, int], ...], roots: list[int]
+) -> list[int]:
+    first = next(p.slices[i] for i, _ in signature if p.slices[i].role == "out")
+    wanted = set(roots)
+    seen = dict.fromkeys(root for root in resolution.roots[first.labels.numpy()].tolist() if root in wanted)
+    return list(seen)
+
+
+def _group(
+    p: Propagation,
+    signature: tuple[tuple[int, int], ...],
+    start: int,
+    size: int,
+    branch: int | None,
+    names: dict[str, int],
+) -> ChannelGroup:
+    pieces = [(p.slices[i], count) for i, count in signature]
+    made = [(_owner(piece.tensor), count) for piece, count in pieces if piece.role == "out"]
+    name = made[0][0]
+    names[name] = names.get(name, 0) + 1
+    return ChannelGroup(
+        name=name if names[name] == 1 else f"{name}#{names[name]}",
+        start=start,
+        stop=start + size,
+        channels_per_gene=made[0][1],
+        producers=_unique(owner for owner, _ in made),
+        consumers=_unique(_owner(piece.tensor) for piece, _ in pieces if piece.role == "in"),
+        branch=branch,
+    )
+
+
+def _owner(tensor: str) -> str:
+    return tensor.rpartition(".")[0]
+
+
+def _unique(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def _renumber(branch: Branch, renumbered: dict[int, int]) -> Branch:
+    return Branch(
+        entry=branch.entry,
+        exit=branch.exit,
+        nodes=branch.nodes,
+        hollow=branch.hollow,
+        tail=branch.tail,
+        groups=tuple(renumbered[group] for group in branch.groups),
+    )
+
+
+def _protected(
+    p: Propagation, resolution: Resolution, single: list[tuple[tuple[tuple[int, int], ...], list[int]]]
+) -> tuple[Protected, ...]:
+    """Every output channel that no gene stands for, counted by place and reason."""
+    causes = p.space.fixed_roots()
+    for signature, roots in single:
+        first = next(p.slices[i] for i, _ in signature if p.slices[i].role == "out")
+        causes.update(dict.fromkeys(roots, (_owner(first.tensor), _ONE_GENE)))
+    counted: dict[tuple[str, str], int] = {}
+    seen: set[tuple[str, int]] = set()
+    for piece in p.slices:
+        if piece.role != "out" or (piece.tensor, piece.dim) in seen:
+            continue
+        seen.add((piece.tensor, piece.dim))
+        for root in resolution.roots[piece.labels.numpy()].tolist():
+            if root in causes:
+                counted[causes[root]] = counted.get(causes[root], 0) + 1
+    return tuple(Protected(place=place, channels=n, reason=reason) for (place, reason), n in counted.items())
+
+
+def _layers(p: Propagation, gene_of_label: Axis) -> tuple[Layer, ...]:
+    return tuple(
+        Layer(
+            name=mixer.layer,
+            node=mixer.node,
+            dim=mixer.dim,
+            inputs=None if mixer.inputs is None else gene_of_label[mixer.inputs.numpy()],
+            outputs=gene_of_label[mixer.outputs.numpy()],
+            macs=mixer.macs,
+        )
+        for mixer in p.mixers
+    )
+
+
+def _tensors(p: Propagation, gene_of_label: Axis, genes: int) -> dict[str, dict[int, Axis]]:
+    found: dict[str, dict[int, Axis]] = {}
+    for piece in p.slices:
+        axis = gene_of_label[piece.labels.numpy()]
+        if piece.dim not in found.get(piece.tensor, {}) and bool((axis < genes).any()):
+            found.setdefault(piece.tensor, {})[piece.dim] = axis
+    return found
+
+
+def _readers(p: Propagation) -> dict[str, tuple[str, ...]]:
+    """The nodes that read each parameter and buffer."""
+    found: dict[str, list[str]] = {}
+    for node in p.module.graph.nodes:
+        if node.op == "call_module":
+            module = p.module.get_submodule(str(node.target))
+            tensors = [*module.named_parameters(), *module.named_buffers()]
+            for name, _ in tensors:
+                found.setdefault(p.names.get(f"{node.target}.{name}", f"{node.target}.{name}"), []).append(node.name)
+        elif node.op == "get_attr":
+            found.setdefault(p.names.get(str(node.target), str(node.target)), []).append(node.name)
+    return {name: tuple(nodes) for name, nodes in found.items()}
+
+
+def kept_channels(graph: ChannelGraph, cut: CutPoint, keep: Keep) -> Tensor:
+    """int64[kept]: the positions along dimension 1 of a cut's original tensor whose channels a keep vector keeps."""
+    dim, axis = graph.axis(cut.node)
+    if dim != 1:
+        raise ValueError(f"the channels at {cut.name} lie in dimension {dim}, not 1")
+    return torch.from_numpy(np.flatnonzero(np.append(keep, True)[axis]))

@@ -1,0 +1,156 @@
+"""A span of a network as a list of steps that can be run again and again with other weights.
+
+Nothing is compiled: a step is a module or a function and where its arguments come from. That costs some microseconds a
+step, and in exchange a candidate needs no new graph, however many channels or branches it leaves out.
+"""
+
+import copy
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from emodir_tui.nets.channels import ChannelGather, ChannelPad, ChannelSplit, ChannelView
+from emodir_tui.nets.graph import CutPoint
+from emodir_tui.nets.groups import ChannelGraph
+from emodir_tui.nets.span import span_nodes
+
+Shell = nn.Module
+CHANNEL_LEAVES = (ChannelPad, ChannelSplit, ChannelGather, ChannelView)
+NORMS = nn.modules.batchnorm._BatchNorm
+
+
+class Program:
+    """The steps between two cut points.
+
+    Args:
+        graph: The network.
+        start: Behind this cut; None from the input.
+        stop: Up to and with this cut; None to the end.
+        statistics: "batch" normalises by the batch that passes, and touches no running statistics; "running" as in
+            evaluation.
+    """
+
+    def __init__(self, graph: ChannelGraph, start: CutPoint | None, stop: CutPoint | None, statistics: str) -> None:
+        self.graph = graph
+        self.nodes = span_nodes(graph, start, stop)
+        self.statistics = statistics
+        self.shells: dict[str, Shell] = {}
+        placeholder = next(node for node in graph.graph_module.graph.nodes if node.op == "placeholder")
+        self._input = placeholder.name if start is None else start.node
+        self._output = self.nodes[-1].name if stop is None and self.nodes else stop.node if stop else self._input
+        if stop is None:
+            (result,) = next(node for node in graph.graph_module.graph.nodes if node.op == "output").args
+            self._output = result.name if isinstance(result, fx.Node) else self._output
+        for node in self.nodes:
+            if node.op == "call_module" and str(node.target) not in self.shells:
+                self.shells[str(node.target)] = _shell(graph.graph_module.get_submodule(str(node.target)), statistics)
+        self.attributes: dict[str, Tensor] = {}
+        self._last_use = self._last_uses()
+        for branch in graph.branches:
+            inside = {node.name for node in self.nodes} & set(branch.nodes)
+            if inside and len(inside) < len(branch.nodes):
+                raise ValueError(f"a cut goes through the residual branch that ends at {branch.exit}")
+
+    def run(
+        self, x: Tensor, skipped: dict[str, Tensor | None], gate: Callable[[str, Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """What the span makes of x.
+
+        Args:
+            x: The start cut's tensor.
+            skipped: Nodes that are not run, with what they give instead (None: nothing reads it).
+            gate: Changes the first argument of a node, given the node's name.
+        """
+        values: dict[str, Any] = {self._input: x}
+        for node in self.nodes:
+            if node.name in skipped:
+                values[node.name] = skipped[node.name]
+            else:
+                values[node.name] = self._step(node, values, gate)
+            for name in self._last_use.get(node.name, ()):
+                values.pop(name, None)
+        return values[self._output]  # type: ignore[no-any-return]
+
+    def constant(self, number: int) -> Tensor:
+        """What an emptied branch gives: its tail on one position, the layers that sum over nothing giving their bias."""
+        branch = self.graph.branches[number]
+        tail = set(branch.tail)
+        values: dict[str, Any] = {}
+        for node in self.nodes:
+            if node.name not in tail:
+                continue
+            if node.name in branch.hollow:
+                values[node.name] = self._bias(node)
+            elif self.statistics == "batch" and isinstance(shell := self.shells.get(str(node.target)), NORMS):
+                # The statistics of a constant are itself and zero: what remains is the normalisation's own bias.
+                channels = values[node.args[0].name]  # type: ignore[union-attr]
+                bias = getattr(shell, "bias", None)
+                values[node.name] = torch.zeros_like(channels) if bias is None else _along(bias, channels.dim(), 1)
+            else:
+                values[node.name] = self._step(node, values, None)
+        return values[branch.exit]  # type: ignore[no-any-return]
+
+    def _bias(self, node: fx.Node) -> Tensor:
+        layer = next(layer for layer in self.graph.layers if layer.node == node.name)
+        shell: Any = self.shells[str(node.target)]
+        dims = len(node.meta["shape"])
+        bias = shell.bias if shell.bias is not None else shell.weight.new_zeros(shell.weight.shape[0])
+        return _along(bias, dims, layer.dim)
+
+    def _step(self, node: fx.Node, values: dict[str, Any], gate: Callable[[str, Tensor], Tensor] | None) -> Any:
+        if node.op == "get_attr":
+            known = self.attributes.get(str(node.target))
+            return operator.attrgetter(str(node.target))(self.graph.graph_module) if known is None else known
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda source: values[source.name])
+        if gate is not None and args and isinstance(args[0], Tensor):
+            args = (gate(node.name, args[0]), *args[1:])
+        if node.op == "call_module":
+            return self.shells[str(node.target)](*args, **kwargs)
+        if node.op == "call_method":
+            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+        return node.target(*args, **kwargs)  # type: ignore[operator]
+
+    def _last_uses(self) -> dict[str, list[str]]:
+        """For each node the values that nobody reads after it, so that memory is free as early as in plain code."""
+        last: dict[str, str] = {}
+        for node in self.nodes:
+            for source in node.all_input_nodes:
+                last[source.name] = node.name
+        uses: dict[str, list[str]] = {}
+        for source_name, node_name in last.items():
+            if source_name != self._output:
+                uses.setdefault(node_name, []).append(source_name)
+        return uses
+
+
+def set_tensor(shell: Shell, name: str, value: Tensor | None) -> None:
+    """Give a shell a plain tensor in place of a parameter or buffer."""
+    shell._parameters.pop(name, None)
+    shell._buffers.pop(name, None)
+    shell.__dict__[name] = value
+
+
+def _shell(module: nn.Module, statistics: str) -> Shell:
+    """A copy of a leaf that shares its weights, in evaluation mode, and changes nothing in place."""
+    shell = copy.copy(module)
+    shell.__dict__ = dict(module.__dict__)
+    shell._parameters = dict(module._parameters)
+    shell._buffers = dict(module._buffers)
+    shell.training = False
+    if getattr(shell, "inplace", False) is True:
+        shell.inplace = False
+    if isinstance(shell, NORMS) and statistics == "batch":
+        # Without running statistics a normalisation takes those of the batch, in evaluation mode too.
+        shell.track_running_stats = False
+        for name in ("running_mean", "running_var", "num_batches_tracked"):
+            set_tensor(shell, name, None)
+    return shell
+
+
+def _along(vector: Tensor, dims: int, dim: int) -> Tensor:
+    sizes = [1] * dims
+    sizes[dim] = -1
+    return vector.view(sizes)

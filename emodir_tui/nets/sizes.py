@@ -1,0 +1,43 @@
+"""The numbers that layers keep beside their weights: channels, groups, features."""
+
+from typing import Any
+
+from torch import nn
+
+
+def fit_sizes(layer: nn.Module, original: nn.Module) -> None:
+    """Set a layer's numbers to what its (already smaller) weights say.
+
+    Args:
+        layer: A convolution, linear layer or normalisation; anything else is left alone.
+        original: The same layer before pruning.
+    """
+    size, before = layer, original
+    one: Any = size
+    old: Any = before
+    if isinstance(layer, nn.modules.conv._ConvNd):
+        _fit_convolution(one, old)
+    elif isinstance(layer, nn.Linear):
+        one.out_features, one.in_features = one.weight.shape
+    elif isinstance(layer, nn.GroupNorm):
+        if one.weight is not None:
+            one.num_groups = old.num_groups * one.weight.shape[0] // old.weight.shape[0]
+            one.num_channels = one.weight.shape[0]
+    elif isinstance(layer, nn.modules.batchnorm._NormBase):
+        known = one.weight if one.weight is not None else one.running_mean
+        if known is not None:
+            one.num_features = known.shape[0]
+    elif isinstance(layer, nn.PReLU):
+        one.num_parameters = one.weight.shape[0]
+
+
+def _fit_convolution(one: Any, old: Any) -> None:
+    first, second = one.weight.shape[:2]
+    if old.groups > 1:
+        # Whole groups go, so each keeps its own inputs and outputs.
+        per_group = (old.in_channels if old.transposed else old.out_channels) // old.groups
+        one.groups = max(1, first // per_group)
+    if old.transposed:
+        one.in_channels, one.out_channels = first, second * one.groups
+    else:
+        one.out_channels, one.in_channels = first, second * one.groups

@@ -1,0 +1,149 @@
+"""A span of the network that runs with the kept channels only: weights are gathered for each keep vector."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from emodir_tui.nets.channels import Axis, Keep
+from emodir_tui.nets.graph import CutPoint
+from emodir_tui.nets.groups import ChannelGraph, kept_channels
+from emodir_tui.nets.program import CHANNEL_LEAVES, Program, set_tensor
+from emodir_tui.nets.sizes import fit_sizes
+
+__all__ = ["SlicedNetwork", "kept_channels"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Gathered:
+    """A tensor of a leaf, where it is taken from and along which axes it is gathered."""
+
+    shell: str
+    name: str
+    source: nn.Module
+    axes: tuple[tuple[int, Axis], ...]
+
+
+class SlicedNetwork(nn.Module):
+    """A span [start, stop] of a network, run with the kept channels only.
+
+    Args:
+        graph: The network. Its weights are read at each `select`, so they may be trained meanwhile.
+        start: Behind this cut; None from the input.
+        stop: Up to and with this cut; None to the end.
+        statistics: "batch" or "running"; see `Program`.
+    """
+
+    def __init__(
+        self, graph: ChannelGraph, start: CutPoint | None, stop: CutPoint | None, *, statistics: str = "batch"
+    ) -> None:
+        super().__init__()
+        self._graph = graph
+        self._program = Program(graph, start, stop, statistics)
+        self._gathered = _gathered_tensors(self._program, graph)
+        self._attributes = {str(node.target): node for node in self._program.nodes if node.op == "get_attr"}
+        self._skipped: dict[str, Tensor | None] = {}
+        self._inside = [
+            number
+            for number, branch in enumerate(graph.branches)
+            if any(node.name == branch.exit for node in self._program.nodes)
+        ]
+
+    def select(self, keep: Keep) -> None:
+        """Take the kept channels of every weight, bool[genes]. Gradients flow back to the network's own weights.
+
+        Raises:
+            ValueError: The keep vector empties a group that must keep a gene.
+        """
+        emptied = [number for number in self._graph.check(keep) if number in self._inside]
+        extended = np.append(keep, True)
+        indices: dict[int, Tensor | None] = {}
+        device = self._graph.network.example.device
+        hollow = {node for number in emptied for node in self._graph.branches[number].nodes}
+        for item in self._gathered:
+            value = getattr(item.source, item.name)
+            if value is not None:
+                value = self._take(value, item.axes, extended, indices, device)
+            set_tensor(self._program.shells[item.shell], item.name, value)
+        for name in self._attributes:
+            self._select_attribute(name, extended, indices, device)
+        for shell in self._program.shells.values():
+            if isinstance(shell, CHANNEL_LEAVES):
+                shell.select(extended, device)
+            else:
+                fit_sizes(shell, self._original(shell))
+        self._skipped = dict.fromkeys(hollow)
+        for number in emptied:
+            self._skipped[self._graph.branches[number].exit] = self._program.constant(number)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the span makes of x, which has the kept channels of the start cut only; so has the result, of the stop."""
+        return self._program.run(x, self._skipped)
+
+    def constant(self, number: int) -> Tensor:
+        """What an emptied branch gives under this span's statistics, for the keep vector selected."""
+        return self._program.constant(number)
+
+    def _original(self, shell: nn.Module) -> nn.Module:
+        return self._originals[id(shell)]
+
+    @property
+    def _originals(self) -> dict[int, nn.Module]:
+        known = self.__dict__.get("_known_originals")
+        if known is None:
+            module = self._graph.graph_module
+            known = {id(shell): module.get_submodule(name) for name, shell in self._program.shells.items()}
+            self.__dict__["_known_originals"] = known
+        return known  # type: ignore[no-any-return]
+
+    def _select_attribute(
+        self, name: str, extended: np.ndarray, indices: dict[int, Tensor | None], device: torch.device
+    ) -> None:
+        axes = self._graph.tensors.get(_first_name(self._graph, name))
+        if axes:
+            owner, _, attribute = name.rpartition(".")
+            value = getattr(self._graph.graph_module.get_submodule(owner), attribute)
+            self._program.attributes[name] = self._take(value, tuple(axes.items()), extended, indices, device)
+
+    @staticmethod
+    def _take(
+        value: Tensor,
+        axes: tuple[tuple[int, Axis], ...],
+        extended: np.ndarray,
+        indices: dict[int, Tensor | None],
+        device: torch.device,
+    ) -> Tensor:
+        for dim, axis in axes:
+            if id(axis) not in indices:
+                alive = extended[axis]
+                indices[id(axis)] = None if alive.all() else torch.from_numpy(np.flatnonzero(alive)).to(device)
+            index = indices[id(axis)]
+            if index is not None:
+                value = value.index_select(dim, index)
+        return value
+
+
+def _gathered_tensors(program: Program, graph: ChannelGraph) -> list[_Gathered]:
+    found = []
+    for target, shell in program.shells.items():
+        if isinstance(shell, CHANNEL_LEAVES):
+            continue
+        source = graph.graph_module.get_submodule(target)
+        names = [*source._parameters, *source._buffers]
+        for name in names:
+            axes = graph.tensors.get(_first_name(graph, f"{target}.{name}"), {})
+            if name in shell.__dict__ and not axes:
+                continue
+            found.append(_Gathered(target, name, source, tuple(axes.items())))
+    # A normalisation on batch statistics has none of its own to gather.
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    batch = program.statistics == "batch"
+    return [item for item in found if not (batch and item.name in statistics)]
+
+
+def _first_name(graph: ChannelGraph, name: str) -> str:
+    known = graph.__dict__.get("_first_names") if hasattr(graph, "__dict__") else None
+    if known is not None:
+        return str(known.get(name, name))
+    return next((first for first, names in graph.aliases.items() if name in names), name)

@@ -1,0 +1,163 @@
+"""Where a model comes from: the zoo, torchvision, timm, or the user's own code; and its weights from a file."""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from emodir_tui.errors import ProfileError, nearest
+from emodir_tui.nets import zoo
+
+PREFIXES = ("module.", "model.", "_orig_mod.")
+WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
+
+
+def load_model(source: str, weights: str, classes: int) -> nn.Module:
+    """A model, with weights from a file where one is named.
+
+    Args:
+        source: A name of the zoo, `torchvision:NAME`, `timm:NAME`, or `module.path:factory`.
+        weights: A .safetensors file, or one that torch reads as weights only; empty for none.
+        classes: The number of outputs.
+
+    Raises:
+        ProfileError: There is no such model, or the weights don't fit it.
+    """
+    model = _build(source, classes)
+    if weights:
+        _load_weights(model, read_weights(Path(weights)), weights, source)
+    return model
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors in a weights file, by name; nothing in it is executed.
+
+    Raises:
+        ProfileError: It can't be read, or holds anything else than weights.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise ProfileError(f"model.weights: there is no file {path}") from error
+    except (
+        UnpicklingError,
+        SafetensorError,
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        AttributeError,
+    ) as error:
+        raise ProfileError(
+            f"model.weights: {path} holds no plain weights that can be read safely ({type(error).__name__})",
+            "Save model.state_dict() with torch.save or safetensors, and name that file.",
+        ) from error
+    for key in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if (
+        not isinstance(content, Mapping)
+        or not all(isinstance(value, Tensor) for value in content.values())
+        or not content
+    ):
+        raise ProfileError(f"model.weights: {path} is not a state_dict", "Save model.state_dict(), and name that file.")
+    return {str(name): value for name, value in content.items()}
+
+
+def _build(source: str, classes: int) -> nn.Module:
+    kind, colon, name = source.partition(":")
+    if not colon:
+        if source not in zoo.NAMES:
+            hint = (
+                nearest(source, zoo.NAMES)
+                or f"The zoo has {', '.join(zoo.NAMES)}; others: torchvision:NAME, timm:NAME."
+            )
+            raise ProfileError(f"model.source: '{source}' is not in the zoo", hint)
+        return zoo.build(source, classes)
+    if kind == "torchvision":
+        return _torchvision(name, classes)
+    if kind == "timm":
+        return _timm(name, classes)
+    return _factory(source, kind, name, classes)
+
+
+def _torchvision(name: str, classes: int) -> nn.Module:
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name not in known:
+        raise ProfileError(f"model.source: torchvision has no classification model '{name}'", nearest(name, known))
+    options = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
+    model: nn.Module = models.get_model(name, weights=None, num_classes=classes, **options)
+    return model
+
+
+def _timm(name: str, classes: int) -> nn.Module:
+    try:
+        import timm
+    except ImportError as error:
+        raise ProfileError("model.source: timm is not installed", "pip install 'emodir[timm]'") from error
+    if not timm.is_model(name):
+        raise ProfileError(f"model.source: timm has no model '{name}'", nearest(name, timm.list_models()))
+    model: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes)
+    return model
+
+
+def _factory(source: str, module_name: str, name: str, classes: int) -> nn.Module:
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ProfileError(
+            f"model.source: module '{module_name}' can't be imported ({error})",
+            "It is looked for where emodir is started, and in the environment.",
+        ) from error
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        public = [word for word in dir(module) if not word.startswith("_")]
+        raise ProfileError(f"model.source: '{module_name}' has no function '{name}'", nearest(name, public))
+    try:
+        model = factory(classes)
+    except Exception as error:
+        raise ProfileError(f"model.source: {source}({classes}) fails: {type(error).__name__}: {error}") from error
+    if not isinstance(model, nn.Module):
+        raise ProfileError(f"model.source: {source}({classes}) gives a {type(model).__name__}, not a torch module")
+    return model
+
+
+def _load_weights(model: nn.Module, weights: dict[str, Tensor], path: str, source: str) -> None:
+    expected = model.state_dict()
+    weights = _without_prefix(weights, expected)
+    # Old checkpoints have no counter of batches; it plays no part in evaluation.
+    missing = [name for name in expected if name not in weights and not name.endswith("num_batches_tracked")]
+    extra = [name for name in weights if name not in expected]
+    if missing or extra:
+        word, name = ("lacks", missing[0]) if missing else ("has an unknown", extra[0])
+        others = f" and {len(missing or extra) - 1} more" if len(missing or extra) > 1 else ""
+        hint = nearest(name, extra if missing else expected)
+        raise ProfileError(f"model.weights: {path} {word} '{name}'{others}, so it does not fit {source}", hint)
+    for name, value in weights.items():
+        if value.shape != expected[name].shape:
+            shapes = f"{tuple(value.shape)} instead of {tuple(expected[name].shape)}"
+            raise ProfileError(
+                f"model.weights: in {path} '{name}' is {shapes}", "Are model.source and model.classes right?"
+            )
+    model.load_state_dict(weights, strict=False)
+
+
+def _without_prefix(weights: dict[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    for _ in PREFIXES:
+        for prefix in PREFIXES:
+            if all(name.startswith(prefix) for name in weights) and not any(
+                name.startswith(prefix) for name in expected
+            ):
+                weights = {name.removeprefix(prefix): value for name, value in weights.items()}
+    return weights

@@ -1,0 +1,47 @@
+"""A span of a network: what lies between two cut points."""
+
+import numpy as np
+import numpy.typing as npt
+from torch import fx
+
+from emodir_tui.nets.channels import ChannelGather, ChannelPad, ChannelSplit, ChannelView
+from emodir_tui.nets.graph import CutPoint
+from emodir_tui.nets.groups import ChannelGraph
+
+
+def span_nodes(graph: ChannelGraph, start: CutPoint | None, stop: CutPoint | None) -> list[fx.Node]:
+    """The nodes behind `start` (None: the input) up to and with `stop` (None: the last), in order."""
+    nodes = [node for node in graph.graph_module.graph.nodes if node.op not in ("placeholder", "output")]
+    names = [node.name for node in nodes]
+    first = 0 if start is None else names.index(start.node) + 1
+    last = len(names) if stop is None else names.index(stop.node) + 1
+    return nodes[first:last]
+
+
+def span_modules(graph: ChannelGraph, start: CutPoint | None, stop: CutPoint | None) -> list[str]:
+    """Names of the model's own modules that a span calls and that have weights, in order."""
+    names = dict.fromkeys(str(node.target) for node in span_nodes(graph, start, stop) if node.op == "call_module")
+    own = dict(graph.network.model.named_modules())
+    return [name for name in names if name in own and any(True for _ in own[name].parameters())]
+
+
+def genes_used(graph: ChannelGraph, start: CutPoint | None, stop: CutPoint | None) -> npt.NDArray[np.bool_]:
+    """The genes that change what a span computes, bool[genes]."""
+    used = np.zeros(graph.genes + 1, dtype=np.bool_)
+    first_names = {name: first for first, names in graph.aliases.items() for name in names}
+    for node in span_nodes(graph, start, stop):
+        if node.op not in ("call_module", "get_attr"):
+            continue
+        target = str(node.target)
+        if node.op == "call_module":
+            leaf = graph.graph_module.get_submodule(target)
+            if isinstance(leaf, ChannelGather | ChannelPad | ChannelSplit | ChannelView):
+                for axis in leaf.genes or ():
+                    used[axis] = True
+            tensors = [f"{target}.{name}" for name, _ in (*leaf.named_parameters(), *leaf.named_buffers())]
+        else:
+            tensors = [target]
+        for tensor in tensors:
+            for axis in graph.tensors.get(first_names.get(tensor, tensor), {}).values():
+                used[axis] = True
+    return used[:-1]
