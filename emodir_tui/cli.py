@@ -1,0 +1,366 @@
+"""The command line. The only place where an error becomes an exit code; everything heavy is loaded inside commands."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from emodir_tui.errors import EmodirError, ExitCode, NotFoundError, ProfileError, nearest
+
+if TYPE_CHECKING:
+    from emodir_tui.runs.directory import RunDirectory
+
+EPILOG = (
+    "Exit codes: 0 ok · 1 run failed · 2 usage or profile · 3 not found or ambiguous · 4 conflict (already running) · "
+    "5 worker lost or did not start · 6 left while running · 75 stopped, resumable · 130 interrupted. "
+    "Runs live in ./runs, --runs-dir or EMODIR_RUNS."
+)
+app = typer.Typer(
+    name="emodir",
+    help="Prune convolutional networks by evolutionary multi-objective search.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, a unique prefix of one, or @latest.")]
+RunsDir = Annotated[Path | None, typer.Option("--runs-dir", help="Where runs live.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait for the worker's answer.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override a key, such as search.population=40."),
+]
+Shared = Annotated[bool, typer.Option("--shared", help="Let other users watch this run (not control it).")]
+
+
+@app.command(epilog=EPILOG)
+def run(
+    profile: Annotated[str, typer.Argument(help="A profile's file, or the name of a shipped one.")],
+    sets: Sets = None,
+    name: Annotated[str, typer.Option("--name", help="Name of the run; the profile's if not given.")] = "",
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Print the run's id and return at once.")] = False,
+    no_tui: Annotated[bool, typer.Option("--no-tui", help="Follow with a progress bar or plain lines.")] = False,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Run the worker in this process (Slurm, systemd).")
+    ] = False,
+    shared: Shared = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Start a pruning run and follow it."""
+    from emodir_tui.runs.directory import runs_directory
+    from emodir_tui.runs.launch import prepare, start
+
+    settings = _profile(profile, sets or [])
+    directory = prepare(settings, runs_directory(runs_dir), name or settings.name, shared=shared)
+    _note(f"run {directory.id}")
+    if foreground:
+        _in_foreground(directory, None)
+    start(directory)
+    _after_start(directory, detach=detach, no_tui=no_tui)
+
+
+@app.command(epilog=EPILOG)
+def resume(
+    run_name: RunArgument = "@latest",
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="CHECKPOINT", help="Go back to this checkpoint; what came after it is kept aside."
+        ),
+    ] = None,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return as soon as the worker is ready.")] = False,
+    no_tui: Annotated[bool, typer.Option("--no-tui", help="Follow with a progress bar or plain lines.")] = False,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Run the worker in this process.")] = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Continue an interrupted run exactly where it stopped."""
+    from emodir_tui.reports.resumption import what_is_lost
+    from emodir_tui.runs.launch import check_resumable, start
+
+    directory = _find(run_name, runs_dir)
+    check_resumable(directory, checkpoint)
+    _note(what_is_lost(directory, checkpoint))
+    if foreground:
+        _in_foreground(directory, checkpoint)
+    start(directory, checkpoint)
+    _after_start(directory, detach=detach, no_tui=no_tui)
+
+
+@app.command(epilog=EPILOG)
+def watch(
+    run_name: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="A run's id, a unique prefix, or @latest; none: choose.")
+    ] = None,
+    replay: Annotated[bool, typer.Option("--replay", help="Play the run's recording.")] = False,
+    speed: Annotated[
+        float, typer.Option("--speed", min=0.1, max=100000, help="How many times faster than it was.")
+    ] = 20.0,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Without controls.")] = False,
+    ascii_only: Annotated[bool, typer.Option("--ascii", help="Without braille and box characters.")] = False,
+    refresh: Annotated[
+        float, typer.Option("--refresh", min=0.5, max=10, help="Seconds between updates of the screen.")
+    ] = 1.0,
+    no_tui: Annotated[bool, typer.Option("--no-tui", help="Follow with a progress bar or plain lines.")] = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Attach a dashboard to a run, running or not; leaving it never stops the run."""
+    from emodir_tui.runs.directory import runs_directory
+
+    directory = _find(run_name, runs_dir) if run_name else None
+    if no_tui or not _on_terminal():
+        _follow(directory or _find("@latest", runs_dir))
+    _dashboard(
+        directory,
+        runs_directory(runs_dir),
+        replay=replay,
+        speed=speed,
+        read_only=read_only,
+        ascii_only=ascii_only,
+        refresh=refresh,
+    )
+
+
+@app.command(epilog=EPILOG)
+def stop(
+    run_name: RunArgument,
+    now: Annotated[bool, typer.Option("--now", help="At once, without saving what is new.")] = False,
+    no_wait: NoWait = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Finish the current evaluation, save, and end the run's worker."""
+    _control(_find(run_name, runs_dir), "stop-now" if now else "stop", wait=not no_wait)
+
+
+@app.command(epilog=EPILOG)
+def pause(run_name: RunArgument, no_wait: NoWait = False, runs_dir: RunsDir = None) -> None:
+    """Save and pause; memory is kept."""
+    _control(_find(run_name, runs_dir), "pause", wait=not no_wait)
+
+
+@app.command(name="continue", epilog=EPILOG)
+def continue_(run_name: RunArgument, no_wait: NoWait = False, runs_dir: RunsDir = None) -> None:
+    """Go on after a pause."""
+    _control(_find(run_name, runs_dir), "continue", wait=not no_wait)
+
+
+@app.command(epilog=EPILOG)
+def save(run_name: RunArgument, no_wait: NoWait = False, runs_dir: RunsDir = None) -> None:
+    """Save a checkpoint now."""
+    _control(_find(run_name, runs_dir), "save", wait=not no_wait)
+
+
+@app.command(epilog=EPILOG)
+def runs(as_json: Json = False, runs_dir: RunsDir = None) -> None:
+    """List all runs, newest first."""
+    from emodir_tui.reports.summary import print_runs
+    from emodir_tui.reports.tables import print_json
+    from emodir_tui.reports.views import run_row
+    from emodir_tui.runs.directory import list_runs, runs_directory
+
+    directories = list_runs(runs_directory(runs_dir))
+    if as_json:
+        print_json({"runs": [run_row(directory) for directory in directories]})
+    elif directories:
+        print_runs(directories)
+    else:
+        _note(f"there are no runs in {runs_directory(runs_dir)}; start one: emodir run digits")
+
+
+@app.command(epilog=EPILOG)
+def show(run_name: RunArgument = "@latest", as_json: Json = False, runs_dir: RunsDir = None) -> None:
+    """Show a run: state, sub-networks, joint front, picks, checkpoints."""
+    from emodir_tui.reports.summary import print_run
+    from emodir_tui.reports.tables import print_json
+    from emodir_tui.reports.views import run_view
+
+    directory = _find(run_name, runs_dir)
+    view = run_view(directory)
+    print_json(view) if as_json else print_run(directory, view)
+
+
+@app.command(epilog=EPILOG)
+def ranking(
+    run_name: RunArgument = "@latest",
+    top: Annotated[int, typer.Option("--top", min=0, help="Only so many rows; 0 for all.")] = 0,
+    as_json: Json = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Show the global performance impairment ranking (GPIR) of a run."""
+    from emodir_tui.reports.summary import print_ranking
+    from emodir_tui.reports.tables import print_json
+    from emodir_tui.reports.views import ranking_view
+
+    directory = _find(run_name, runs_dir)
+    if as_json:
+        print_json({"rows": ranking_view(directory)[: top or None]})
+    else:
+        print_ranking(directory, top)
+
+
+@app.command(epilog=EPILOG)
+def logs(
+    run_name: RunArgument = "@latest",
+    count: Annotated[int, typer.Option("-n", "--lines", min=1, help="How many lines.")] = 50,
+    worker: Annotated[
+        bool, typer.Option("--worker", help="What the worker printed, instead of the run's log.")
+    ] = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Print the last lines of a run's log."""
+    from emodir_tui.reports.summary import print_logs
+
+    print_logs(_find(run_name, runs_dir), count, worker=worker)
+
+
+@app.command(epilog=EPILOG)
+def events(
+    run_name: RunArgument = "@latest",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more until the run ends.")] = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Print a run's events, a JSON object a line."""
+    from emodir_tui.reports.stream import print_events
+
+    print_events(_find(run_name, runs_dir), follow=follow)
+
+
+def main() -> None:
+    """Entry point of the command `emodir`."""
+    try:
+        result = app(standalone_mode=False)
+    except EmodirError as error:
+        _fail(error)
+    except typer.Exit as leaving:
+        sys.exit(leaving.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader went away (head, say); nothing is left to tell, and nobody to tell it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.OK)
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        _fail(_usage_error(error))
+    sys.exit(result if isinstance(result, int) else ExitCode.OK)
+
+
+def _usage_error(error: Any) -> ProfileError:
+    """What the command-line parser found, in one sentence with the nearest right name."""
+    message, hint = str(error.format_message()).strip(), ""
+    word = getattr(error, "option_name", None) or ""
+    if message.startswith("No such command"):
+        word = message.split("'")[1] if "'" in message else ""
+        hint = nearest(
+            word, [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
+        )
+        message = f"there is no command '{word}'"
+    return ProfileError(
+        message[:1].lower() + message[1:].rstrip("."), hint or "'emodir --help' and 'emodir COMMAND --help' tell more."
+    )
+
+
+def _fail(error: EmodirError) -> NoReturn:
+    from emodir_tui.runs.text import printable
+
+    hint = "\n".join(printable(line) for line in error.hint.splitlines())
+    sys.stderr.write(f"error: {printable(error.message)}\n" + (f"  hint: {hint}\n" if hint else ""))
+    sys.exit(error.exit_code)
+
+
+def _note(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def _on_terminal() -> bool:
+    # Textual draws on stderr and reads from stdin.
+    return sys.stdin.isatty() and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _profile(name: str, sets: list[str]) -> Any:
+    from emodir_tui.profile import load
+
+    path = Path(name)
+    if not path.is_file():
+        shipped = {file.stem: file for folder in _profile_folders() for file in sorted(folder.glob("*.toml"))}
+        if name.removesuffix(".toml") not in shipped or os.sep in name:
+            hint = nearest(path.stem, shipped) or "Shipped profiles: " + ", ".join(sorted(shipped)) + "."
+            raise NotFoundError(f"there is no profile '{name}'", hint)
+        path = shipped[name.removesuffix(".toml")]
+    return load(path, sets)
+
+
+def _profile_folders() -> list[Path]:
+    package = Path(__file__).parent
+    # Installed, the profiles lie in the package; in a checkout beside it.
+    return [folder for folder in (package / "_profiles", package.parent / "profiles") if folder.is_dir()]
+
+
+def _find(name: str, runs_dir: Path | None) -> "RunDirectory":
+    from emodir_tui.runs.directory import find, runs_directory
+
+    return find(runs_directory(runs_dir), name)
+
+
+def _after_start(directory: "RunDirectory", *, detach: bool, no_tui: bool) -> None:
+    if detach:
+        sys.stdout.write(directory.id + "\n")
+        return
+    if no_tui or not _on_terminal():
+        _follow(directory)
+    _dashboard(directory, directory.path.parent, from_run=True)
+
+
+def _follow(directory: "RunDirectory") -> NoReturn:
+    from emodir_tui.reports.follow import follow
+    from emodir_tui.reports.summary import print_result
+
+    result = follow(directory)
+    if result == ExitCode.OK:
+        print_result(directory)
+    raise typer.Exit(result)
+
+
+def _dashboard(
+    directory: "RunDirectory | None",
+    runs_dir: Path,
+    *,
+    replay: bool = False,
+    speed: float = 20.0,
+    read_only: bool = False,
+    ascii_only: bool = False,
+    refresh: float = 1.0,
+    from_run: bool = False,
+) -> NoReturn:
+    from emodir_tui.reports.leaving import say_goodbye
+    from emodir_tui.tui.app import run_dashboard
+
+    last = run_dashboard(
+        directory,
+        runs_dir,
+        replay=replay,
+        speed=speed,
+        read_only=read_only,
+        ascii_only=ascii_only,
+        refresh_seconds=refresh,
+    )
+    raise typer.Exit(say_goodbye(last, from_run=from_run))
+
+
+def _in_foreground(directory: "RunDirectory", checkpoint: str | None) -> NoReturn:
+    """The worker takes this process over; its lines go to stderr and its exit code is the run's."""
+    from emodir_tui.runs.launch import worker_command
+
+    command = worker_command(directory, checkpoint)
+    os.execv(command[0], command)  # noqa: S606
+
+
+def _control(directory: "RunDirectory", command: str, *, wait: bool) -> None:
+    from emodir_tui.reports.controlling import ask
+
+    sys.stdout.write(ask(directory, command, wait=wait) + "\n")

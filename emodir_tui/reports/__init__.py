@@ -1,0 +1,1 @@
+"""Tables, listings and exports made from what a run left on disk."""

@@ -1,0 +1,211 @@
+"""Following a run without the dashboard: Rich progress on a terminal, plain lines elsewhere; always on stderr."""
+
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from types import FrameType
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
+
+from emodir_tui.errors import ConflictError, ExitCode
+from emodir_tui.reports.tables import duration, number, percent
+from emodir_tui.runs.control import send
+from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.runs.events import Event, EventReader
+from emodir_tui.runs.fold import apply
+from emodir_tui.runs.state import RunState
+from emodir_tui.runs.status import Observer, Status
+from emodir_tui.runs.text import printable
+
+POLL_SECONDS = 0.25
+LINE_SECONDS = 60.0
+LINE_SHARE = 0.1
+
+
+def follow(directory: RunDirectory) -> ExitCode:
+    """Follow a run until it ends or the reader leaves; the exit code that says which.
+
+    On a terminal Ctrl+C leaves and the run goes on. Elsewhere (a job script, say) INT and TERM stop the run, because
+    whoever sends them means the job.
+    """
+    follower = _Follower(directory)
+    if sys.stderr.isatty():
+        return _on_terminal(follower)
+    return _in_lines(follower)
+
+
+def how_to_return(directory: RunDirectory) -> str:
+    """What leaving prints."""
+    return f"{directory.id} goes on · emodir watch {directory.id} · emodir stop {directory.id}"
+
+
+@dataclass(slots=True)
+class _Follower:
+    """The state as read so far."""
+
+    directory: RunDirectory
+    state: RunState = field(default_factory=RunState)
+    reader: EventReader = field(init=False)
+    observer: Observer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.reader = EventReader(self.directory.events_folder)
+        self.observer = Observer(self.directory)
+
+    def read(self) -> tuple[list[Event], Status]:
+        """New events, and the status after them."""
+        events = self.reader.poll()
+        for event in events:
+            apply(self.state, event)
+        return events, self.observer.status(self.state)
+
+    def result(self, status: Status) -> ExitCode | None:
+        """The exit code, once the run has ended."""
+        words = {"finished": ExitCode.OK, "stopped": ExitCode.STOPPED, "failed": ExitCode.RUN_FAILED}
+        if status.word == "lost":
+            return ExitCode.WORKER_LOST
+        return words.get(status.word)
+
+
+def _on_terminal(follower: _Follower) -> ExitCode:
+    console = Console(stderr=True)
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.percentage:>3.0f} %"),
+        auto_refresh=False,
+        expand=True,
+    )
+    task = progress.add_task("starting", total=1.0)
+    try:
+        with Live(progress, console=console, auto_refresh=False, transient=True) as live:
+            while True:
+                events, status = follower.read()
+                for event in events:
+                    if line := _line(event, follower.state):
+                        console.print(Text(line))
+                progress.update(task, completed=follower.state.progress, description=_headline(follower.state, status))
+                live.refresh()
+                if (result := follower.result(status)) is not None:
+                    break
+                time.sleep(POLL_SECONDS)
+    except KeyboardInterrupt:
+        console.print(Text(how_to_return(follower.directory)))
+        return ExitCode.STILL_RUNNING
+    _say_end(follower, status)
+    return result
+
+
+def _in_lines(follower: _Follower) -> ExitCode:
+    asked: list[str] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if not asked:
+            try:
+                asked.append(send(follower.directory, "stop"))
+            except ConflictError as error:
+                asked.append(error.message)
+        _print(f"{signal.Signals(number).name}: stops the run; it can be resumed")
+
+    old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        return _lines_until_end(follower)
+    finally:
+        for which, handler in old.items():
+            signal.signal(which, handler)
+
+
+def _lines_until_end(follower: _Follower) -> ExitCode:
+    said, said_at = 0.0, time.monotonic()
+    while True:
+        events, status = follower.read()
+        for event in events:
+            if line := _line(event, follower.state):
+                _print(line)
+        share, now = follower.state.progress, time.monotonic()
+        if events and (share - said >= LINE_SHARE or now - said_at >= LINE_SECONDS):
+            said, said_at = share, now
+            _print(f"{100 * share:3.0f} %  {_headline(follower.state, status)}")
+        if (result := follower.result(status)) is not None:
+            _say_end(follower, status)
+            return result
+        time.sleep(POLL_SECONDS)
+
+
+def _headline(state: RunState, status: Status) -> str:
+    now = time.time()
+    stage = state.stage
+    if stage is None:
+        return status.word if status.word != "running" else "loading"
+    words = [status.word if status.word != "running" else "", stage.name]
+    if stage.steps:
+        words.append(f"{stage.note + ' ' if stage.note else ''}{stage.unit} {stage.step}/{stage.steps}")
+    hypervolume = _hypervolume(state)
+    if hypervolume is not None:
+        words.append(f"hypervolume {number(hypervolume)}")
+    eta = state.eta_seconds(now)
+    words.append(f"elapsed {duration(state.elapsed_seconds(now))}")
+    if eta is not None:
+        words.append(f"ETA {duration(eta)} ({time.strftime('%H:%M', time.localtime(now + eta))})")
+    return printable(" · ".join(word for word in words if word))
+
+
+def _hypervolume(state: RunState) -> float | None:
+    stage = state.stage
+    if stage is None or stage.name not in ("search", "constrain", "joint"):
+        return None
+    if stage.name == "joint":
+        return state.joint.hypervolume
+    running = [item for item in state.subnetworks.values() if item.hypervolume is not None]
+    return running[-1].hypervolume if running else None
+
+
+def _line(event: Event, state: RunState) -> str:
+    """The line that an event deserves, or an empty string: most deserve none."""
+    clock = time.strftime("%H:%M:%S", time.localtime(event["time"]))
+    text = ""
+    kind, stage = event["kind"], event.get("stage")
+    if kind == "stage_started":
+        text = f"{stage}"
+    elif kind == "stage_finished":
+        text = f"{stage} done in {duration(event.get('seconds'))}"
+    elif kind == "message" and event.get("level") in ("info", "warning", "error"):
+        text = f"{event['level'] + ': ' if event['level'] != 'info' else ''}{event.get('text')}"
+    elif kind == "baseline_measured" and state.baseline is not None:
+        text = f"original network: accuracy {percent(state.baseline.accuracy, 2)}, {state.baseline.macs:,} MACs"
+    elif kind == "front_finished" and event.get("subnetwork") in state.subnetworks:
+        part = state.subnetworks[event["subnetwork"]]
+        text = f"{part.name}: front of {part.front_size}, hypervolume {number(part.hypervolume)}, {part.evaluations} evaluations"
+    elif kind == "joint_finished":
+        text = f"joint front of {state.joint.front_size}, hypervolume {number(state.joint.hypervolume)}"
+    elif kind == "pick_finished" and event.get("pick") in state.picks:
+        pick = state.picks[event["pick"]]
+        text = f"pick {pick.name}: accuracy {percent(pick.accuracy, 2)} at {percent(pick.macs_kept)} of the MACs"
+    elif kind in ("control_accepted", "control_done", "control_refused"):
+        text = f"{event.get('command')} {kind.removeprefix('control_')} ({event.get('by')}) {event.get('message', '')}".rstrip()
+    return f"{clock}  {printable(text)}" if text else ""
+
+
+def _say_end(follower: _Follower, status: Status) -> None:
+    directory, state = follower.directory, follower.state
+    if status.word == "failed":
+        _print(f"error: {printable(state.error)}")
+        _print(
+            f"  hint: {printable(state.hint)}"
+            if state.hint
+            else f"  hint: the whole story is in {directory.worker_log}"
+        )
+    elif status.word == "lost":
+        _print(f"error: the worker is lost: {status.reason}")
+        _print(f"  hint: emodir resume {directory.id} · emodir logs {directory.id}")
+    elif status.word == "stopped":
+        _print(f"stopped and saved · emodir resume {directory.id}")
+
+
+def _print(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()

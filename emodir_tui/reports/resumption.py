@@ -1,0 +1,41 @@
+"""What a resume starts from, and what of the work has to be done again."""
+
+from emodir_tui.reports.tables import duration
+from emodir_tui.reports.views import look_at
+from emodir_tui.runs.checkpoint import CheckpointInfo, Checkpoints, Results
+from emodir_tui.runs.directory import RunDirectory
+
+
+def what_is_lost(directory: RunDirectory, checkpoint: str | None) -> str:
+    """One sentence for the user."""
+    state, _ = look_at(directory)
+    checkpoints = Checkpoints(directory, keep=1)
+    if checkpoint is not None:
+        info = checkpoints.find(checkpoint)
+        return f"resumes {directory.id} from {_named(info)}; what came after it is kept aside"
+    results = Results(directory).names()
+    useful = [info for info in checkpoints.infos() if set(info.results) == set(results)]
+    newest = max((info.saved for info in checkpoints.infos()), default=None)
+    saved = max((time for time in (newest, _newest_result(directory)) if time is not None), default=None)
+    lost = (
+        ""
+        if saved is None or state.updated is None
+        else f"; about {duration(max(0.0, state.updated - saved))} of work is done again"
+    )
+    if useful:
+        return f"resumes {directory.id} from {_named(useful[-1])}{lost}"
+    if results:
+        return f"resumes {directory.id} after the last finished part{lost}"
+    return f"resumes {directory.id} from its beginning: nothing was saved yet"
+
+
+def _named(info: CheckpointInfo) -> str:
+    subject = f" {info.place.subject}" if info.place.subject else ""
+    return f"{info.id} ({info.place.stage}{subject}, step {info.step})"
+
+
+def _newest_result(directory: RunDirectory) -> float | None:
+    try:
+        return max(path.stat().st_mtime for path in directory.results_folder.glob("*.result"))
+    except (OSError, ValueError):
+        return None

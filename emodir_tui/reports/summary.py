@@ -1,0 +1,165 @@
+"""The tables of `emodir runs`, `show` and `ranking`."""
+
+import time
+from typing import Any
+
+from emodir_tui.reports.tables import age, big, number, percent, print_table
+from emodir_tui.reports.views import look_at, ranking_view, run_row
+from emodir_tui.runs.directory import RunDirectory
+
+
+def print_runs(directories: list[RunDirectory]) -> None:
+    """All runs, newest first."""
+    rows = []
+    for row in (run_row(directory) for directory in directories):
+        pick = row["best_pick"] or {}
+        rows.append(
+            [
+                row["id"],
+                row["state"],
+                row["stage"] or "—",
+                percent(row["progress"], 0),
+                percent(pick.get("accuracy"), 2),
+                percent(pick.get("macs_kept")),
+                age(row["updated"] or row["started"]),
+                row["host"] or "—",
+            ]
+        )
+    print_table(["Run", "State", "Stage", "Progress", "Accuracy", "MACs kept", "Age", "Host"], rows)
+
+
+def print_result(directory: RunDirectory) -> None:
+    """The original network against each pick."""
+    state, _ = look_at(directory)
+    baseline = state.baseline
+    if baseline is None:
+        return
+    rows = [
+        [
+            "original",
+            big(baseline.macs),
+            "100.0 %",
+            "100.0 %",
+            percent(baseline.accuracy, 2),
+            "—",
+            "—",
+            "—",
+            number(baseline.latency_ms, 3),
+        ]
+    ]
+    for pick in state.picks.values():
+        change = None if pick.accuracy is None else pick.accuracy - baseline.accuracy
+        rows.append(
+            [
+                pick.name,
+                big(None if pick.macs_kept is None else pick.macs_kept * baseline.macs),
+                percent(pick.macs_kept),
+                percent(pick.params_kept),
+                percent(pick.accuracy, 2),
+                "—" if change is None else f"{100 * change:+.2f}",
+                percent(pick.accuracy_recalibrated, 2),
+                number(pick.removal_max_difference, 2),
+                number(pick.latency_ms, 3),
+            ]
+        )
+    columns = [
+        "Network",
+        "MACs",
+        "MACs kept",
+        "Params kept",
+        "Accuracy",
+        "Change",
+        "Before tuning",
+        "Removal diff.",
+        "ms",
+    ]
+    print_table(columns, rows)
+
+
+def print_run(directory: RunDirectory, view: dict[str, Any]) -> None:
+    """A run in detail."""
+    lines = [
+        ["run", view["id"]],
+        ["state", view["state"] + (f": {view['error'] or view['reason']}" if view["error"] or view["reason"] else "")],
+        ["stage", f"{view['stage'] or '—'} ({percent(view['progress'], 0)})"],
+        [
+            "worker",
+            f"process {view['pid'] or '—'} on {view['host'] or '—'}, {view['device'] or '—'}, attempt {view['attempt']}",
+        ],
+        ["directory", view["directory"]],
+        ["ranking", f"{view['ranking_size']} members"],
+        ["joint front", f"{view['joint']['size']} schemes, hypervolume {number(view['joint']['hypervolume'])}"],
+    ]
+    print_table(["What", "Value"], lines)
+    if view["subnetworks"]:
+        rows = [
+            [
+                part["name"],
+                part["layers"][0] + (f" … {part['layers'][-1]}" if len(part["layers"]) > 1 else ""),
+                str(part["channels"]),
+                big(part["macs"]),
+                f"{part['generation']}/{part['generations']}",
+                number(part["hypervolume"]),
+                str(part["front_size"]),
+                str(part["evaluations"]),
+                number(part["evaluations_per_second"], 3),
+            ]
+            for part in view["subnetworks"]
+        ]
+        columns = ["Part", "Layers", "Channels", "MACs", "Generation", "Hypervolume", "Front", "Evaluations", "per s"]
+        print_table(columns, rows)
+    if view["protected"]:
+        print_table(
+            ["Protected", "Channels", "Reason"],
+            [[item["place"], str(item["channels"]), item["reason"]] for item in view["protected"]],
+        )
+    print_result(directory)
+    if view["checkpoints"]:
+        rows = [
+            [
+                item["id"],
+                item["stage"],
+                item["subnetwork"] or "—",
+                str(item["generation"]),
+                big(item["bytes"]) + "B",
+                age(item["saved"]),
+                item["reason"],
+            ]
+            for item in view["checkpoints"]
+        ]
+        print_table(["Checkpoint", "Stage", "Subject", "Step", "Size", "Age", "Why"], rows)
+
+
+def print_ranking(directory: RunDirectory, top: int) -> None:
+    """The merged ranking, best first."""
+    rows = [
+        [
+            str(row["rank"]),
+            str(row["level"]),
+            row["subnetwork"],
+            str(row["member"]),
+            percent(row["macs_kept"]),
+            number(row["local_impairment"], 3),
+            number(row["global_impairment"], 3),
+            f"{100 * row['accuracy_change']:+.2f}",
+            str(row["joint_uses"]),
+        ]
+        for row in ranking_view(directory)[: top or None]
+    ]
+    columns = ["Rank", "Level", "Part", "Member", "MACs kept", "Local", "Global", "Accuracy", "Joint uses"]
+    print_table(columns, rows)
+
+
+def print_logs(directory: RunDirectory, count: int, *, worker: bool) -> None:
+    """The run's log (or what the worker printed), its last lines."""
+    from emodir_tui.runs.launch import last_lines
+    from emodir_tui.runs.text import printable
+
+    if worker:
+        for line in last_lines(directory.worker_log, count).splitlines():
+            print(printable(line.removeprefix("    ")))  # noqa: T201
+        return
+    state, _ = look_at(directory)
+    for message in list(state.messages)[-count:]:
+        clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(message.time))
+        print(f"{clock}  {message.level:<7}  {printable(message.text)}")  # noqa: T201

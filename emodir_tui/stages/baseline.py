@@ -1,0 +1,148 @@
+"""Step 1: the original network, its weights, and what it reaches."""
+
+import os
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from emodir_tui.errors import DamagedFileError
+from emodir_tui.nets.latency import measure
+from emodir_tui.runs.checkpoint import Place, read_checked, write_checked
+from emodir_tui.runs.log import Run
+from emodir_tui.seeds import derive_seed
+from emodir_tui.snapshot import pack, unpack
+from emodir_tui.stages.bench import Bench, Weights, keep_all
+from emodir_tui.stages.trainings import follow
+from emodir_tui.training.loop import Plan, TrainingState, train
+from emodir_tui.training.losses import cross_entropy
+from emodir_tui.training.metrics import accuracy
+
+LATENCY_IMAGES = 32
+EVALUATION_BATCH = 500
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Original:
+    """The network before pruning. Accuracies 0 to 1, latency in ms for a batch of 32 (or fewer) images."""
+
+    weights: Weights
+    accuracy: float
+    search_accuracy: float
+    macs: int
+    params: int
+    latency_ms: float
+    trained: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trained:
+    """Weights that a baseline training gave."""
+
+    weights: Weights
+
+
+def baseline(run: Run, bench: Bench) -> Original:
+    """Load or train the network, and measure it on the search and the test split."""
+    trained = not bench.profile.model.weights
+    weights = _trained(run, bench) if trained else _cpu(bench.model())
+    graph = bench.graph(weights)
+    model = graph.network.model
+    original = Original(
+        weights=weights,
+        accuracy=accuracy(model, bench.data.test, EVALUATION_BATCH),
+        search_accuracy=accuracy(model, bench.data.search, EVALUATION_BATCH),
+        macs=round(float(bench.complexity(graph).measure(keep_all(graph))[0])),
+        params=sum(weight.numel() for weight in model.parameters()),
+        latency_ms=measure(model, latency_example(bench)),
+        trained=trained,
+    )
+    run.emit(
+        "baseline_measured",
+        accuracy=original.accuracy,
+        macs=original.macs,
+        params=original.params,
+        latency_ms=original.latency_ms,
+        trained=trained,
+    )
+    return original
+
+
+def latency_example(bench: Bench) -> Tensor:
+    """The batch on which latencies are measured."""
+    return next(bench.data.search.first(LATENCY_IMAGES).batches(LATENCY_IMAGES))[0]
+
+
+def _trained(run: Run, bench: Bench) -> Weights:
+    settings = bench.profile.baseline
+    cache = _cache_file(bench)
+    if settings.cache and cache.exists():
+        try:
+            known: Trained = unpack(read_checked(cache)[1], Trained)
+        except DamagedFileError as error:
+            run.say(f"a cached baseline is damaged and trained anew: {error.message}", "warning", "baseline")
+        else:
+            run.say(f"uses the cached baseline {cache.name}", stage="baseline")
+            return known.weights
+    weights = _train(run, bench)
+    if settings.cache:
+        try:
+            write_checked(cache, {"result": "baseline"}, pack(Trained(weights=weights)))
+        except OSError as error:
+            run.say(f"the baseline can't be cached in {cache.parent} ({error.strerror})", "warning", "baseline")
+    return weights
+
+
+def _train(run: Run, bench: Bench) -> Weights:
+    settings = bench.profile.baseline
+    torch.manual_seed(derive_seed(bench.profile.seed, "baseline", "weights"))
+    model = bench.model()
+    per_epoch = max(1, len(bench.data.train) // settings.batch)
+    plan = Plan(
+        steps=settings.epochs * per_epoch,
+        batch=settings.batch,
+        learning_rate=settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        augmentation=bench.profile.data.augment,
+        seed=derive_seed(bench.profile.seed, "baseline"),
+    )
+    place = Place(stage="baseline")
+
+    def loss(network: nn.Module, inputs: Tensor, labels: Tensor, step: int) -> Tensor:  # noqa: ARG001
+        return cross_entropy(network(inputs), labels)
+
+    train(
+        model,
+        bench.data.train,
+        loss,
+        plan,
+        start=run.resume_point(place, TrainingState),
+        on_step=follow(run, place, model, plan, per_epoch, validation=bench.data.search),
+    )
+    return _cpu(model)
+
+
+def _cpu(model: nn.Module) -> Weights:
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+
+
+def _cache_file(bench: Bench) -> Path:
+    """Named after everything that decides the weights."""
+    profile = bench.profile
+    data = profile.data.model_dump(exclude={"root", "download", "workers"})
+    settings = profile.baseline.model_dump(exclude={"cache"})
+    parts = (
+        profile.model.source,
+        profile.model.classes,
+        data,
+        settings,
+        profile.seed,
+        torch.__version__,
+        bench.device.type,
+    )
+    digest = sha256(repr((*parts, torch.get_num_threads())).encode()).hexdigest()[:16]
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return home / "emodir" / f"baseline-{digest}.result"

@@ -1,0 +1,107 @@
+"""The bench: what every stage works with. Device, data, and networks made live from the weights that stages hand on."""
+
+import os
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from emodir_tui.errors import ProfileError
+from emodir_tui.nets.complexity import ComplexityModel
+from emodir_tui.nets.graph import trace
+from emodir_tui.nets.groups import ChannelGraph, analyse
+from emodir_tui.nets.sources import load_model
+from emodir_tui.nets.subnetwork import Division, divide
+from emodir_tui.profile import Profile
+from emodir_tui.training.data import ImageData, Split
+from emodir_tui.training.sources import load_data
+
+Weights = dict[str, Tensor]
+
+
+@dataclass(kw_only=True, slots=True)
+class Bench:
+    """Opened once by the worker. Networks are rebuilt from weights and remembered."""
+
+    profile: Profile
+    device: torch.device
+    data: ImageData
+    _graphs: dict[int, tuple[Weights, ChannelGraph]] = field(default_factory=dict)
+
+    def model(self, weights: Weights | None = None) -> nn.Module:
+        """The profile's architecture on the device, in eval mode; with its own weights or these."""
+        settings = self.profile.model
+        classes = settings.classes or self.data.classes
+        model = load_model(settings.source, "" if weights is not None else settings.weights, classes)
+        if weights is not None:
+            model.load_state_dict(weights)
+        return model.to(self.device).eval()
+
+    def graph(self, weights: Weights) -> ChannelGraph:
+        """The traced and analysed network with these weights."""
+        known = self._graphs.get(id(weights))
+        if known is None:
+            known = (weights, analyse(trace(self.model(weights), self.example)))
+            self._graphs[id(weights)] = known
+        return known[1]
+
+    def division(self, weights: Weights, cuts: tuple[str, ...]) -> tuple[ChannelGraph, Division]:
+        """The network with these weights, cut after these modules."""
+        graph = self.graph(weights)
+        if not cuts:
+            return graph, divide(graph, subnetworks=1)
+        return graph, divide(graph, cuts=list(cuts))
+
+    def complexity(self, graph: ChannelGraph) -> ComplexityModel:
+        """The first objective's measure."""
+        return ComplexityModel(graph, "params" if self.profile.complexity.kind == "params" else "macs")
+
+    @property
+    def example(self) -> Tensor:
+        """Two inputs."""
+        return next(self.data.search.first(2).batches(2))[0]
+
+    def batches(self, split: Split, images: int, batch: int) -> list[tuple[Tensor, Tensor]]:
+        """The first images of a split, in batches of equal size where possible: a small rest would have poor statistics."""
+        count = min(images, len(split))
+        pieces = max(1, round(count / batch))
+        return list(split.first(count).batches(-(-count // pieces)))
+
+
+def open_bench(profile: Profile) -> Bench:
+    """The bench for a profile.
+
+    Raises:
+        ProfileError: The device or the data is not there.
+    """
+    device = choose_device(profile.device)
+    if profile.hardware.threads:
+        torch.set_num_threads(profile.hardware.threads)
+    if device.type == "cuda" and profile.hardware.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False
+    torch.manual_seed(profile.seed)
+    return Bench(profile=profile, device=device, data=load_data(profile.data, device))
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that a profile names.
+
+    Raises:
+        ProfileError: There is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ProfileError(
+            f"device is {name}, but torch sees {torch.cuda.device_count()} CUDA devices", "Use device = 'auto'."
+        )
+    return device
+
+
+def keep_all(graph: ChannelGraph, rows: int = 1) -> np.ndarray:
+    """The unpruned keep vector, bool[rows, genes]."""
+    return np.ones((rows, graph.genes), dtype=np.bool_)

@@ -1,0 +1,30 @@
+"""What each stage is expected to cost, so that a time to the end can be told from what was measured so far."""
+
+from emodir_tui.stages.bench import Bench
+
+# Backward costs about twice a forward pass; sliced candidates average a bit more than half of the network.
+TRAINING, CANDIDATE = 3.0, 0.6
+TYPICAL_FRONT = 30
+SMALL = 0.002
+
+
+def expected_costs(bench: Bench) -> dict[str, float]:
+    """Forward passes of the whole original network on one image, per stage."""
+    profile, train = bench.profile, len(bench.data.train)
+    subnetworks = profile.divide.subnetworks or len(profile.divide.cuts) + 1 if profile.divide.cuts else 4
+    candidates = profile.search.population * (profile.search.generations + 1)
+    schemes = profile.joint.population * (profile.joint.generations + 1)
+    second = profile.search.population * profile.search.second_generations if profile.search.rounds > 1 else 0
+    training = 0.0 if profile.model.weights else TRAINING * profile.baseline.epochs * train
+    constrained = (TRAINING + 1) * profile.constrain.steps * profile.constrain.batch * subnetworks
+    costs = {
+        "baseline": training + len(bench.data.test),
+        "search": CANDIDATE * candidates * profile.search.images,
+        "constrain": constrained + CANDIDATE * second * profile.search.images,
+        "rank": TYPICAL_FRONT * subnetworks * profile.rank.images * CANDIDATE,
+        "joint": CANDIDATE * schemes * profile.joint.images,
+        "realise": float(len(profile.pick.rules) * (profile.finetune.recalibration_images + len(bench.data.test))),
+        "finetune": len(profile.pick.rules) * (TRAINING * CANDIDATE + 1) * profile.finetune.epochs * train,
+    }
+    costs["divide"] = SMALL * sum(costs.values())
+    return costs

@@ -1,0 +1,54 @@
+"""Step 2: divide the network at its cut points into sub-networks of balanced complexity."""
+
+from dataclasses import dataclass
+
+from emodir_tui.nets.subnetwork import Division
+from emodir_tui.nets.subnetwork import divide as divide_network
+from emodir_tui.runs.log import Run
+from emodir_tui.stages.baseline import Original
+from emodir_tui.stages.bench import Bench
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """The cuts that were chosen and the names of the sub-networks between them."""
+
+    cuts: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+def divide(run: Run, bench: Bench, original: Original) -> Parts:
+    """Choose the cuts, and tell the sub-networks, their channel groups and what is protected."""
+    settings = bench.profile.divide
+    graph = bench.graph(original.weights)
+    division = divide_network(graph, subnetworks=settings.subnetworks or None, cuts=settings.cuts or None)
+    subnetworks = division.subnetworks
+    run.emit(
+        "network_divided",
+        subnetworks=[_describe(bench, original, division, index) for index in range(len(subnetworks))],
+        protected=[
+            {"place": place.place, "channels": place.channels, "reason": place.reason} for place in graph.protected
+        ],
+    )
+    return Parts(
+        cuts=tuple(part.stop.name for part in subnetworks if part.stop is not None),
+        names=tuple(part.name for part in subnetworks),
+    )
+
+
+def _describe(bench: Bench, original: Original, division: Division, index: int) -> dict[str, object]:
+    graph = bench.graph(original.weights)
+    part = division.subnetworks[index]
+    groups = [graph.groups[number] for number in part.groups]
+    kinds = [division.kinds[number] for number in part.groups]
+    return {
+        "name": part.name,
+        "layers": list(part.layers),
+        "groups": [
+            {"name": group.name, "channels": (group.stop - group.start) * group.channels_per_gene, "kind": kind}
+            for group, kind in zip(groups, kinds, strict=True)
+        ],
+        "channels": sum((group.stop - group.start) * group.channels_per_gene for group in groups),
+        "macs": part.macs,
+        "share": part.share,
+    }

@@ -1,0 +1,119 @@
+"""The three local impairments of a search: features, detector, downstream."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from emodir_tui.nets.evaluate import FeatureError, Impairment, Keep
+from emodir_tui.nets.groups import ChannelGraph
+from emodir_tui.nets.sliced import SlicedNetwork, kept_channels
+from emodir_tui.nets.subnetwork import SubNetwork
+from emodir_tui.seeds import derive_seed
+from emodir_tui.stages.bench import Bench, keep_all
+from emodir_tui.training.losses import cross_entropy, kl
+
+DETECTOR_STEPS = 300
+DETECTOR_RATE = 0.05
+
+
+def build_impairment(bench: Bench, graph: ChannelGraph, part: SubNetwork, outputs: Sequence[Tensor]) -> Impairment:
+    """The profile's local impairment for one sub-network; `outputs` are its original features."""
+    kind = bench.profile.search.impairment
+    if kind == "downstream":
+        return Downstream(graph, part, outputs)
+    if kind == "detector":
+        labels = _labels(bench, outputs)
+        return Detector(graph, part, outputs, labels, derive_seed(bench.profile.seed, "detector", part.name))
+    return FeatureError(graph, part.stop, outputs)
+
+
+class Downstream:
+    """KL divergence of the logits through the rest of the original network, in nats."""
+
+    def __init__(self, graph: ChannelGraph, part: SubNetwork, outputs: Sequence[Tensor]) -> None:
+        self._rest = None if part.stop is None else SlicedNetwork(graph, part.stop, None)
+        if self._rest is not None:
+            self._rest.select(keep_all(graph)[0])
+        with torch.no_grad():
+            self._references = [self._logits(output) for output in outputs]
+
+    def select(self, keep: Keep) -> None:
+        """See Impairment."""
+        if self._rest is not None:
+            self._rest.select(keep)
+
+    def of(self, batch: int, output: Tensor) -> tuple[Tensor, float]:
+        """See Impairment."""
+        count = len(output)
+        return kl(self._logits(output), self._references[batch]) * count, float(count)
+
+    def _logits(self, output: Tensor) -> Tensor:
+        return output if self._rest is None else self._rest(output)
+
+
+class Detector:
+    """Cross-entropy of a linear head that was trained once on the pooled original features."""
+
+    def __init__(
+        self, graph: ChannelGraph, part: SubNetwork, outputs: Sequence[Tensor], labels: Sequence[Tensor], seed: int
+    ) -> None:
+        self._graph, self._cut = graph, part.stop
+        self._labels = labels
+        pooled = [_pool(output) for output in outputs]
+        self._channels = pooled[0].shape[1]
+        self._head = _train_head(torch.cat(pooled), torch.cat(list(labels)), seed)
+        self._kept: Tensor | None = None
+
+    def select(self, keep: Keep) -> None:
+        """See Impairment."""
+        if self._cut is not None:
+            self._kept = kept_channels(self._graph, self._cut, keep)
+
+    def of(self, batch: int, output: Tensor) -> tuple[Tensor, float]:
+        """See Impairment."""
+        pooled = _pool(output)
+        if self._kept is not None and pooled.shape[1] < self._channels:
+            whole = pooled.new_zeros(len(pooled), self._channels)
+            whole[:, self._kept.to(pooled.device)] = pooled
+            pooled = whole
+        return cross_entropy(self._head(pooled), self._labels[batch]) * len(output), float(len(output))
+
+
+def _pool(output: Tensor) -> Tensor:
+    return output.flatten(2).mean(2) if output.dim() > 2 else output
+
+
+def _train_head(features: Tensor, labels: Tensor, seed: int) -> nn.Module:
+    """A linear classifier on standardised features; full batches, so that nothing but its seed decides it."""
+    generator = torch.Generator().manual_seed(seed)
+    mean, std = features.mean(0), features.std(0).clamp_min(1e-4)
+    linear = nn.Linear(features.shape[1], int(labels.max()) + 1).to(features.device)
+    with torch.no_grad():
+        linear.weight.copy_(torch.randn(linear.weight.shape, generator=generator) * 0.01)
+        linear.bias.zero_()
+    optimiser = torch.optim.Adam(linear.parameters(), lr=DETECTOR_RATE, weight_decay=1e-4)
+    standard = (features - mean) / std
+    for _ in range(DETECTOR_STEPS):
+        optimiser.zero_grad()
+        cross_entropy(linear(standard), labels).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    return nn.Sequential(_Standardise(mean, std), linear).requires_grad_(False)
+
+
+class _Standardise(nn.Module):
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.mean, self.std = mean, std
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
+
+
+def _labels(bench: Bench, outputs: Sequence[Tensor]) -> list[Tensor]:
+    counts = np.cumsum([0, *(len(output) for output in outputs)])
+    split = bench.data.search.first(int(counts[-1]))
+    labels = torch.cat([labels for _, labels in split.batches(int(counts[-1]))])
+    return [labels[low:high] for low, high in pairwise(counts.tolist())]

@@ -1,0 +1,66 @@
+"""Step 5: the global performance impairment ranking (GPIR) of all members of all fronts."""
+
+from dataclasses import asdict, dataclass
+
+from emodir_tui.emo.gpir import RankingRow
+from emodir_tui.emo.gpir import rank as rank_rows
+from emodir_tui.runs.checkpoint import Place
+from emodir_tui.runs.log import Run
+from emodir_tui.stages.baseline import Original
+from emodir_tui.stages.bench import Bench
+from emodir_tui.stages.constrain import Adapted
+from emodir_tui.stages.divide import Parts
+from emodir_tui.stages.search import Importance
+from emodir_tui.stages.whole import Members, Whole, members_of
+
+ROWS_PER_EVENT = 200
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ranking:
+    """Every member placed alone into the network, in the order of the fronts and their members."""
+
+    rows: list[RankingRow]
+
+
+def rank(run: Run, bench: Bench, original: Original, parts: Parts, adapted: Adapted) -> Ranking:
+    """Place each member alone, measure what it does to the whole network, and rank all of them."""
+    settings = bench.profile.rank
+    whole = Whole(bench, original.weights, adapted, parts, settings.images, settings.batch)
+    importance = run.load_part("search.importance", Importance).values
+    fronts = members_of(bench, whole.graph, whole.division, adapted.fronts, importance)
+    place = Place(stage="rank")
+    ranking = run.resume_point(place, Ranking) or Ranking(rows=[])
+    todo = [(front, member) for front in fronts for member in range(len(front.keeps))]
+    for front, member in todo[len(ranking.rows) :]:
+        ranking = Ranking(rows=[*ranking.rows, _place_alone(whole, front, member)])
+        done = len(ranking.rows)
+        progress = {"stage": "rank", "step": done, "steps": len(todo), "unit": "member", "note": front.name}
+        events = [("progress", progress)] if done % 10 == 0 or done == len(todo) else []
+        run.advance(place, done, lambda now=ranking: now, events)  # type: ignore[misc]
+    _tell(run, ranking)
+    return ranking
+
+
+def _place_alone(whole: Whole, front: Members, member: int) -> RankingRow:
+    keep = front.keeps[member]
+    damage = whole.damage(keep)
+    return RankingRow(
+        subnetwork=front.name,
+        member=member,
+        kept=float(whole.complexity(keep[None])[0]),
+        local_impairment=float(front.local_impairments[member]),
+        global_impairment=damage.features,
+        accuracy_change=damage.accuracy - whole.original_accuracy,
+        kl=damage.kl,
+    )
+
+
+def _tell(run: Run, ranking: Ranking) -> None:
+    rows = []
+    for place in rank_rows(ranking.rows):
+        row = asdict(place.row)
+        rows.append({"rank": place.rank, "level": place.level, "macs_kept": row.pop("kept"), **row})
+    for start in range(0, len(rows), ROWS_PER_EVENT):
+        run.emit("ranking_rows", rows=rows[start : start + ROWS_PER_EVENT])
+    run.publish("ranking", {"schema": 1, "rows": rows})

@@ -1,0 +1,176 @@
+"""Step 7 and the first half of 8: pick schemes, remove their channels for good, set the statistics anew."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from emodir_tui.emo.front import knee
+from emodir_tui.errors import EmodirError
+from emodir_tui.nets.complexity import ComplexityModel
+from emodir_tui.nets.groups import ChannelGraph
+from emodir_tui.nets.latency import measure
+from emodir_tui.nets.masked import MaskedNetwork
+from emodir_tui.nets.removal import ChannelConstant, remove, structure
+from emodir_tui.profile import parse_rule
+from emodir_tui.runs.log import Run
+from emodir_tui.runs.picks import extra_picks
+from emodir_tui.stages.baseline import EVALUATION_BATCH, Original, latency_example
+from emodir_tui.stages.bench import Bench, Weights, keep_all
+from emodir_tui.stages.constrain import Adapted
+from emodir_tui.stages.joint import JointFront
+from emodir_tui.training.metrics import accuracy, recalibrate
+
+CHECK_IMAGES = 64
+# Masked and removed differ by rounding only; more than this is an error of the removal, and no network is given out.
+LARGEST_DIFFERENCE = 1e-3
+RECALIBRATION_BATCH = 250
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pick:
+    """A scheme that becomes a network: which rule chose it, and its keep vector as kept gene positions."""
+
+    name: str
+    rule: str
+    scheme: int
+    complexity: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pruned:
+    """A removed network: its structure, its recalibrated weights, and what was measured. Shares 0 to 1."""
+
+    pick: Pick
+    structure: str
+    weights: Weights
+    macs: int
+    params: int
+    macs_kept: float
+    params_kept: float
+    removal_max_difference: float
+    accuracy_recalibrated: float
+
+
+def realise(run: Run, bench: Bench, original: Original, adapted: Adapted, front: JointFront) -> list[Pruned]:
+    """Remove the channels of each pick, check that nothing else changed, and recalibrate."""
+    graph = bench.graph(adapted.weights)
+    picks = choose(run, bench, graph, front)
+    told = [{"name": p.name, "scheme": p.scheme, "rule": p.rule, "complexity": p.complexity} for p in picks]
+    run.emit("picks_chosen", picks=told)
+    pruned = []
+    for number, pick in enumerate(picks, start=1):
+        keep = front.keeps[pick.scheme]
+        pruned.append(
+            run.part(f"realise.{pick.name}", Pruned, lambda p=pick, k=keep: _remove(bench, original, graph, p, k))
+        )  # type: ignore[misc]
+        made = pruned[-1]
+        run.emit(
+            "pick_realised",
+            pick=pick.name,
+            macs_kept=made.macs_kept,
+            params_kept=made.params_kept,
+            accuracy_recalibrated=made.accuracy_recalibrated,
+            removal_max_difference=made.removal_max_difference,
+        )
+        run.emit("progress", stage="realise", step=number, steps=len(picks), unit="pick", note=pick.name)
+        run.check()
+    return pruned
+
+
+def choose(run: Run, bench: Bench, graph: ChannelGraph, front: JointFront) -> list[Pick]:
+    """The schemes that the profile's rules choose, then those that somebody asked for; each scheme once."""
+    picks: dict[int, Pick] = {}
+    for rule in bench.profile.pick.rules:
+        scheme = _by_rule(bench, graph, front, rule)
+        if scheme is None:
+            run.say(f"no scheme of the joint front satisfies pick rule '{rule}'; it is left out", "warning", "realise")
+        elif scheme in picks:
+            run.say(f"pick rule '{rule}' chooses the same scheme as '{picks[scheme].rule}'", stage="realise")
+        else:
+            picks[scheme] = _pick(front, scheme, rule, rule.replace("=", "-"))
+    for scheme in extra_picks(run.directory):
+        if not 0 <= scheme < len(front.keeps):
+            run.say(f"there is no scheme {scheme} in the joint front; it is left out", "warning", "realise")
+        elif scheme not in picks:
+            picks[scheme] = _pick(front, scheme, "asked for", f"scheme-{scheme}")
+    if not picks:
+        raise EmodirError(
+            "no pick rule can be satisfied by any scheme of the joint front",
+            "Loosen pick.rules, or search longer; 'knee' can always be satisfied.",
+        )
+    return list(picks.values())
+
+
+def _pick(front: JointFront, scheme: int, rule: str, name: str) -> Pick:
+    return Pick(name=name, rule=rule, scheme=scheme, complexity=float(front.objectives[scheme, 0]))
+
+
+def _by_rule(bench: Bench, graph: ChannelGraph, front: JointFront, rule: str) -> int | None:
+    name, limit = parse_rule(rule)
+    if name == "knee":
+        return int(knee(front.objectives))
+    if name == "max_accuracy_drop":
+        fitting = np.flatnonzero(front.original_accuracy - front.accuracies <= limit)
+        return int(fitting[np.argmin(front.objectives[fitting, 0])]) if len(fitting) else None
+    measure_scheme = _measure(bench, graph, front, name)
+    by_impairment = np.argsort(front.objectives[:, 1], kind="stable")
+    # From the least damaged on: the first that fits the budget is the best that does.
+    return next((int(scheme) for scheme in by_impairment if measure_scheme(int(scheme)) <= limit), None)
+
+
+def _measure(bench: Bench, graph: ChannelGraph, front: JointFront, name: str) -> Callable[[int], float]:
+    if name == "max_latency_ms":
+        example = latency_example(bench)
+        return lambda scheme: measure(remove(graph, front.keeps[scheme], statistics="batch").eval(), example)
+    model = ComplexityModel(graph, "macs" if name == "max_macs" else "params")
+    whole = float(model.measure(keep_all(graph))[0])
+    shares = model.measure(front.keeps) / whole
+    return lambda scheme: float(shares[scheme])
+
+
+def _remove(bench: Bench, original: Original, graph: ChannelGraph, pick: Pick, keep: np.ndarray) -> Pruned:
+    difference = removal_difference(graph, keep, next(bench.data.search.first(CHECK_IMAGES).batches(CHECK_IMAGES))[0])
+    if not difference < LARGEST_DIFFERENCE:
+        raise EmodirError(
+            f"pick '{pick.name}': the removed network's output differs from the masked one's by {difference:.2g}",
+            "This is an error in emodir, and no network is given out; please report the model.",
+        )
+    model = remove(graph, keep, statistics="running")
+    for module in model.modules():
+        if isinstance(module, ChannelConstant):
+            module.recalibrate()
+    settings = bench.profile.finetune
+    batches = bench.batches(bench.data.train, settings.recalibration_images, RECALIBRATION_BATCH)
+    recalibrate(model, [inputs for inputs, _ in batches])
+    params = sum(weight.numel() for weight in model.parameters())
+    macs = round(float(_macs(graph, keep)))
+    return Pruned(
+        pick=pick,
+        structure=json.dumps(structure(graph, keep)),
+        weights={name: value.detach().cpu().clone() for name, value in model.state_dict().items()},
+        macs=macs,
+        params=params,
+        macs_kept=macs / round(float(_macs(graph, keep_all(graph)[0]))),
+        params_kept=params / original.params,
+        removal_max_difference=difference,
+        accuracy_recalibrated=accuracy(model, bench.data.test, EVALUATION_BATCH),
+    )
+
+
+@torch.no_grad()
+def removal_difference(graph: ChannelGraph, keep: np.ndarray, inputs: Tensor) -> float:
+    """The largest difference between the removed network's output and the masked one's, relative to its largest value."""
+    masked = MaskedNetwork(graph, None, None, statistics="running")
+    gates = torch.from_numpy(keep).to(inputs.device, torch.float32)
+    expected = masked(inputs, gates)
+    model: nn.Module = remove(graph, keep, statistics="running").eval()
+    found = model(inputs)
+    return float((found - expected).abs().max() / expected.abs().max().clamp_min(1.0))
+
+
+def _macs(graph: ChannelGraph, keep: np.ndarray) -> float:
+    return float(ComplexityModel(graph, "macs").measure(keep[None])[0])

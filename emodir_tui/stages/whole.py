@@ -1,0 +1,153 @@
+"""Whole pruned networks: how the ranking and the joint search place members and measure what they do to the output."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emodir_tui.nets.evaluate import FeatureError, Keep, NetworkEvaluator
+from emodir_tui.nets.graph import CutPoint
+from emodir_tui.nets.groups import ChannelGraph
+from emodir_tui.nets.subnetwork import Division
+from emodir_tui.stages.bench import Bench, Weights, keep_all
+from emodir_tui.stages.constrain import Adapted
+from emodir_tui.stages.divide import Parts
+from emodir_tui.stages.search import Bits, Floats, Front, expand
+from emodir_tui.training.losses import kl
+
+STREAM_LEVELS = 9
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Members:
+    """One front's members as keep vectors of the whole network, most pruned first; bool[n, genes]."""
+
+    name: str
+    keeps: Bits
+    local_impairments: Floats
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Damage:
+    """What a pruned network does to the output: relative error of the last features, KL in nats, accuracy 0 to 1."""
+
+    features: float
+    kl: float
+    accuracy: float
+
+
+class Whole:
+    """Measures whole pruned networks against the original one, all on batch statistics.
+
+    Args:
+        bench: The bench.
+        original: Weights of the original network.
+        adapted: The network that is pruned.
+        parts: Its cuts.
+        images: How many images of the search split.
+        batch: Images per forward pass.
+    """
+
+    def __init__(
+        self, bench: Bench, original: Weights, adapted: Adapted, parts: Parts, images: int, batch: int
+    ) -> None:
+        self.bench = bench
+        self.graph, self.division = bench.division(adapted.weights, parts.cuts)
+        reference_graph = bench.graph(original)
+        batches = bench.batches(bench.data.search, images, batch)
+        inputs = [pixels for pixels, _ in batches]
+        self._labels = [labels for _, labels in batches]
+        memory = int(bench.profile.search.memory * 1e6)
+        self._features = self.graph.network.features
+        cuts = _meeting_points(self.division, self._features)
+        self._evaluator = NetworkEvaluator(self.graph, cuts, inputs, memory)
+        reference = NetworkEvaluator(reference_graph, cuts, inputs, memory)
+        whole = keep_all(self.graph)[0]
+        self._error = FeatureError(self.graph, self._features, reference.run(whole, self._features))
+        self._logits = reference.run(whole, None)
+        self.original_accuracy = self._accuracy(self._logits)
+        self._model = bench.complexity(self.graph)
+        self._total = float(self._model.measure(keep_all(self.graph))[0])
+
+    def complexity(self, keeps: Keep) -> Floats:
+        """The share of the whole network's complexity that keep vectors keep, float64[n]."""
+        return self._model.measure(keeps) / self._total
+
+    def feature_error(self, keep: Keep) -> float:
+        """Relative error of the last features before the classifier."""
+        outputs = self._evaluator.run(keep, self._features)
+        self._error.select(keep)
+        with torch.no_grad():
+            pairs = [self._error.of(batch, output) for batch, output in enumerate(outputs)]
+        return float(torch.stack([top for top, _ in pairs]).double().sum()) / max(sum(low for _, low in pairs), 1e-12)
+
+    def divergence(self, keep: Keep) -> float:
+        """KL divergence of the logits from the original's, in nats."""
+        return self._kl(self._evaluator.run(keep, None))
+
+    def damage(self, keep: Keep) -> Damage:
+        """All three at once."""
+        features = self.feature_error(keep)
+        logits = self._evaluator.run(keep, None)
+        return Damage(features=features, kl=self._kl(logits), accuracy=self._accuracy(logits))
+
+    def _kl(self, logits: list[Tensor]) -> float:
+        pairs = zip(logits, self._logits, strict=True)
+        count = sum(len(batch) for batch in logits)
+        return sum(float(kl(batch, reference)) * len(batch) for batch, reference in pairs) / count
+
+    def _accuracy(self, logits: list[Tensor]) -> float:
+        right = [int((batch.argmax(1) == labels).sum()) for batch, labels in zip(logits, self._labels, strict=True)]
+        return sum(right) / sum(len(labels) for labels in self._labels)
+
+
+def members_of(
+    bench: Bench, graph: ChannelGraph, division: Division, fronts: list[Front], importance: Floats
+) -> list[Members]:
+    """The fronts that the joint step chooses from: one per sub-network, and one per stream where streams are pruned."""
+    found = [
+        Members(
+            name=part.name,
+            keeps=expand(graph, part, front.masks),
+            local_impairments=front.objectives[:, 1],
+        )
+        for part, front in zip(division.subnetworks, fronts, strict=True)
+    ]
+    if bench.profile.divide.streams:
+        found += [_stream(bench, graph, number, importance) for number in division.streams]
+    return found
+
+
+def combine(members: list[Members], positions: np.ndarray) -> Bits:
+    """Keep vectors of joint schemes, bool[n, genes] of int[n, fronts]: a gene stays where every front keeps it."""
+    keeps = np.ones((len(positions), members[0].keeps.shape[1]), dtype=np.bool_)
+    for column, front in enumerate(members):
+        keeps &= front.keeps[positions[:, column]]
+    return keeps
+
+
+def _stream(bench: Bench, graph: ChannelGraph, number: int, importance: Floats) -> Members:
+    """A stream's few members: its most important channels, in evenly spaced numbers."""
+    group = graph.groups[number]
+    size = group.stop - group.start
+    round_to = max(1, -(-bench.profile.complexity.round_to // group.channels_per_gene))
+    order = np.argsort(-importance[group.start : group.stop], kind="stable")
+    counts = sorted(
+        {
+            min(size, max(round_to, round(size * level / STREAM_LEVELS / round_to) * round_to))
+            for level in range(1, STREAM_LEVELS + 1)
+        }
+    )
+    keeps = keep_all(graph, len(counts))
+    for row, count in enumerate(counts):
+        keeps[row, group.start + order[count:]] = False
+    energy = np.clip(importance[group.start : group.stop], 0, None)
+    lost = [float(energy[order[count:]].sum() / max(energy.sum(), 1e-300)) for count in counts]
+    return Members(name=f"stream.{group.name}", keeps=keeps, local_impairments=np.array(lost))
+
+
+def _meeting_points(division: Division, features: CutPoint) -> list[CutPoint]:
+    cuts = [part.stop for part in division.subnetworks if part.stop is not None]
+    known = {cut.index: cut for cut in (*cuts, features)}
+    return [known[index] for index in sorted(known)]

@@ -1,0 +1,144 @@
+"""The worker: opens a run, does the method's steps in order, closes it. `prune` is the main path."""
+
+import argparse
+import faulthandler
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from emodir_tui import profile as profiles
+from emodir_tui.errors import EmodirError, ExitCode
+from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.runs.log import Run, Stopped
+from emodir_tui.runs.picks import extra_picks
+
+if TYPE_CHECKING:
+    from emodir_tui.stages.bench import Bench
+
+
+def prune(run: Run, bench: "Bench") -> None:
+    """EMO-DIR, step by step. A step whose result is on disk is not done again: that is all there is to resuming."""
+    from emodir_tui.stages.baseline import baseline
+    from emodir_tui.stages.constrain import constrain
+    from emodir_tui.stages.divide import divide
+    from emodir_tui.stages.finetune import finetune
+    from emodir_tui.stages.joint import joint
+    from emodir_tui.stages.rank import rank
+    from emodir_tui.stages.realise import realise
+    from emodir_tui.stages.search import search
+
+    original = run.once(baseline, bench)
+    parts = run.once(divide, bench, original)
+    fronts = run.once(search, bench, original, parts)
+    adapted = run.once(constrain, bench, original, parts, fronts)
+    ranking = run.once(rank, bench, original, parts, adapted)
+    joint_front = run.once(joint, bench, original, parts, adapted, ranking)
+    pruned = run.once(realise, bench, original, adapted, joint_front)
+    run.once(finetune, bench, original, pruned)
+
+
+def work(directory: RunDirectory, checkpoint: str | None = None) -> ExitCode:
+    """Run one attempt to its end.
+
+    Args:
+        directory: The run.
+        checkpoint: Go back to this checkpoint first.
+    """
+    try:
+        settings = profiles.load(directory.profile_file)
+        with Run(directory, settings, _Snapshots(), rewind_to=checkpoint) as run:
+            _listen_to_signals(run)
+            _work(run)
+    except Stopped:
+        return ExitCode.STOPPED
+    except EmodirError as error:
+        print(f"error: {error.message}" + (f"\n  hint: {error.hint}" if error.hint else ""), file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    except Exception:
+        # The log is where a user, and a developer, looks for it.
+        traceback.print_exc()
+        return ExitCode.RUN_FAILED
+    return ExitCode.OK
+
+
+class _Snapshots:
+    """The codec; torch, which it needs, is loaded only after the heartbeat has begun."""
+
+    def pack(self, value: Any) -> bytes:
+        from emodir_tui.snapshot import pack
+
+        return pack(value)
+
+    def unpack(self, payload: bytes, kind: Any) -> Any:
+        from emodir_tui.snapshot import unpack
+
+        return unpack(payload, kind)
+
+
+def _work(run: Run) -> None:
+    _go_home(run)
+    from emodir_tui.stages.bench import open_bench
+    from emodir_tui.stages.costs import expected_costs
+    from emodir_tui.stages.scalars import Scalars
+
+    scalars = Scalars(run.directory.tensorboard_folder)
+    run.listeners.append(scalars)
+    try:
+        bench = open_bench(run.profile)
+        run.open(str(bench.device))
+        run.emit("plan_made", costs=expected_costs(bench))
+        _make_room_for_new_picks(run)
+        prune(run, bench)
+    finally:
+        scalars.close()
+
+
+def _go_home(run: Run) -> None:
+    """Relative paths and the user's own modules are found from where the run was started."""
+    home = run.directory.read_run_file().get("working_directory")
+    if isinstance(home, str) and Path(home).is_dir():
+        os.chdir(home)
+        sys.path.insert(0, home)
+
+
+def _make_room_for_new_picks(run: Run) -> None:
+    """A finished run that was asked for one more pick makes its last two stages again; finished picks stay."""
+    done = {number for number in extra_picks(run.directory) if run.has_part(f"finetune.scheme-{number}")}
+    if any(number not in done for number in extra_picks(run.directory)):
+        run.forget("realise", "finetune")
+
+
+def _listen_to_signals(run: Run) -> None:
+    """TERM and INT save and stop, a second one at once; USR1 saves; HUP is ignored; QUIT dumps the stacks."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if run.stopping:
+            # Files are renamed into place whole, so this loses no more than what was not saved yet.
+            os._exit(ExitCode.INTERRUPTED)
+        run.request_stop(signal.Signals(number).name)
+
+    def save(number: int, _: FrameType | None) -> None:
+        run.request_save(signal.Signals(number).name)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGUSR1, save)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    faulthandler.register(signal.SIGQUIT, all_threads=True)
+
+
+def main() -> None:
+    """Entry point of the worker process."""
+    parser = argparse.ArgumentParser(prog="python -m emodir_tui.worker")
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--from", dest="checkpoint")
+    arguments = parser.parse_args()
+    sys.exit(work(RunDirectory(arguments.directory.resolve()), arguments.checkpoint))
+
+
+if __name__ == "__main__":
+    main()
