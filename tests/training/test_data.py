@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from emodir_tui.errors import ProfileError
+from emodir_tui.profile import Data
+from emodir_tui.training.augment import augment
+from emodir_tui.training.sources import load_data
+
+CPU = torch.device("cpu")
+
+
+def folder(path, classes=("cat", "dog"), count=6, size=10):
+    generator = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for label, name in enumerate(classes):
+            place = path / split / name
+            place.mkdir(parents=True)
+            for number in range(count):
+                pixels = generator.integers(0, 100, (size, size, 3)) + 100 * label
+                Image.fromarray(pixels.astype(np.uint8)).save(place / f"{number}.png")
+    return path
+
+
+def test_the_digits_are_there_and_no_image_is_in_two_splits():
+    data = load_data(Data(search_images=300), CPU)
+    assert (len(data.train), len(data.search), len(data.test)) == (1138, 300, 359)
+    assert (data.classes, data.channels, data.size) == (10, 1, 8)
+    train = {row.numpy().tobytes() for row in data.train.images.pixels}
+    search = {row.numpy().tobytes() for row in data.search.images.pixels}
+    assert len(train) == 1138
+    assert not train & search
+
+
+def test_the_search_split_holds_all_classes_in_no_order():
+    labels = load_data(Data(search_images=300), CPU).search.images.labels
+    assert len(labels[:50].unique()) == 10
+
+
+def test_a_folder_of_images_is_read_with_its_classes(tmp_path):
+    data = load_data(Data(source=f"folder:{folder(tmp_path)}", search_images=4), CPU)
+    assert (len(data.train), len(data.search), len(data.test)) == (8, 4, 12)
+    inputs, labels = next(data.test.batches(12))
+    assert inputs.shape == (12, 3, 10, 10)
+    assert labels.tolist() == [0] * 6 + [1] * 6
+    assert inputs[labels == 1].mean() > inputs[labels == 0].mean()
+
+
+def test_large_images_are_decoded_when_asked_for_and_cropped_by_the_generator(tmp_path):
+    settings = Data(source=f"folder:{folder(tmp_path)}", search_images=4, augment="resized-crop-flip", image_size=8)
+    data = load_data(settings, CPU)
+    positions = torch.arange(4)
+    batches = [data.train.shuffled_batch(positions, torch.Generator().manual_seed(seed), settings.augment)[0] for seed in (1, 1, 2)]
+    assert batches[0].shape == (4, 3, 8, 8)
+    assert torch.equal(batches[0], batches[1])
+    assert not torch.equal(batches[0], batches[2])
+
+
+def test_a_class_list_chooses_folders_and_a_wrong_name_gets_the_nearest(tmp_path):
+    folder(tmp_path / "images", ("bird", "cat", "dog"))
+    listing = tmp_path / "classes.txt"
+    listing.write_text("dog\nbird\n")
+    source = f"folder:{tmp_path / 'images'}"
+    assert load_data(Data(source=source, search_images=2, classes_file=str(listing)), CPU).classes == 2
+    listing.write_text("dgo\n")
+    with pytest.raises(ProfileError, match="dgo") as caught:
+        load_data(Data(source=source, search_images=2, classes_file=str(listing)), CPU)
+    assert "dog" in caught.value.hint
+
+
+def test_arrays_in_an_npz_file_are_read_without_pickle(tmp_path):
+    path = tmp_path / "data.npz"
+    images = np.random.default_rng(0).integers(0, 255, (20, 6, 6), dtype=np.uint8)
+    labels = np.arange(20) % 3
+    np.savez(path, train_images=images, train_labels=labels, test_images=images, test_labels=labels)
+    data = load_data(Data(source=f"npz:{path}", search_images=5), CPU)
+    assert (data.classes, data.channels, len(data.train)) == (3, 1, 15)
+    np.savez(path, train_images=np.array([{"a": 1}], dtype=object), train_labels=labels, test_images=images, test_labels=labels)
+    with pytest.raises(ProfileError, match="can't be read"):
+        load_data(Data(source=f"npz:{path}", search_images=5), CPU)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (Data(source="digit"), "'digit' is no source of images"),
+        (Data(source="folder:/nowhere"), "there is no folder /nowhere/train"),
+        (Data(source="npz:/nowhere.npz"), "can't be read"),
+        (Data(source="no.module:factory"), "does not give"),
+        (Data(source="digits", search_images=5000), "there are only 1438 training images"),
+        (Data(source="cifar10", root="/nowhere", download=False), "could not be fetched"),
+    ],
+)
+def test_sources_that_are_not_there_are_named(settings, sentence):
+    with pytest.raises(ProfileError, match="data") as caught:
+        load_data(settings, CPU)
+    assert sentence in caught.value.message
+
+
+def test_a_file_that_is_no_image_is_named(tmp_path):
+    folder(tmp_path)
+    (tmp_path / "train" / "cat" / "3.png").write_bytes(b"not an image")
+    with pytest.raises(ProfileError, match="3.png"):
+        load_data(Data(source=f"folder:{tmp_path}", search_images=4), CPU)
+
+
+def test_augmentation_moves_and_mirrors_whole_images_and_only_by_the_generator():
+    batch = torch.arange(2 * 64.0).reshape(2, 1, 8, 8) + 1
+    moved = [augment(batch, "crop-flip", torch.Generator().manual_seed(seed)) for seed in (3, 3, 4)]
+    assert torch.equal(moved[0], moved[1])
+    assert not torch.equal(moved[0], moved[2])
+    assert torch.equal(augment(batch, "none", torch.Generator()), batch)
+    for image, original in zip(moved[0], batch, strict=True):
+        kept = image[image > 0]
+        assert set(kept.tolist()) <= set(original.flatten().tolist())
+        assert len(kept) >= 49

@@ -1,0 +1,148 @@
+import pytest
+import torch
+from torch import nn
+
+from emodir_tui.training.data import Split, TensorImages
+from emodir_tui.training.losses import cross_entropy, distillation, kl, relative_error
+from emodir_tui.training.loop import Plan, learning_rate, train
+from emodir_tui.training.memory import in_pieces
+from emodir_tui.training.metrics import accuracy, recalibrate
+
+
+class StopHere(Exception):
+    pass
+
+
+def blobs(count=120):
+    """Two classes that differ in brightness."""
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.randint(0, 2, (count,), generator=generator)
+    pixels = torch.randint(0, 90, (count, 1, 4, 4), generator=generator) + labels.view(-1, 1, 1, 1) * 120
+    images = TensorImages(pixels=pixels.to(torch.uint8), labels=labels)
+    return Split(images=images, mean=torch.full((1, 1, 1, 1), 0.4), std=torch.full((1, 1, 1, 1), 0.3), device=torch.device("cpu"))
+
+
+def small_model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 2))
+
+
+def loss(model, inputs, labels, step):
+    return cross_entropy(model(inputs), labels)
+
+
+PLAN = Plan(steps=24, batch=20, learning_rate=0.1, weight_decay=1e-3, augmentation="crop-flip", seed=5)
+
+
+def train_with_stop(at):
+    """Train, stop after step `at`, and go on from the saved state with a fresh model."""
+    saved = []
+
+    def stop(moment):
+        if moment.step == at:
+            saved.append(moment.state())
+            raise StopHere
+
+    with pytest.raises(StopHere):
+        train(small_model(), blobs(), loss, PLAN, on_step=stop)
+    torch.manual_seed(99)
+    model = small_model()
+    train(model, blobs(), loss, PLAN, start=saved[0], on_step=lambda _: None)
+    return model.state_dict()
+
+
+@pytest.mark.parametrize("at", [1, 5, 6, 7, 23])
+def test_a_training_stopped_after_any_step_and_resumed_ends_with_the_same_bits(at):
+    model = small_model()
+    train(model, blobs(), loss, PLAN, on_step=lambda _: None)
+    for name, value in train_with_stop(at).items():
+        assert torch.equal(value, model.state_dict()[name]), name
+
+
+def test_training_learns():
+    model = small_model()
+    train(model, blobs(), loss, PLAN, on_step=lambda _: None)
+    assert accuracy(model, blobs(), 50) > 0.95
+
+
+def test_the_learning_rate_rises_then_falls_to_nothing():
+    rates = [learning_rate(step, PLAN) for step in range(PLAN.steps)]
+    assert max(rates) == pytest.approx(0.1)
+    assert rates[0] < 0.01
+    assert rates[-1] < 0.01
+
+
+def test_a_loss_that_is_not_finite_goes_back_with_half_the_rate():
+    broken = []
+
+    def sometimes_nan(model, inputs, labels, step):
+        value = cross_entropy(model(inputs), labels)
+        if step == 8 and not broken:
+            broken.append(step)
+            return value * float("nan")
+        return value
+
+    seen = []
+    state = train(small_model(), blobs(), sometimes_nan, PLAN, on_step=seen.append)
+    assert state.rate_factor == 0.5
+    assert [moment.step for moment in seen if moment.trouble] == [6]
+    assert all(torch.isfinite(value).all() for value in state.weights.values())
+
+
+def test_a_loss_that_never_recovers_is_an_error_and_not_a_loop():
+    with pytest.raises(FloatingPointError, match="not finite"):
+        train(small_model(), blobs(), lambda m, x, y, s: m(x).sum() * float("nan"), PLAN, on_step=lambda _: None)
+
+
+class Narrow(nn.Module):
+    """A model on a device that holds only a few images."""
+
+    def __init__(self, limit):
+        super().__init__()
+        self.inner, self.limit = small_model(), limit
+
+    def forward(self, x):
+        if len(x) > self.limit:
+            raise torch.OutOfMemoryError("out of memory")
+        return self.inner(x)
+
+
+def test_out_of_memory_halves_the_batch_says_so_once_and_goes_on():
+    seen = []
+    state = train(Narrow(7), blobs(), loss, PLAN, on_step=seen.append)
+    assert state.pieces == 4
+    assert [moment.trouble for moment in seen if moment.trouble] == ["out of memory: goes on with batches of 5"]
+
+
+def test_out_of_memory_with_a_single_image_is_an_error():
+    with pytest.raises(torch.OutOfMemoryError):
+        train(Narrow(0), blobs(), loss, PLAN, on_step=lambda _: None)
+
+
+def test_pieces_give_what_the_whole_batch_gives():
+    model = Narrow(3).eval()
+    x = torch.randn(10, 1, 4, 4)
+    torch.testing.assert_close(in_pieces(model, x), model.inner(x))
+
+
+def test_recalibration_gives_the_mean_statistics_of_the_batches():
+    norm = nn.BatchNorm2d(3)
+    batches = [torch.randn(8, 3, 4, 4) + index for index in range(4)]
+    recalibrate(norm, batches)
+    expected = torch.stack([batch.mean((0, 2, 3)) for batch in batches]).mean(0)
+    torch.testing.assert_close(norm.running_mean, expected)
+    assert norm.momentum == 0.1
+    assert not norm.training
+
+
+def test_losses_by_hand():
+    reference = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    assert float(relative_error(reference, reference)) == 0
+    assert float(relative_error(torch.zeros(2, 2), reference)) == pytest.approx(1.0)
+    assert float(relative_error(reference * 1.5, reference)) == pytest.approx(0.25)
+    assert float(kl(reference, reference)) == pytest.approx(0.0, abs=1e-7)
+    by_hand = sum(p * (p / 0.5).log() for p in torch.softmax(reference[0], 0)) / 1
+    assert float(kl(torch.zeros(1, 2), reference[:1])) == pytest.approx(float(by_hand))
+    labels = torch.tensor([0, 1])
+    assert float(distillation(reference, reference, labels, 0.0, 4.0)) == pytest.approx(float(cross_entropy(reference, labels)))
+    assert float(distillation(reference, reference, labels, 1.0, 4.0)) == pytest.approx(0.0, abs=1e-6)
