@@ -1,8 +1,9 @@
 """The few kinds of error a user can meet, each with its exit code."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from enum import IntEnum
+from os.path import commonprefix
 
 
 class ExitCode(IntEnum):
@@ -65,5 +66,11 @@ class DamagedFileError(EmodirError):
 
 def nearest(word: str, words: Iterable[str]) -> str:
     """The sentence 'Did you mean …?' for the word nearest to `word`, or an empty string."""
-    close = get_close_matches(word, list(words), n=1, cutoff=0.55)
-    return f"Did you mean '{close[0]}'?" if close else ""
+    close = get_close_matches(word, list(words), n=5, cutoff=0.55)
+    # Of equally close ones the one that begins alike: people mistype endings more often than beginnings.
+    best = max(close, key=lambda other: (_likeness(word, other), len(commonprefix([word, other]))), default=None)
+    return f"Did you mean '{best}'?" if best else ""
+
+
+def _likeness(word: str, other: str) -> float:
+    return SequenceMatcher(None, other, word).ratio()

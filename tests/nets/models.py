@@ -1,0 +1,112 @@
+"""Networks for the tests, and what is asked of every one of them."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from emodir_tui.nets import zoo
+from emodir_tui.nets.graph import trace
+from emodir_tui.nets.groups import ChannelGraph, analyse
+
+ZOO = list(zoo.NAMES)
+
+
+def disturbed(model: nn.Module) -> nn.Module:
+    """The model with statistics as after training: without that, removing a bias would go unnoticed."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            with torch.no_grad():
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.normal_(0, 0.2)
+    return model.eval()
+
+
+def zoo_model(name: str) -> tuple[nn.Module, Tensor]:
+    torch.manual_seed(0)
+    model = disturbed(zoo.build(name, 10))
+    return model, torch.randn(3, 1, 8, 8) if "digits" in name else torch.randn(3, 3, 32, 32)
+
+
+def graph_of(model: nn.Module, x: Tensor) -> ChannelGraph:
+    return analyse(trace(model, x))
+
+
+def random_keep(graph: ChannelGraph, seed: int, share: float = 0.4, *, empty: bool = False) -> np.ndarray:
+    """Drops a share of every group's genes, and with `empty` a third of the branches whole."""
+    draws = np.random.default_rng(seed)
+    keep = np.ones(graph.genes, dtype=bool)
+    for group in graph.groups:
+        size = group.stop - group.start
+        keep[group.start + draws.permutation(size)[: min(size - 1, int(size * share))]] = False
+    if empty and graph.branches:
+        for number in draws.permutation(len(graph.branches))[: max(1, len(graph.branches) // 3)]:
+            for group in (graph.groups[index] for index in graph.branches[number].groups):
+                keep[group.start : group.stop] = False
+    return keep
+
+
+def difference(found: Tensor, expected: Tensor) -> float:
+    """Largest difference, relative to the largest value."""
+    return float((found - expected).abs().max() / expected.abs().max().clamp_min(1.0))
+
+
+class UNet(nn.Module):
+    """A small U-Net: skips by concatenation, transposed convolutions, PReLU, and a classifier at the end."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.down1 = self._block(3, 8)
+        self.down2 = self._block(8, 16)
+        self.bottom = self._block(16, 24)
+        self.up2 = nn.ConvTranspose2d(24, 16, 2, stride=2)
+        self.join2 = self._block(32, 16)
+        self.up1 = nn.ConvTranspose2d(16, 8, 2, stride=2)
+        self.join1 = self._block(16, 8)
+        self.head = nn.Linear(8, classes)
+
+    @staticmethod
+    def _block(inputs: int, width: int) -> nn.Sequential:
+        return nn.Sequential(nn.Conv2d(inputs, width, 3, padding=1), nn.BatchNorm2d(width), nn.PReLU(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        one = self.down1(x)
+        two = self.down2(nn.functional.max_pool2d(one, 2))
+        x = self.bottom(nn.functional.max_pool2d(two, 2))
+        x = self.join2(torch.cat([self.up2(x), two], 1))
+        x = self.join1(torch.cat([self.up1(x), one], 1))
+        return self.head(x.mean((2, 3)))
+
+
+class Odd(nn.Module):
+    """An operation that nobody knows stands between two convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Conv2d(3, 8, 3, padding=1)
+        self.two = nn.Conv2d(8, 8, 3, padding=1)
+        self.three = nn.Conv2d(8, 6, 3, padding=1)
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.cumsum(self.one(x), 1)
+        x = torch.relu(self.two(x))
+        return self.head(self.three(x).mean((2, 3)))
+
+
+class Shared(nn.Module):
+    """One convolution is called twice, and group normalisation ties channels together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.again = nn.Conv2d(8, 8, 3, padding=1)
+        self.norm = nn.GroupNorm(4, 8)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.first(x))
+        x = torch.relu(self.again(x))
+        x = torch.relu(self.norm(self.again(x)))
+        return self.head(x.mean((2, 3)))

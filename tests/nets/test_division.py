@@ -1,0 +1,146 @@
+import pytest
+import torch
+from torch import nn
+
+from emodir_tui.errors import ProfileError
+from emodir_tui.nets.evaluate import FeatureError, NetworkEvaluator, SubnetworkEvaluator
+from emodir_tui.nets.importance import bn_scale, l1, taylor
+from emodir_tui.nets.sliced import SlicedNetwork
+from emodir_tui.nets.sources import load_model, read_weights
+from emodir_tui.nets.subnetwork import divide
+from tests.nets.models import ZOO, graph_of, random_keep, zoo_model
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_every_group_has_one_owner_and_no_part_is_without_groups(name):
+    graph = graph_of(*zoo_model(name))
+    division = divide(graph)
+    owned = [group for part in division.subnetworks for group in part.groups]
+    assert sorted([*owned, *division.streams]) == list(range(len(graph.groups)))
+    assert all(part.groups for part in division.subnetworks)
+    assert sum(part.share for part in division.subnetworks) == pytest.approx(1.0)
+
+
+def test_parts_are_balanced_and_as_many_as_asked_for():
+    division = divide(graph_of(*zoo_model("resnet56")), subnetworks=3)
+    assert len(division.subnetworks) == 3
+    assert max(part.share for part in division.subnetworks) < 0.36
+
+
+def test_cuts_can_be_named_and_a_mistyped_one_gets_the_nearest():
+    graph = graph_of(*zoo_model("resnet20"))
+    division = divide(graph, cuts=["layer1.2", "layer2.2"])
+    assert [part.stop.name if part.stop else None for part in division.subnetworks] == ["layer1.2", "layer2.2", None]
+    with pytest.raises(ProfileError) as caught:
+        divide(graph, cuts=["layer1.22"])
+    assert "layer1.2" in caught.value.hint
+
+
+
+
+def test_inner_boundary_and_stream_groups_are_told_apart():
+    resnet, vgg = (set(divide(graph_of(*zoo_model(name))).kinds.values()) for name in ("resnet20", "vgg16"))
+    assert resnet >= {"inner", "stream"}
+    assert vgg == {"inner", "boundary"}
+
+
+def test_nothing_to_prune_is_said_with_the_reason():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    with pytest.raises(ProfileError, match="nothing in this network can be pruned"):
+        divide(graph_of(model, torch.randn(2, 3, 2, 2)))
+
+
+def test_the_unpruned_mask_has_no_impairment_and_a_removed_channel_costs_its_energy():
+    model, x = zoo_model("vgg16")
+    graph = graph_of(model, x)
+    part = divide(graph).subnetworks[0]
+    span = SlicedNetwork(graph, part.start, part.stop)
+    whole = torch.ones(graph.genes, dtype=torch.bool).numpy()
+    span.select(whole)
+    with torch.no_grad():
+        output = span(x)
+    evaluator = SubnetworkEvaluator(span, [x], FeatureError(graph, part.stop, [output]))
+    boundary = graph.groups[part.groups[-1]]
+    pruned = whole.copy()
+    pruned[boundary.start] = False
+    none, some = evaluator.evaluate(torch.tensor([whole.tolist(), pruned.tolist()]).numpy())
+    assert none == pytest.approx(0.0, abs=1e-10)
+    assert some == pytest.approx(float(output[:, 0].square().sum() / output.square().sum()), rel=1e-4)
+
+
+def test_remembered_beginnings_change_no_result():
+    model, x = zoo_model("resnet20")
+    graph = graph_of(model, x)
+    cuts = [part.stop for part in divide(graph).subnetworks if part.stop]
+    fresh, remembering = NetworkEvaluator(graph, cuts, [x], 0), NetworkEvaluator(graph, cuts, [x], 1 << 30)
+    keeps = [random_keep(graph, seed, empty=True) for seed in range(3)]
+    mixed = keeps[0].copy()
+    last = graph.groups[divide(graph).subnetworks[-1].groups[0]]
+    mixed[last.start : last.stop] = keeps[1][last.start : last.stop]
+    for keep in (*keeps, mixed, keeps[0]):
+        assert torch.equal(fresh.run(keep, None)[0], remembering.run(keep, None)[0])
+
+
+def test_importances_are_one_finite_number_a_gene_and_see_what_matters():
+    model, x = zoo_model("resnet20")
+    graph = graph_of(model, x)
+    labels = torch.tensor([0, 1, 2])
+    group = next(group for group in graph.groups if group.branch is not None)
+    consumer = model.get_submodule(group.consumers[0])
+    with torch.no_grad():
+        consumer.weight[:, 0] = 0
+    for values in (taylor(graph, [(x, labels)], nn.functional.cross_entropy), l1(graph), bn_scale(graph)):
+        assert values.shape == (graph.genes,)
+        assert (values >= 0).all()
+    importance = taylor(graph, [(x, labels)], nn.functional.cross_entropy)
+    assert importance[group.start] == 0
+    assert importance[group.start + 1] > 0
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence", "hint"),
+    [
+        ("resnet21", "is not in the zoo", "resnet20"),
+        ("torchvision:resnet5", "no classification model", "resnet50"),
+        ("no.such.module:f", "can't be imported", ""),
+        ("tests.nets.models:Unet", "has no function", "UNet"),
+        ("tests.nets.models:graph_of", "fails: TypeError", ""),
+    ],
+)
+def test_models_that_are_not_there_are_named_with_the_nearest(source, sentence, hint):
+    with pytest.raises(ProfileError) as caught:
+        load_model(source, "", 10)
+    assert sentence in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_a_users_own_factory_is_called_with_the_number_of_classes():
+    assert load_model("tests.nets.models:UNet", "", 7).head.out_features == 7
+
+
+def test_weights_with_prefixes_load_and_others_are_refused_by_name(tmp_path):
+    model = zoo_model("digits-resnet")[0]
+    path = tmp_path / "weights.pt"
+    torch.save({"state_dict": {f"module.{name}": value for name, value in model.state_dict().items()}}, path)
+    loaded = load_model("digits-resnet", str(path), 10)
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items())
+    with pytest.raises(ProfileError, match="instead of"):
+        load_model("digits-resnet", str(path), 11)
+    torch.save({name: value for name, value in model.state_dict().items() if name != "conv1.weight"}, path)
+    with pytest.raises(ProfileError, match=r"lacks 'conv1\.weight'"):
+        load_model("digits-resnet", str(path), 10)
+
+
+class Bomb:
+    def __reduce__(self):
+        import os
+
+        return (os.mkdir, ("bomb-went-off",))
+
+
+def test_a_file_that_wants_to_run_code_is_refused_and_runs_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"weight": Bomb()}, "bomb.pt")
+    with pytest.raises(ProfileError, match="can be read safely"):
+        read_weights(tmp_path / "bomb.pt")
+    assert not (tmp_path / "bomb-went-off").exists()

@@ -1,0 +1,227 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from emodir_tui.nets.complexity import ComplexityModel
+from emodir_tui.nets.masked import MaskedNetwork
+from emodir_tui.nets.removal import ChannelConstant, apply_structure, remove, structure
+from emodir_tui.nets.sliced import SlicedNetwork
+from emodir_tui.nets.sources import load_model
+from emodir_tui.nets.subnetwork import divide
+from tests.nets.models import ZOO, Odd, Shared, UNet, difference, disturbed, graph_of, random_keep, zoo_model
+
+TORCHVISION = [
+    "vgg16_bn", "resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "mobilenet_v2", "mobilenet_v3_small",
+    "densenet121", "googlenet", "inception_v3", "efficientnet_b0", "regnet_y_400mf", "shufflenet_v2_x1_0",
+    "mnasnet1_0", "squeezenet1_1", "convnext_tiny",
+]  # fmt: skip
+
+
+def masked(graph, x, keep):
+    with torch.no_grad():
+        return MaskedNetwork(graph, None, None, statistics="running")(x, torch.from_numpy(keep).float())
+
+
+def removed(graph, x, keep):
+    with torch.no_grad():
+        return remove(graph, keep)(x)
+
+
+def macs_by_hooks(model, x):
+    """Multiply-accumulates of a model, counted while it runs: independent of `ComplexityModel`."""
+    total, handles = [0], []
+
+    def count(module, inputs, output):
+        per_output = module.in_features if isinstance(module, nn.Linear) else module.weight[0].numel()
+        positions = inputs[0].numel() if getattr(module, "transposed", False) else output.numel()
+        total[0] += positions * per_output
+
+    for module in model.modules():
+        if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
+            handles.append(module.register_forward_hook(count))
+    with torch.no_grad():
+        model(x[:1])
+    for handle in handles:
+        handle.remove()
+    return total[0]
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_removed_equals_masked_on_every_model_of_the_zoo(name):
+    model, x = zoo_model(name)
+    graph = graph_of(model, x)
+    for seed in range(3):
+        keep = random_keep(graph, seed, empty=seed > 0)
+        assert difference(removed(graph, x, keep), masked(graph, x, keep)) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["vgg16", "resnet20"])
+def test_a_removal_that_is_off_by_one_channel_or_forgets_a_bias_is_noticed(name):
+    """The negative control: the comparison above must fail where the removal is wrong."""
+    model, x = zoo_model(name)
+    graph = graph_of(model, x)
+    keep = random_keep(graph, 0)
+    other = keep.copy()
+    group = graph.groups[0]
+    dropped, kept = np.flatnonzero(~keep[group.start : group.stop])[0], np.flatnonzero(keep[group.start : group.stop])[0]
+    other[[group.start + dropped, group.start + kept]] = [True, False]
+    assert difference(removed(graph, x, other), masked(graph, x, keep)) > 1e-3
+    # Zeroing only the filters leaves the normalisation's bias behind.
+    with torch.no_grad():
+        weights = model.state_dict()
+        producer = group.producers[0] + ".weight"
+        weights[producer] = weights[producer] * torch.from_numpy(keep[group.start : group.stop]).view(-1, 1, 1, 1)
+        only = np.ones(graph.genes, dtype=bool)
+        only[group.start : group.stop] = keep[group.start : group.stop]
+        expected = masked(graph, x, only)
+        model.load_state_dict(weights)
+        assert difference(model(x), expected) > 1e-3
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_any_cnn_of_torchvision_is_pruned_exactly(name):
+    torch.manual_seed(0)
+    model = disturbed(load_model(f"torchvision:{name}", "", 10))
+    size = 96 if name == "inception_v3" else 64
+    x = torch.randn(2, 3, size, size)
+    graph = graph_of(model, x)
+    assert graph.groups
+    for seed in range(2):
+        keep = random_keep(graph, seed, empty=seed > 0)
+        assert difference(removed(graph, x, keep), masked(graph, x, keep)) < 1e-4
+    assert macs_by_hooks(remove(graph, keep), x) == ComplexityModel(graph).measure(keep[None])[0]
+
+
+@pytest.mark.parametrize("kind", [UNet, Shared])
+def test_transposed_convolutions_concatenation_shared_layers_and_group_norm(kind):
+    torch.manual_seed(0)
+    model = disturbed(kind(4) if kind is UNet else kind())
+    x = torch.randn(2, 3, 16, 16)
+    graph = graph_of(model, x)
+    for seed in range(3):
+        keep = random_keep(graph, seed)
+        assert not keep.all()
+        assert difference(removed(graph, x, keep), masked(graph, x, keep)) < 1e-4
+        assert macs_by_hooks(remove(graph, keep), x) == ComplexityModel(graph).measure(keep[None])[0]
+
+
+def test_an_unknown_operation_protects_the_channels_that_reach_it_and_is_named():
+    model, x = Odd().eval(), torch.randn(2, 3, 8, 8)
+    graph = graph_of(model, x)
+    assert [group.name for group in graph.groups] == ["two", "three"]
+    assert any("cumsum" in item.place and item.channels == 8 for item in graph.protected)
+    keep = random_keep(graph, 0)
+    assert difference(removed(graph, x, keep), masked(graph, x, keep)) < 1e-4
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_the_parts_of_the_division_compose_to_the_network_exactly(name):
+    model, x = zoo_model(name)
+    graph = graph_of(model, x)
+    value = x
+    with torch.no_grad():
+        for part in divide(graph).subnetworks:
+            span = SlicedNetwork(graph, part.start, part.stop, statistics="running")
+            span.select(np.ones(graph.genes, dtype=bool))
+            value = span(value)
+        assert torch.equal(value, model(x))
+
+
+@pytest.mark.parametrize("name", ["vgg16", "resnet20", "digits-resnet"])
+def test_sliced_parts_give_what_the_removed_network_gives(name):
+    model, x = zoo_model(name)
+    graph = graph_of(model, x)
+    keep = random_keep(graph, 1, empty=True)
+    value = x
+    with torch.no_grad():
+        for part in divide(graph).subnetworks:
+            span = SlicedNetwork(graph, part.start, part.stop, statistics="running")
+            span.select(keep)
+            value = span(value)
+    assert difference(value, removed(graph, x, keep)) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["vgg16", "resnet20"])
+def test_on_batch_statistics_slicing_and_masking_agree_and_leave_the_running_ones_alone(name):
+    model, x = zoo_model(name)
+    graph = graph_of(model, x)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    keep = random_keep(graph, 2, empty=True)
+    with torch.no_grad():
+        span = SlicedNetwork(graph, None, None)
+        span.select(keep)
+        found = span(x)
+        expected = MaskedNetwork(graph, None, None)(x, torch.from_numpy(keep).float())
+    assert difference(found, expected) < 1e-4
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_gradients_of_a_sliced_part_reach_the_kept_weights_only():
+    model, x = zoo_model("resnet20")
+    graph = graph_of(model, x)
+    keep = np.ones(graph.genes, dtype=bool)
+    group = next(group for group in graph.groups if group.branch is not None)
+    keep[group.start] = False
+    span = SlicedNetwork(graph, None, None)
+    span.select(keep)
+    span(x).square().sum().backward()
+    gradient = model.get_submodule(group.producers[0]).weight.grad
+    assert gradient[0].abs().sum() == 0
+    assert gradient[1].abs().sum() > 0
+
+
+def test_macs_and_params_are_those_of_the_removed_network():
+    for name in ("vgg16", "resnet20", "digits-resnet"):
+        model, x = zoo_model(name)
+        graph = graph_of(model, x)
+        keep = random_keep(graph, 3, empty=True)
+        made = remove(graph, keep)
+        assert macs_by_hooks(made, x) == ComplexityModel(graph).measure(keep[None])[0]
+        assert sum(weight.numel() for weight in made.parameters()) == ComplexityModel(graph, "params").measure(keep[None])[0]
+
+
+def test_an_emptied_branch_is_a_constant_that_trains_and_is_recalibrated():
+    model, x = zoo_model("digits-resnet")
+    graph = graph_of(model, x)
+    keep = np.ones(graph.genes, dtype=bool)
+    for index in graph.branches[0].groups:
+        keep[graph.groups[index].start : graph.groups[index].stop] = False
+    made = remove(graph, keep)
+    (constant,) = [module for module in made.modules() if isinstance(module, ChannelConstant)]
+    made.train()
+    made(x[:1].repeat(2, 1, 1, 1)).sum().backward()
+    assert constant.value.grad is not None
+    constant.recalibrate()
+    branch = graph.branches[0]
+    bias = model.get_submodule([node for node in branch.tail if "bn" in node][-1].replace("_", ".", 2)).bias
+    assert torch.equal(constant.value.flatten(), bias)
+
+
+def test_a_structure_rebuilds_the_network_bit_for_bit_and_refuses_another_architecture():
+    model, x = zoo_model("resnet20")
+    graph = graph_of(model, x)
+    keep = random_keep(graph, 4, empty=True)
+    made = remove(graph, keep)
+    described = json.loads(json.dumps(structure(graph, keep)))
+    again = apply_structure(zoo_model("resnet20")[0], x, described)
+    again.load_state_dict(made.state_dict())
+    with torch.no_grad():
+        assert torch.equal(again(x), made(x))
+    with pytest.raises(ValueError, match="not those of this architecture"):
+        apply_structure(zoo_model("resnet32")[0], x, described)
+
+
+def test_the_users_own_class_comes_back_where_it_can():
+    model, x = zoo_model("resnet20")
+    graph = graph_of(model, x)
+    assert type(remove(graph, random_keep(graph, 0, empty=True))) is type(model)
+
+
+def test_emptying_a_group_that_must_stay_is_refused():
+    model, x = zoo_model("vgg16")
+    graph = graph_of(model, x)
+    with pytest.raises(ValueError, match="one gene must stay"):
+        remove(graph, np.zeros(graph.genes, dtype=bool))

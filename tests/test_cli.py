@@ -1,0 +1,195 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+import emodir_tui
+
+
+def test_help_loads_neither_torch_numpy_pymoo_nor_textual():
+    code = (
+        "import sys; sys.argv = ['emodir', '--help']\n"
+        "from emodir_tui.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'pymoo', 'textual', 'pydantic'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "Prune convolutional networks" in result.stdout
+
+
+def test_runs_and_show_load_no_torch(finished):
+    emodir, run, _ = finished
+    code = (
+        f"import sys; sys.argv = ['emodir', 'show', '{run}']\n"
+        "from emodir_tui.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'numpy', 'pymoo', 'textual'} & set(sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=emodir.environment, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_run_ends_with_a_table_of_the_original_against_each_pick(finished):
+    _, _, result = finished
+    rows = [line.split("\t") for line in result.stdout.splitlines()]
+    assert rows[0][:3] == ["network", "macs", "macs kept"]
+    assert [row[0] for row in rows[1:]] == ["original", "knee", "max_macs-0.5"]
+    assert float(rows[3][2].split()[0]) <= 50.0
+
+
+def test_show_has_all_that_other_programs_rely_on(finished):
+    emodir, run, _ = finished
+    view = json.loads(emodir("show", run, "--json").stdout)
+    assert view["schema"] == 1
+    assert (view["id"], view["state"], view["stage"]) == (run, "finished", "finetune")
+    assert set(view["baseline"]) >= {"accuracy", "macs", "params"}
+    for part in view["subnetworks"]:
+        assert set(part) == {
+            "name", "layers", "channels", "macs", "generation", "generations", "hypervolume", "front_size",
+            "evaluations", "evaluations_per_second",
+        }  # fmt: skip
+    assert view["ranking_size"] > 0
+    assert view["joint"]["size"] > 0
+    for pick in view["picks"]:
+        assert set(pick) >= {
+            "name", "macs_kept", "params_kept", "accuracy_recalibrated", "accuracy", "removal_max_difference",
+            "latency_ms", "baseline_latency_ms", "file",
+        }  # fmt: skip
+        assert 0 < pick["macs_kept"] <= 1
+        assert pick["removal_max_difference"] < 1e-4
+    assert view["checkpoints"]
+
+
+def test_the_ranking_is_in_order_and_marks_what_the_joint_schemes_use(finished):
+    emodir, run, _ = finished
+    rows = json.loads(emodir("ranking", run, "--json").stdout)["rows"]
+    assert [row["rank"] for row in rows] == list(range(1, len(rows) + 1))
+    assert [row["level"] for row in rows] == sorted(row["level"] for row in rows)
+    assert any(row["joint_uses"] for row in rows)
+    assert set(rows[0]) == {
+        "rank", "level", "subnetwork", "member", "macs_kept", "local_impairment", "global_impairment",
+        "accuracy_change", "joint_uses",
+    }  # fmt: skip
+
+
+def test_the_hypervolume_never_falls(finished):
+    emodir, run, _ = finished
+    series = {}
+    for line in emodir("events", run).stdout.splitlines():
+        event = json.loads(line)
+        if event["kind"] == "search_generation":
+            series.setdefault((event["subnetwork"], event["round"]), []).append(event["hypervolume"])
+    assert series
+    assert all(values == sorted(values) for values in series.values())
+
+
+def test_runs_lists_the_run_with_its_best_pick(finished):
+    emodir, run, _ = finished
+    (row,) = json.loads(emodir("runs", "--json").stdout)["runs"]
+    assert (row["id"], row["name"], row["state"]) == (run, "tiny", "finished")
+    assert row["best_pick"]["accuracy"] is not None
+
+
+def test_a_pruned_file_loads_in_a_fresh_process_with_the_accuracy_it_says(finished):
+    emodir, run, _ = finished
+    path = emodir.folder / "runs" / run / "export" / "max_macs-0.5.safetensors"
+    model = emodir_tui.load(path)
+    from emodir_tui.nets.files import read_pruned
+    from emodir_tui.profile import load
+    from emodir_tui.stages.bench import open_bench
+    from emodir_tui.training.metrics import accuracy
+
+    bench = open_bench(load(emodir.profile))
+    assert accuracy(model, bench.data.test, 500) == pytest.approx(read_pruned(path)[0].details["accuracy"], abs=0.011)
+    assert sum(weight.numel() for weight in model.parameters()) == read_pruned(path)[0].details["params"]
+
+
+def test_tensorboard_has_scalars_of_every_search_and_training(finished):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    emodir, run, _ = finished
+    accumulator = EventAccumulator(str(emodir.folder / "runs" / run / "tensorboard"))
+    accumulator.Reload()
+    tags = accumulator.Tags()["scalars"]
+    for tag in ("search/sn1/hypervolume", "search/sn1/front_size", "search/sn1/evaluations_per_second", "joint/hypervolume", "finetune/knee/loss", "baseline/accuracy"):
+        assert tag in tags
+
+
+def test_the_same_profile_and_seed_give_the_same_bytes(finished):
+    emodir, run, _ = finished
+    result = emodir("run", "tiny.toml", "--no-tui", "--name", "again", "--runs-dir", "others")
+    assert result.returncode == 0, result.stderr
+    (second,) = (emodir.folder / "others").iterdir()
+    first = emodir.folder / "runs" / run
+    names = sorted(path.name for path in (first / "fronts").iterdir())
+    assert names == sorted(path.name for path in (second / "fronts").iterdir())
+    assert len(names) >= 5
+    for name in names:
+        assert (first / "fronts" / name).read_bytes() == (second / "fronts" / name).read_bytes(), name
+
+
+def test_another_seed_gives_other_fronts(finished):
+    emodir, run, _ = finished
+    emodir("run", "tiny.toml", "--no-tui", "--runs-dir", "seeded", "--set", "seed=1")
+    (other,) = (emodir.folder / "seeded").iterdir()
+    assert (other / "fronts" / "joint.json").read_bytes() != (emodir.folder / "runs" / run / "fronts" / "joint.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["rum"], 2, "Did you mean 'run'?"),
+        (["run", "digts"], 3, "Did you mean 'digits'?"),
+        (["run", "tiny.toml", "--set", "search.populaton=8"], 2, "Did you mean 'search.population'?"),
+        (["run", "tiny.toml", "--set", "search.population=7"], 2, "even number"),
+        (["run", "tiny.toml", "--name", "../x"], 2, "can't be a run's name"),
+        (["show", "nothing"], 3, "there are no runs"),
+        (["stop", "nothing"], 3, "there are no runs"),
+        (["run"], 2, "missing argument"),
+    ],
+)
+def test_wrong_input_gets_one_sentence_and_its_exit_code(emodir, arguments, code, sentence):
+    result = emodir(*arguments)
+    assert result.returncode == code
+    assert sentence in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    assert not (emodir.folder / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("model.source=digits-resnt", "digits-resnet"),
+        ("data.source=folder:/nowhere", "/nowhere/train"),
+        ("model.weights=/nowhere.pt", "there is no file /nowhere.pt"),
+        ("divide.cuts=['layer9']", "no place where the network can be cut"),
+        ("device=cuda:7", "CUDA devices"),
+    ],
+)
+def test_what_only_the_worker_can_know_ends_in_a_sentence_too(emodir, override, sentence):
+    result = emodir("run", "tiny.toml", "--no-tui", "--set", override)
+    assert result.returncode in (1, 5)
+    assert sentence in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_piped_tables_are_tab_separated_and_whole(finished):
+    emodir, run, _ = finished
+    lines = emodir("runs").stdout.splitlines()
+    assert lines[1].split("\t")[0] == run
+
+
+def test_nothing_in_a_run_is_a_pickle_or_a_zip_of_them(finished):
+    emodir, run, _ = finished
+    for path in (emodir.folder / "runs" / run).rglob("*"):
+        if path.is_file() and "tensorboard" not in path.parts:
+            content = path.read_bytes()
+            assert not content.startswith((b"PK", b"\x80")), path
+            assert b"cnumpy" not in content
+            assert b"ctorch" not in content
