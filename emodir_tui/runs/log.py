@@ -14,16 +14,17 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, get_type_hints
 
-from emodir_tui.errors import DamagedFileError, EmodirError
+from emodir_tui.errors import ConflictError, DamagedFileError, EmodirError
 from emodir_tui.profile import Profile
 from emodir_tui.runs.checkpoint import Checkpoints, Place, Results, rewind
 from emodir_tui.runs.control import COMMANDS, Request, take, waiting
 from emodir_tui.runs.directory import RunDirectory, write_json
-from emodir_tui.runs.events import EventWriter
-from emodir_tui.runs.heartbeat import Heartbeat
+from emodir_tui.runs.events import EventWriter, read_all
+from emodir_tui.runs.fold import replay
+from emodir_tui.runs.heartbeat import Heartbeat, read_heartbeat
 from emodir_tui.runs.lock import holds_lock, release_lock, take_lock
 from emodir_tui.runs.picks import add_pick
-from emodir_tui.runs.process import Process, this_process
+from emodir_tui.runs.process import Process, from_json, this_process
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Observer
 
@@ -65,6 +66,7 @@ class Run:
     def __init__(
         self, directory: RunDirectory, profile: Profile, codec: Codec, *, rewind_to: str | None = None
     ) -> None:
+        _refuse_if_beating(directory)
         take_lock(directory, lambda owner: _is_dead(directory, owner))
         self.directory = directory
         self.profile = profile
@@ -81,6 +83,7 @@ class Run:
         self._last_bytes = 0
         self._disk_low = False
         self._state_word = "starting"
+        self._told = replay(read_all(directory.events_folder))
         self.attempt = _next_attempt(directory)
         self._events = EventWriter(directory.events_folder, self.attempt)
         self._heartbeat = Heartbeat(directory.heartbeat_file, self._beat)
@@ -127,6 +130,7 @@ class Run:
         kind = get_type_hints(stage)["return"]
         saved = self._load(name, kind)
         if saved is not None:
+            self._tell_finished(name)
             return saved  # type: ignore[no-any-return]
         self.emit("stage_started", stage=name)
         started = time.monotonic()
@@ -134,6 +138,11 @@ class Run:
         self._save_result(name, result)
         self.emit("stage_finished", stage=name, seconds=round(time.monotonic() - started, 3))
         return result
+
+    def _tell_finished(self, name: str) -> None:
+        """A worker that died between saving a result and telling of it leaves the telling to the next one."""
+        if name in self._told.stages and self._told.stages[name].state != "done":
+            self.emit("stage_finished", stage=name, seconds=0.0)
 
     def part(self, name: str, kind: type[T], compute: Callable[[], T]) -> T:
         """A finished part of a stage (one sub-network's search, one pick): from the disk, or computed and saved."""
@@ -470,6 +479,15 @@ class Run:
 def _next_attempt(directory: RunDirectory) -> int:
     numbers = [int(path.stem) for path in directory.events_folder.glob("*.jsonl") if path.stem.isdigit()]
     return max(numbers, default=0) + 1
+
+
+def _refuse_if_beating(directory: RunDirectory) -> None:
+    """A live worker whose lock somebody removed is still the only one that may write."""
+    owner = from_json(read_heartbeat(directory.heartbeat_file))
+    if owner is not None and owner != this_process() and owner.is_alive():
+        raise ConflictError(
+            f"{directory.id} is already running (process {owner.pid} on {owner.host})", f"emodir watch {directory.id}"
+        )
 
 
 def _is_dead(directory: RunDirectory, owner: Process) -> bool:

@@ -99,7 +99,8 @@ def tell_front(run: Run, front: Front, graph: ChannelGraph, part: SubNetwork) ->
             for low, high, group in zip(edges[:-1], edges[1:], groups, strict=True)
         ]
         members.append({"member": number, "complexity": complexity, "impairment": impairment, "kept": kept})
-    run.emit("front_finished", subnetwork=front.subnetwork, members=members)
+    hypervolume = front.hypervolumes[-1] if front.hypervolumes else None
+    run.emit("front_finished", subnetwork=front.subnetwork, members=members, hypervolume=hypervolume)
     bits = ["".join("1" if bit else "0" for bit in mask) for mask in front.masks]
     run.publish(
         front.subnetwork,

@@ -111,6 +111,9 @@ def train(
             loss=last,
         )
 
+    if start is not None:
+        # What this step had to tell may have been lost with the worker that made it.
+        on_step(Moment(step=step, loss=last, learning_rate=learning_rate(step, plan) * factor, state=snapshot))
     while step < plan.steps:
         model.train()
         rate = learning_rate(step, plan) * factor
