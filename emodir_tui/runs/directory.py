@@ -87,6 +87,11 @@ class RunDirectory:
         return self.path / "picks.json"
 
     @property
+    def batches_file(self) -> Path:
+        """Batch sizes that stages had to make smaller, because the device's memory ran out."""
+        return self.path / "batches.json"
+
+    @property
     def tensorboard_folder(self) -> Path:
         """TensorBoard's mirror of the events."""
         return self.path / "tensorboard"

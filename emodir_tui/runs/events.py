@@ -4,6 +4,7 @@ import json
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,44 +16,62 @@ Event: TypeAlias = dict[str, Any]
 
 # A reader takes at most this much at one poll, so that catching up never freezes a screen.
 POLL_BYTES = 4 << 20
+# On a disk that stays full for days memory must not fill up too.
+WAITING_EVENTS = 20_000
 
 
 class EventWriter:
-    """Appends events to one segment. Never raises on a full disk: it counts what it had to drop."""
+    """Appends events to one segment. Never raises on a full disk: what can't be written waits until it can."""
 
-    def __init__(self, folder: Path, attempt: int, first_seq: int = 1) -> None:
+    def __init__(self, folder: Path, attempt: int) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         self.path = folder / f"{attempt:04d}.jsonl"
-        self.dropped = 0
-        self._seq = first_seq - 1
+        self._lost = 0
+        self._seq = 0
+        self._waiting: deque[bytes] = deque()
         self._lock = threading.Lock()
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         size = os.fstat(self._descriptor).st_size
         self._torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
 
+    @property
+    def dropped(self) -> int:
+        """Events that are not on the disk: waiting for space, or given up because too many were waiting."""
+        return self._lost + len(self._waiting)
+
     def emit(self, kind: str, **data: Any) -> bool:
-        """Append one event; False when it could not be written whole."""
+        """Append one event; False while it has to wait."""
         with self._lock:
             self._seq += 1
-            event = {"v": VERSION, "seq": self._seq, "time": round(time.time(), 3), "kind": kind, **data}
-            line = encode(event)
-            # A failed write may have left half a line: the next event starts on a line of its own.
-            payload = b"\n" + line if self._torn else line
-            try:
-                written = os.write(self._descriptor, payload)
-            except OSError:
-                self.dropped += 1
-                return False
-            self._torn = written < len(payload)
-            self.dropped += self._torn
-            return not self._torn
+            self._waiting.append(
+                encode({"v": VERSION, "seq": self._seq, "time": round(time.time(), 3), "kind": kind, **data})
+            )
+            if len(self._waiting) > WAITING_EVENTS:
+                self._waiting.popleft()
+                self._lost += 1
+            return self._flush()
 
     def close(self) -> None:
         """Flush to the disk and close."""
         with self._lock:
+            self._flush()
             with suppress(OSError):
                 os.fsync(self._descriptor)
             os.close(self._descriptor)
+
+    def _flush(self) -> bool:
+        while self._waiting:
+            # A failed write may have left half a line: the next one starts on a line of its own.
+            payload = b"\n" + self._waiting[0] if self._torn else self._waiting[0]
+            try:
+                written = os.write(self._descriptor, payload)
+            except OSError:
+                return False
+            self._torn = written < len(payload)
+            if self._torn:
+                return False
+            self._waiting.popleft()
+        return True
 
 
 def encode(event: Event) -> bytes:

@@ -23,6 +23,7 @@ from emodir_tui.runs.state import (
     RankingRow,
     RunState,
     Scheme,
+    Stage,
     Subnetwork,
 )
 
@@ -187,6 +188,7 @@ def _epoch(state: RunState, event: Event) -> None:
         loss=_optional(event, "loss"),
         accuracy=_optional(event, "accuracy"),
         learning_rate=_optional(event, "learning_rate"),
+        step=_integer(event, "step") if "step" in event else 0,
     )
     state.epochs[epoch.stage, epoch.subject, epoch.epoch] = epoch
 
@@ -315,42 +317,47 @@ def _control(state: RunState, event: Event) -> None:
 
 def _rewound(state: RunState, event: Event) -> None:
     """A resume from a chosen checkpoint: what came after it is no longer part of this run's story."""
-    kept = event["results"]
-    if not isinstance(kept, list):
-        raise TypeError("results")
+    kept = [str(name) for name in event["results"]]
     order = list(state.stages)
-    current = order.index(_text(event, "stage"))
-    fresh = RunState()
+    stage, step = _text(event, "stage"), _integer(event, "step")
+    here = (stage, event.get("subnetwork") or "", _integer(event, "round"))
+    current = order.index(stage)
     for name in order[current:]:
-        cost = state.stages[name].cost
-        state.stages[name] = fresh.stages[name]
-        state.stages[name].cost = cost
+        state.stages[name] = Stage(name=name, cost=state.stages[name].cost)
     if current <= order.index("divide"):
         state.subnetworks, state.protected = {}, ()
-    if current <= order.index("constrain"):
-        round_now = _integer(event, "round") if "round" in event else 1
-        for subnetwork in state.subnetworks.values():
-            if f"search.{subnetwork.name}" not in kept or current > order.index("search"):
-                _rewind_search(subnetwork, event, round_now, current > order.index("search"))
+    for subnetwork in state.subnetworks.values():
+        _rewind_search(subnetwork, kept, here, step, constrained=current > order.index("search"))
     if current <= order.index("rank"):
         state.ranking = {}
     if current <= order.index("joint"):
-        limit = _integer(event, "step") if current == order.index("joint") else -1
-        hypervolumes = {key: value for key, value in state.joint.hypervolumes.items() if key <= limit}
-        state.joint = Joint(hypervolumes=hypervolumes)
+        limit = step if stage == "joint" else -1
+        state.joint = Joint(
+            hypervolumes={key: value for key, value in state.joint.hypervolumes.items() if key <= limit}
+        )
     if current <= order.index("realise"):
         state.picks = {}
-    state.epochs = {key: value for key, value in state.epochs.items() if order.index(key[0]) < current}
+    state.epochs = {
+        key: epoch
+        for key, epoch in state.epochs.items()
+        if order.index(epoch.stage) < current
+        or f"{epoch.stage}.{epoch.subject}" in kept
+        or ((epoch.stage, epoch.subject) == here[:2] and epoch.step <= step)
+    }
 
 
-def _rewind_search(subnetwork: Subnetwork, event: Event, round_now: int, first_round_stays: bool) -> None:
-    here = event.get("subnetwork") == subnetwork.name
-    limit = (round_now, _integer(event, "step")) if here else (1, 1 << 60) if first_round_stays else (1, -1)
-    kept = {key: value for key, value in subnetwork.hypervolumes.items() if key <= limit}
-    subnetwork.hypervolumes = kept
-    subnetwork.round, subnetwork.generation = max(kept, default=(1, 0))
-    subnetwork.hypervolume = kept[max(kept)] if kept else None
-    if not first_round_stays:
+def _rewind_search(
+    subnetwork: Subnetwork, kept: list[str], here: tuple[str, str, int], step: int, *, constrained: bool
+) -> None:
+    if f"{'constrain.front' if constrained else 'search'}.{subnetwork.name}" in kept:
+        return
+    is_here = here[1] == subnetwork.name and here[2] == (2 if constrained else 1)
+    limit = (*here[2:], step) if is_here else (1, 1 << 60) if constrained else (1, -1)
+    hypervolumes = {key: value for key, value in subnetwork.hypervolumes.items() if key <= limit}
+    subnetwork.hypervolumes = hypervolumes
+    subnetwork.round, subnetwork.generation = max(hypervolumes, default=(1, 0))
+    subnetwork.hypervolume = hypervolumes[max(hypervolumes)] if hypervolumes else None
+    if not constrained:
         subnetwork.state, subnetwork.front, subnetwork.members = "waiting", (), ()
         subnetwork.front_size = subnetwork.evaluations = 0
 

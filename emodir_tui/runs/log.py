@@ -32,6 +32,7 @@ T = TypeVar("T")
 Snapshot = Callable[[], Any]
 
 PAUSE_SECONDS = 0.2
+LEAVING_SECONDS = 15.0
 DISK_RETRY_SECONDS = 2.0
 # The next checkpoint needs its own size; as much again is left for events and for others.
 DISK_RESERVE = 2.0
@@ -66,8 +67,8 @@ class Run:
     def __init__(
         self, directory: RunDirectory, profile: Profile, codec: Codec, *, rewind_to: str | None = None
     ) -> None:
-        _refuse_if_beating(directory)
-        take_lock(directory, lambda owner: _is_dead(directory, owner))
+        self._told = replay(read_all(directory.events_folder))
+        _become_owner(directory, patient=self._told.outcome is not None)
         self.directory = directory
         self.profile = profile
         self._codec = codec
@@ -83,7 +84,6 @@ class Run:
         self._last_bytes = 0
         self._disk_low = False
         self._state_word = "starting"
-        self._told = replay(read_all(directory.events_folder))
         self.attempt = _next_attempt(directory)
         self._events = EventWriter(directory.events_folder, self.attempt)
         self._heartbeat = Heartbeat(directory.heartbeat_file, self._beat)
@@ -468,7 +468,7 @@ class Run:
             "rewound",
             id=info.id,
             stage=info.place.stage,
-            subnetwork=info.place.subject or None,
+            subnetwork=info.place.subject,
             round=info.place.round,
             step=info.step,
             results=list(info.results),
@@ -479,6 +479,21 @@ class Run:
 def _next_attempt(directory: RunDirectory) -> int:
     numbers = [int(path.stem) for path in directory.events_folder.glob("*.jsonl") if path.stem.isdigit()]
     return max(numbers, default=0) + 1
+
+
+def _become_owner(directory: RunDirectory, *, patient: bool) -> None:
+    """Take the lock; a worker that has said its last word is given a moment to leave."""
+    deadline = time.monotonic() + (LEAVING_SECONDS if patient else 0.0)
+    while True:
+        try:
+            _refuse_if_beating(directory)
+            take_lock(directory, lambda owner: _is_dead(directory, owner))
+        except ConflictError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return
 
 
 def _refuse_if_beating(directory: RunDirectory) -> None:

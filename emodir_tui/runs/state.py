@@ -162,6 +162,7 @@ class Epoch:
     loss: float | None
     accuracy: float | None
     learning_rate: float | None
+    step: int = 0
 
 
 @dataclass(kw_only=True, slots=True)

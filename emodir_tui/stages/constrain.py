@@ -21,6 +21,7 @@ from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.log import Run
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.baseline import Original
+from emodir_tui.stages.batches import in_memory
 from emodir_tui.stages.bench import Bench, Weights, keep_all
 from emodir_tui.stages.divide import Parts
 from emodir_tui.stages.search import (
@@ -72,7 +73,11 @@ def constrain(run: Run, bench: Bench, original: Original, parts: Parts, fronts: 
     adapted_graph, adapted_division = bench.division(weights, parts.cuts)
     return Adapted(
         weights=weights,
-        fronts=_remeasure(run, bench, (graph, division), (adapted_graph, adapted_division), fronts),
+        fronts=in_memory(
+            run,
+            "search",
+            lambda batch: _remeasure(run, bench, (graph, division), (adapted_graph, adapted_division), fronts, batch),
+        ),
     )
 
 
@@ -199,11 +204,12 @@ def _remeasure(
     before: tuple[ChannelGraph, Division],
     adapted: tuple[ChannelGraph, Division],
     fronts: list[Front],
+    batch: int,
 ) -> list[Front]:
     """Every front with the trained weights against the original features; a second, shorter search if asked for."""
     graph, division = before
     settings = bench.profile.search
-    features = [inputs for inputs, _ in bench.batches(bench.data.search, settings.images, settings.batch)]
+    features = [inputs for inputs, _ in bench.batches(bench.data.search, settings.images, batch)]
     measured = []
     for index, (part, front) in enumerate(zip(division.subnetworks, fronts, strict=True)):
         network = SlicedNetwork(graph, part.start, part.stop)

@@ -12,6 +12,7 @@ from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.log import Run
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.baseline import Original
+from emodir_tui.stages.batches import in_memory
 from emodir_tui.stages.bench import Bench
 from emodir_tui.stages.constrain import Adapted
 from emodir_tui.stages.divide import Parts
@@ -39,8 +40,16 @@ class JointFront:
 
 def joint(run: Run, bench: Bench, original: Original, parts: Parts, adapted: Adapted, ranking: Ranking) -> JointFront:
     """NSGA-II over the positions in the fronts, seeded by the greedy walk through the ranking."""
+    return in_memory(
+        run, "joint", lambda batch: _joint_in_batches(run, bench, original, parts, adapted, ranking, batch)
+    )
+
+
+def _joint_in_batches(
+    run: Run, bench: Bench, original: Original, parts: Parts, adapted: Adapted, ranking: Ranking, batch: int
+) -> JointFront:
     settings = bench.profile.joint
-    whole = Whole(bench, original.weights, adapted, parts, settings.images, settings.batch)
+    whole = Whole(bench, original.weights, adapted, parts, settings.images, batch)
     importance = run.load_part("search.importance", Importance).values
     members = members_of(bench, whole.graph, whole.division, adapted.fronts, importance)
     space = PositionSpace(_walkable(members, ranking))

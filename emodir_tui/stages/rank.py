@@ -7,6 +7,7 @@ from emodir_tui.emo.gpir import rank as rank_rows
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.log import Run
 from emodir_tui.stages.baseline import Original
+from emodir_tui.stages.batches import in_memory
 from emodir_tui.stages.bench import Bench
 from emodir_tui.stages.constrain import Adapted
 from emodir_tui.stages.divide import Parts
@@ -25,8 +26,12 @@ class Ranking:
 
 def rank(run: Run, bench: Bench, original: Original, parts: Parts, adapted: Adapted) -> Ranking:
     """Place each member alone, measure what it does to the whole network, and rank all of them."""
+    return in_memory(run, "rank", lambda batch: _rank_in_batches(run, bench, original, parts, adapted, batch))
+
+
+def _rank_in_batches(run: Run, bench: Bench, original: Original, parts: Parts, adapted: Adapted, batch: int) -> Ranking:
     settings = bench.profile.rank
-    whole = Whole(bench, original.weights, adapted, parts, settings.images, settings.batch)
+    whole = Whole(bench, original.weights, adapted, parts, settings.images, batch)
     importance = run.load_part("search.importance", Importance).values
     fronts = members_of(bench, whole.graph, whole.division, adapted.fronts, importance)
     place = Place(stage="rank")

@@ -22,6 +22,7 @@ from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.log import Run
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.baseline import Original
+from emodir_tui.stages.batches import in_memory
 from emodir_tui.stages.bench import Bench, keep_all
 from emodir_tui.stages.divide import Parts
 from emodir_tui.stages.impairments import build_impairment
@@ -54,9 +55,13 @@ class Importance:
 
 def search(run: Run, bench: Bench, original: Original, parts: Parts) -> list[Front]:
     """Search every sub-network on its own; each finished front is kept."""
+    return in_memory(run, "search", lambda batch: _search_all(run, bench, original, parts, batch))
+
+
+def _search_all(run: Run, bench: Bench, original: Original, parts: Parts, batch: int) -> list[Front]:
     graph, division = bench.division(original.weights, parts.cuts)
     importance = run.part("search.importance", Importance, lambda: _importance(bench, graph)).values
-    features = [inputs for inputs, _ in _batches(run, bench, division.subnetworks)]
+    features = [inputs for inputs, _ in _batches(run, bench, division.subnetworks, batch)]
     fronts = []
     for index, part in enumerate(division.subnetworks):
         network = SlicedNetwork(graph, part.start, part.stop)
@@ -234,7 +239,7 @@ def _outputs(network: SlicedNetwork, features: list[Tensor], keep: Bits) -> list
         return [network(batch) for batch in features]
 
 
-def _batches(run: Run, bench: Bench, parts: tuple[SubNetwork, ...]) -> list[tuple[Tensor, Tensor]]:
+def _batches(run: Run, bench: Bench, parts: tuple[SubNetwork, ...], batch: int) -> list[tuple[Tensor, Tensor]]:
     """The search images, fewer where their features would not fit into the profile's memory."""
     settings = bench.profile.search
     shapes = [part.start.shape for part in parts if part.start is not None]
@@ -244,7 +249,7 @@ def _batches(run: Run, bench: Bench, parts: tuple[SubNetwork, ...]) -> list[tupl
     images = max(2, min(settings.images, fitting))
     if images < settings.images:
         run.say(f"search.memory holds the features of {images} images; the search uses these", "warning", "search")
-    return bench.batches(bench.data.search, images, settings.batch)
+    return bench.batches(bench.data.search, images, batch)
 
 
 def _importance(bench: Bench, graph: ChannelGraph) -> Importance:

@@ -48,6 +48,7 @@ def follow(
                 "subject": place.subject,
                 "epoch": -(-moment.step // per_epoch),
                 "epochs": epochs,
+                "step": moment.step,
                 "loss": moment.loss,
                 "accuracy": measured,
                 "learning_rate": moment.learning_rate,

@@ -66,14 +66,20 @@ def test_an_unfinished_line_of_an_older_segment_is_given_up(tmp_path):
     assert reader.damaged == 1
 
 
-def test_a_full_disk_never_raises_and_is_counted(tmp_path):
+def test_on_a_full_disk_events_wait_and_are_written_when_there_is_space_again(tmp_path):
     writer = EventWriter(tmp_path / "events", 1)
-    descriptor = os.open("/dev/full", os.O_WRONLY)
-    os.dup2(descriptor, writer._descriptor)
-    os.close(descriptor)
-    assert not writer.emit("lost")
+    assert writer.emit("before")
+    disk, full = os.dup(writer._descriptor), os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, writer._descriptor)
+    assert not writer.emit("during")
     assert writer.dropped == 1
+    os.dup2(disk, writer._descriptor)
+    assert writer.emit("after")
+    assert writer.dropped == 0
     writer.close()
+    os.close(disk)
+    os.close(full)
+    assert [event["kind"] for event in read_all(tmp_path / "events")] == ["before", "during", "after"]
 
 
 def test_infinities_are_written_as_null():

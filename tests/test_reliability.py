@@ -1,0 +1,222 @@
+"""Runs that nothing can lose: each fault once or a few times; `benchmarks/chaos.py` does the same at length."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks import chaos as faults
+from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.runs.events import read_all
+from emodir_tui.runs.fold import replay
+from emodir_tui.runs.status import Observer
+
+pytestmark = pytest.mark.xdist_group("reliability")
+
+
+@pytest.fixture(scope="module")
+def chaos(tmp_path_factory):
+    with faults.chaos_in(tmp_path_factory.mktemp("chaos"), seed=7) as made:
+        yield made
+
+
+def check(tally, lost=0):
+    assert (tally.survived, tally.different, tally.notes) == (tally.tried, 0, [])
+    assert tally.events_lost <= lost
+
+
+@pytest.mark.parametrize("share", [0.02, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.93])
+def test_a_killed_and_resumed_run_ends_byte_for_byte_as_if_never_interrupted(chaos, share):
+    tally = faults.Tally("kill")
+    faults.kill(chaos, tally, share)
+    check(tally)
+
+
+def test_a_run_killed_again_and_again_ends_the_same(chaos):
+    tally = faults.Tally("kill")
+    faults.kill(chaos, tally, 0.3, times=3)
+    check(tally)
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        lambda chaos, tally: faults.polite(chaos, tally, 0.3, signal.SIGTERM),
+        lambda chaos, tally: faults.polite(chaos, tally, 0.6, signal.SIGINT),
+        lambda chaos, tally: faults.hang_up(chaos, tally, 0.2),
+        lambda chaos, tally: faults.damage(chaos, tally, 0.5, "truncated"),
+        lambda chaos, tally: faults.damage(chaos, tally, 0.3, "flipped"),
+        lambda chaos, tally: faults.damage(chaos, tally, 0.7, "result"),
+        lambda chaos, tally: faults.torn_event(chaos, tally, 0.4),
+        lambda chaos, tally: faults.full_disk(chaos, tally, 0.3),
+        lambda chaos, tally: faults.removed_lock(chaos, tally, 0.1),
+        lambda chaos, tally: faults.two_resumes(chaos, tally, 0.4),
+        lambda chaos, tally: faults.five_watchers(chaos, tally),
+        lambda chaos, tally: faults.clock_back(chaos, tally, 0.5),
+        lambda chaos, tally: faults.go_back(chaos, tally, 0.5),
+    ],
+    ids=["TERM", "INT", "HUP", "truncated", "flipped", "result", "torn event", "full disk", "lock removed", "two resumes", "five watchers", "clock back", "go back"],
+)
+def test_every_fault_is_survived_with_the_same_results(chaos, attempt):
+    tally = faults.Tally("fault")
+    attempt(chaos, tally)
+    check(tally)
+
+
+def long_run(emodir, *more):
+    """A run whose first search takes long enough to talk to it; its directory."""
+    result = emodir("run", "tiny.toml", "--detach", "--set", "search.generations=100000", "--set", "checkpoint.seconds=1000", *more)
+    assert result.returncode == 0, result.stderr
+    return RunDirectory(emodir.folder / "runs" / result.stdout.strip())
+
+
+def wait_for(condition, seconds=30.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def state_of(directory):
+    return replay(read_all(directory.events_folder))
+
+
+def generation_of(directory):
+    parts = state_of(directory).subnetworks
+    return parts["sn1"].generation if parts else 0
+
+
+@pytest.fixture
+def running(emodir):
+    directory = long_run(emodir)
+    wait_for(lambda: generation_of(directory) > 0)
+    yield emodir, directory
+    pid = state_of(directory).pid
+    if Observer(directory).status(state_of(directory)).is_live:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_save_pause_continue_stop_and_resume_are_each_answered(running):
+    emodir, directory = running
+    run = directory.id
+    saved = emodir("save", run)
+    assert saved.stdout.startswith("save done: ck-"), saved.stderr
+    assert emodir("continue", run).returncode == 4
+    assert emodir("pause", run).stdout.startswith("pause done")
+    assert json.loads(emodir("show", run, "--json").stdout)["state"] == "paused"
+    stood = generation_of(directory)
+    time.sleep(0.5)
+    assert generation_of(directory) == stood
+    assert emodir("pause", run).returncode == 4
+    assert emodir("continue", run).stdout.startswith("continue done")
+    wait_for(lambda: generation_of(directory) > stood)
+    assert emodir("resume", run).returncode == 4
+    stopped = emodir("stop", run)
+    assert stopped.stdout.startswith("stop done: ck-")
+    wait_for(lambda: json.loads(emodir("show", run, "--json").stdout)["state"] == "stopped")
+    before = generation_of(directory)
+    assert emodir("save", run).returncode == 4
+    resumed = emodir("resume", run, "--detach")
+    assert resumed.returncode == 0
+    assert f"step {before}" in resumed.stderr
+    wait_for(lambda: generation_of(directory) > before)
+    assert emodir("stop", run, "--now").stdout.startswith("stop-now done")
+    wait_for(lambda: state_of(directory).outcome == "stopped")
+
+
+def test_a_killed_worker_is_seen_as_lost_and_what_a_resume_starts_from_is_said(running):
+    emodir, directory = running
+    emodir("save", directory.id)
+    os.kill(state_of(directory).pid, signal.SIGKILL)
+    wait_for(lambda: json.loads(emodir("runs", "--json").stdout)["runs"][0]["state"] == "lost")
+    assert emodir("stop", directory.id).returncode == 5
+    resumed = emodir("resume", directory.id, "--detach")
+    assert "from ck-" in resumed.stderr
+    assert "of work is done again" in resumed.stderr
+    assert emodir("resume", directory.id, "--from", "ck-9999").returncode in (3, 4)
+
+
+def test_usr1_saves_and_a_paused_run_can_be_terminated(running):
+    emodir, directory = running
+    pid = state_of(directory).pid
+    os.kill(pid, signal.SIGUSR1)
+    wait_for(lambda: any(item.reason == "SIGUSR1" for item in state_of(directory).checkpoints.values()))
+    emodir("pause", directory.id)
+    os.kill(pid, signal.SIGTERM)
+    wait_for(lambda: state_of(directory).outcome == "stopped")
+
+
+def test_requests_that_are_no_requests_are_refused_or_named_and_change_nothing(running):
+    emodir, directory = running
+    from emodir_tui.runs.control import send
+
+    bad = send(directory, "explode")
+    odd = send(directory, "realise", scheme="all")
+    (directory.control_folder / "x.json").write_text("[1, 2")
+    wait_for(lambda: {bad, odd} <= set(state_of(directory).controls))
+    assert {state_of(directory).controls[item].state for item in (bad, odd)} == {"refused"}
+    wait_for(lambda: any("x.json is no request" in message.text for message in state_of(directory).messages))
+
+
+def test_a_job_that_is_terminated_stops_its_run_and_says_so_by_exit_code(emodir):
+    follower = emodir.popen("run", "tiny.toml", "--no-tui", "--set", "search.generations=100000", stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    wait_for(lambda: list((emodir.folder / "runs").glob("*/fronts")) or list((emodir.folder / "runs").glob("*/checkpoints")))
+    follower.terminate()
+    _, said = follower.communicate(timeout=60)
+    assert follower.returncode == 75, said
+    assert b"emodir resume" in said
+
+
+def test_in_the_foreground_the_exit_code_is_the_runs(emodir):
+    result = emodir("run", "tiny.toml", "--foreground")
+    assert result.returncode == 0, result.stderr
+    assert emodir("resume", "@latest").returncode == 4
+
+
+def test_a_worker_that_dies_at_its_start_is_shown_with_its_last_lines(emodir, monkeypatch):
+    folder = emodir.folder / "broken"
+    folder.mkdir()
+    (folder / "torch.py").write_text("raise SystemExit('no torch here')")
+    emodir.environment["PYTHONPATH"] = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+    result = emodir("run", "tiny.toml", "--detach")
+    assert result.returncode == 5
+    assert "no torch here" in result.stderr
+    assert result.stdout == ""
+
+
+def test_one_more_scheme_of_a_finished_run_is_realised_by_a_resume_and_the_others_stay(emodir):
+    assert emodir("run", "tiny.toml", "--no-tui").returncode == 0
+    (path,) = (emodir.folder / "runs").iterdir()
+    directory = RunDirectory(path)
+    before = (directory.export_folder / "knee.safetensors").read_bytes()
+    from emodir_tui.runs.picks import add_pick
+
+    taken = {pick.scheme for pick in state_of(directory).picks.values()}
+    scheme = next(number for number in range(5) if number not in taken)
+    assert add_pick(directory, scheme)
+    result = emodir("resume", directory.id, "--no-tui")
+    assert result.returncode == 0, result.stderr
+    assert (directory.export_folder / f"scheme-{scheme}.safetensors").is_file()
+    assert (directory.export_folder / "knee.safetensors").read_bytes() == before
+    assert f"scheme-{scheme}" in result.stdout
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+def test_another_users_request_is_ignored_and_logged(running):
+    emodir, directory = running
+    from emodir_tui.runs.control import send
+
+    hidden = Path(emodir.folder / "elsewhere")
+    hidden.mkdir()
+    request = send(RunDirectory(hidden), "stop")
+    path = next((hidden / "control").iterdir())
+    os.chown(path, 12345, 12345)
+    directory.control_folder.mkdir(exist_ok=True)
+    path.rename(directory.control_folder / path.name)
+    wait_for(lambda: any("another user" in message.text for message in state_of(directory).messages))
+    assert request not in state_of(directory).controls
+    assert Observer(directory).status(state_of(directory)).is_live
