@@ -86,7 +86,9 @@ class Chaos:
     def new(self) -> RunDirectory:
         return prepare(self.profile, self.folder, "chaos")
 
-    def fork(self, directory: RunDirectory, *, before: Callable[[], None] | None = None, checkpoint: str | None = None) -> int:
+    def fork(
+        self, directory: RunDirectory, *, before: Callable[[], None] | None = None, checkpoint: str | None = None
+    ) -> int:
         """A worker process of its own session; its id."""
         sys.stdout.flush()
         pid = os.fork()
@@ -238,8 +240,17 @@ def closed_terminal(chaos: Chaos, tally: Tally) -> None:
     profile = chaos.folder / "chaos.toml"
     profile.write_bytes(chaos.reference.profile_file.read_bytes())
     master, slave = pty.openpty()
-    command = [sys.executable, "-c", "from emodir_tui.cli import main; main()", "run", str(profile), "--no-tui", "--runs-dir", str(runs)]
-    follower = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)  # noqa: S603
+    command = [
+        sys.executable,
+        "-c",
+        "from emodir_tui.cli import main; main()",
+        "run",
+        str(profile),
+        "--no-tui",
+        "--runs-dir",
+        str(runs),
+    ]
+    follower = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
     os.close(slave)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not list(runs.glob("*/events/*.jsonl")) and time.monotonic() < deadline:
@@ -417,7 +428,7 @@ def chaos_in(folder: Path | None, seed: int) -> Iterator[Chaos]:
 
     import emodir_tui.stages.finetune
     import emodir_tui.stages.joint
-    import emodir_tui.stages.scalars
+    import emodir_tui.stages.scalars  # noqa: F401  (loaded before the workers are forked)
 
     torch.set_num_threads(1)
     if folder is not None:
@@ -448,12 +459,21 @@ def all_faults(chaos: Chaos, kills: int, others: int) -> list[Tally]:
     row("HUP", [lambda t, s=s: hang_up(chaos, t, s) for s in shares(chaos, others)])  # type: ignore[misc]
     row("terminal closed", [lambda t: closed_terminal(chaos, t)] * max(1, others // 3))
     row("newest checkpoint truncated", [lambda t, s=s: damage(chaos, t, s, "truncated") for s in shares(chaos, others)])  # type: ignore[misc]
-    row("bits flipped in the newest checkpoint", [lambda t, s=s: damage(chaos, t, s, "flipped") for s in shares(chaos, others)])  # type: ignore[misc]
-    row("bits flipped in the newest result", [lambda t, s=s: damage(chaos, t, s, "result") for s in shares(chaos, others)])  # type: ignore[misc]
+    row(
+        "bits flipped in the newest checkpoint",
+        [lambda t, s=s: damage(chaos, t, s, "flipped") for s in shares(chaos, others)],
+    )  # type: ignore[misc]
+    row(
+        "bits flipped in the newest result",
+        [lambda t, s=s: damage(chaos, t, s, "result") for s in shares(chaos, others)],
+    )  # type: ignore[misc]
     row("event line torn", [lambda t, s=s: torn_event(chaos, t, s) for s in shares(chaos, others)])  # type: ignore[misc]
     row("no file may grow (as on a full disk)", [lambda t, s=s: full_disk(chaos, t, s) for s in shares(chaos, others)])  # type: ignore[misc]
     row("file system full", [lambda t: small_disk(chaos, t)] * max(1, others // 3))
-    row("lock removed under a live worker", [lambda t, s=s: removed_lock(chaos, t, s * 0.6) for s in shares(chaos, others)])  # type: ignore[misc]
+    row(
+        "lock removed under a live worker",
+        [lambda t, s=s: removed_lock(chaos, t, s * 0.6) for s in shares(chaos, others)],
+    )  # type: ignore[misc]
     row("two resumes at once", [lambda t, s=s: two_resumes(chaos, t, s) for s in shares(chaos, others)])  # type: ignore[misc]
     row("five watchers", [lambda t: five_watchers(chaos, t)] * max(1, others // 3))
     row("clock set back by an hour", [lambda t, s=s: clock_back(chaos, t, s) for s in shares(chaos, others)])  # type: ignore[misc]
@@ -484,7 +504,9 @@ def main() -> None:
     with chaos_in(None, arguments.seed) as chaos:
         print("| fault | tried | survived | events lost | difference in results |\n|---|---|---|---|---|")
         tallies = all_faults(chaos, arguments.kills, arguments.others)
-        stages = {name for name in STAGES if replay(read_all(chaos.reference.events_folder)).stages[name].state == "done"}
+        stages = {
+            name for name in STAGES if replay(read_all(chaos.reference.events_folder)).stages[name].state == "done"
+        }
         print(f"\nundisturbed run: {json.dumps(sorted(stages))}, {len(chaos.expected)} products compared byte for byte")
     sys.exit(any(tally.different or tally.survived < tally.tried for tally in tallies))
 

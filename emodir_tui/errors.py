@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from difflib import SequenceMatcher, get_close_matches
 from enum import IntEnum
-from os.path import commonprefix
 
 
 class ExitCode(IntEnum):
@@ -68,9 +67,16 @@ def nearest(word: str, words: Iterable[str]) -> str:
     """The sentence 'Did you mean …?' for the word nearest to `word`, or an empty string."""
     close = get_close_matches(word, list(words), n=5, cutoff=0.55)
     # Of equally close ones the one that begins alike: people mistype endings more often than beginnings.
-    best = max(close, key=lambda other: (_likeness(word, other), len(commonprefix([word, other]))), default=None)
+    best = max(close, key=lambda other: (_likeness(word, other), _common(word, other)), default=None)
     return f"Did you mean '{best}'?" if best else ""
 
 
 def _likeness(word: str, other: str) -> float:
     return SequenceMatcher(None, other, word).ratio()
+
+
+def _common(word: str, other: str) -> int:
+    """How many letters they begin with alike."""
+    return next(
+        (at for at, (one, two) in enumerate(zip(word, other, strict=False)) if one != two), min(len(word), len(other))
+    )

@@ -58,12 +58,24 @@ class Emodir:
         self.folder = folder
         self.profile = folder / "tiny.toml"
         self.profile.write_text(TINY)
-        self.environment = {**os.environ, "EMODIR_RUNS": str(folder / "runs"), "XDG_CACHE_HOME": str(folder / "cache"), "COLUMNS": "200"}
+        self.environment = {
+            **os.environ,
+            "EMODIR_RUNS": str(folder / "runs"),
+            "XDG_CACHE_HOME": str(folder / "cache"),
+            "COLUMNS": "200",
+        }
 
     def __call__(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", "from emodir_tui.cli import main; main()", *arguments]
         return subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL, check=False
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
+            check=False,
         )
 
     def popen(self, *arguments: str, **options: object) -> "subprocess.Popen[bytes]":

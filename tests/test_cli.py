@@ -30,7 +30,9 @@ def test_runs_and_show_load_no_torch(finished):
         "except SystemExit: pass\n"
         "assert not {'torch', 'numpy', 'pymoo', 'textual'} & set(sys.modules)"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=emodir.environment, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=emodir.environment, check=False
+    )
     assert result.returncode == 0, result.stderr
 
 
@@ -116,7 +118,14 @@ def test_tensorboard_has_scalars_of_every_search_and_training(finished):
     accumulator = EventAccumulator(str(emodir.folder / "runs" / run / "tensorboard"))
     accumulator.Reload()
     tags = accumulator.Tags()["scalars"]
-    for tag in ("search/sn1/hypervolume", "search/sn1/front_size", "search/sn1/evaluations_per_second", "joint/hypervolume", "finetune/knee/loss", "baseline/accuracy"):
+    for tag in (
+        "search/sn1/hypervolume",
+        "search/sn1/front_size",
+        "search/sn1/evaluations_per_second",
+        "joint/hypervolume",
+        "finetune/knee/loss",
+        "baseline/accuracy",
+    ):
         assert tag in tags
 
 
@@ -137,7 +146,9 @@ def test_another_seed_gives_other_fronts(finished):
     emodir, run, _ = finished
     emodir("run", "tiny.toml", "--no-tui", "--runs-dir", "seeded", "--set", "seed=1")
     (other,) = (emodir.folder / "seeded").iterdir()
-    assert (other / "fronts" / "joint.json").read_bytes() != (emodir.folder / "runs" / run / "fronts" / "joint.json").read_bytes()
+    assert (other / "fronts" / "joint.json").read_bytes() != (
+        emodir.folder / "runs" / run / "fronts" / "joint.json"
+    ).read_bytes()
 
 
 @pytest.mark.parametrize(

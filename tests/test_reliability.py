@@ -59,7 +59,21 @@ def test_a_run_killed_again_and_again_ends_the_same(chaos):
         lambda chaos, tally: faults.clock_back(chaos, tally, 0.5),
         lambda chaos, tally: faults.go_back(chaos, tally, 0.5),
     ],
-    ids=["TERM", "INT", "HUP", "truncated", "flipped", "result", "torn event", "full disk", "lock removed", "two resumes", "five watchers", "clock back", "go back"],
+    ids=[
+        "TERM",
+        "INT",
+        "HUP",
+        "truncated",
+        "flipped",
+        "result",
+        "torn event",
+        "full disk",
+        "lock removed",
+        "two resumes",
+        "five watchers",
+        "clock back",
+        "go back",
+    ],
 )
 def test_every_fault_is_survived_with_the_same_results(chaos, attempt):
     tally = faults.Tally("fault")
@@ -69,7 +83,9 @@ def test_every_fault_is_survived_with_the_same_results(chaos, attempt):
 
 def long_run(emodir, *more):
     """A run whose first search takes long enough to talk to it; its directory."""
-    result = emodir("run", "tiny.toml", "--detach", "--set", "search.generations=100000", "--set", "checkpoint.seconds=1000", *more)
+    result = emodir(
+        "run", "tiny.toml", "--detach", "--set", "search.generations=100000", "--set", "checkpoint.seconds=1000", *more
+    )
     assert result.returncode == 0, result.stderr
     return RunDirectory(emodir.folder / "runs" / result.stdout.strip())
 
@@ -151,7 +167,7 @@ def test_usr1_saves_and_a_paused_run_can_be_terminated(running):
 
 
 def test_requests_that_are_no_requests_are_refused_or_named_and_change_nothing(running):
-    emodir, directory = running
+    _, directory = running
     from emodir_tui.runs.control import send
 
     bad = send(directory, "explode")
@@ -163,8 +179,18 @@ def test_requests_that_are_no_requests_are_refused_or_named_and_change_nothing(r
 
 
 def test_a_job_that_is_terminated_stops_its_run_and_says_so_by_exit_code(emodir):
-    follower = emodir.popen("run", "tiny.toml", "--no-tui", "--set", "search.generations=100000", stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    wait_for(lambda: list((emodir.folder / "runs").glob("*/fronts")) or list((emodir.folder / "runs").glob("*/checkpoints")))
+    follower = emodir.popen(
+        "run",
+        "tiny.toml",
+        "--no-tui",
+        "--set",
+        "search.generations=100000",
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    wait_for(
+        lambda: list((emodir.folder / "runs").glob("*/fronts")) or list((emodir.folder / "runs").glob("*/checkpoints"))
+    )
     follower.terminate()
     _, said = follower.communicate(timeout=60)
     assert follower.returncode == 75, said

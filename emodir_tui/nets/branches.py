@@ -148,7 +148,8 @@ def _branch(
 
 
 def _groups_of(labels: Tensor, group_of_label: np.ndarray) -> list[int]:
-    return np.unique(group_of_label[compact(labels).numpy()]).tolist()
+    groups: list[int] = np.unique(group_of_label[compact(labels).numpy()]).tolist()
+    return groups
 
 
 def _keeps_constant(p: Propagation, node: fx.Node) -> bool:

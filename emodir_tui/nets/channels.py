@@ -34,6 +34,7 @@ class ChannelPad(nn.Module):
         self.genes: tuple[Axis, Axis] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
         return F.pad(x, (*self.rest, self.before, self.after), value=self.value)
 
     def select(self, keep: Keep, device: torch.device | None = None) -> None:
@@ -43,6 +44,7 @@ class ChannelPad(nn.Module):
             self.before, self.after = (int(np.count_nonzero(keep[axis])) for axis in self.genes)
 
     def extra_repr(self) -> str:
+        """What print shows."""
         return f"{self.before}, {self.after}"
 
 
@@ -55,7 +57,9 @@ class ChannelSplit(nn.Module):
         self.genes: tuple[Axis, ...] | None = None
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return x.split(self.sizes, self.dim)
+        """See the class."""
+        parts: tuple[Tensor, ...] = x.split(self.sizes, self.dim)
+        return parts
 
     def select(self, keep: Keep, device: torch.device | None = None) -> None:
         """Fit to a keep vector of bool[genes + 1]."""
@@ -64,6 +68,7 @@ class ChannelSplit(nn.Module):
             self.sizes = [int(np.count_nonzero(keep[axis])) for axis in self.genes]
 
     def extra_repr(self) -> str:
+        """What print shows."""
         return f"{self.sizes}, dim={self.dim}"
 
 
@@ -85,6 +90,7 @@ class ChannelGather(nn.Module):
         self._positions = index.numpy()
 
     def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
         return x.index_select(self.dim, self.index)
 
     def select(self, keep: Keep, device: torch.device | None = None) -> None:
@@ -95,6 +101,7 @@ class ChannelGather(nn.Module):
             self.index = torch.from_numpy(rank[self._positions[alive[self._positions]]]).to(device)
 
     def extra_repr(self) -> str:
+        """What print shows."""
         return f"{len(self.index)} channels, dim={self.dim}"
 
 
@@ -112,6 +119,7 @@ class ChannelView(nn.Module):
         self.genes: tuple[Axis] | None = None
 
     def forward(self, x: Tensor, *sizes: int) -> Tensor:
+        """See the class."""
         return x.reshape([theirs if own is None else own for own, theirs in zip(self.sizes, sizes, strict=True)])
 
     def select(self, keep: Keep, device: torch.device | None = None) -> None:
@@ -123,6 +131,7 @@ class ChannelView(nn.Module):
             self.sizes = sizes
 
     def extra_repr(self) -> str:
+        """What print shows."""
         return f"{self.sizes}"
 
 
@@ -145,6 +154,7 @@ class ChannelConstant(nn.Module):
         self.register_buffer("batch_value", batch_value)
 
     def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
         return self.value.to(x.dtype)
 
     def recalibrate(self) -> None:
@@ -153,4 +163,5 @@ class ChannelConstant(nn.Module):
             self.value.copy_(self.batch_value)
 
     def extra_repr(self) -> str:
+        """What print shows."""
         return f"{tuple(self.value.shape)}"

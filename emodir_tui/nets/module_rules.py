@@ -188,7 +188,7 @@ def unpacked(p: Propagation, node: fx.Node, x: Tensor, factor: int) -> Tensor:
     return spread(blocks[:, 0], p.shape(node), 1)
 
 
-def _own_pad(p: Propagation, node: fx.Node, m: channels.ChannelPad, x: Tensor) -> Tensor:
+def _own_pad(p: Propagation, node: fx.Node, m: channels.ChannelPad, x: Tensor) -> Any:
     return padded(p, node, x, [*m.rest, m.before, m.after], m.value)
 
 

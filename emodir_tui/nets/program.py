@@ -86,7 +86,7 @@ class Program:
                 values[node.name] = self._bias(node)
             elif self.statistics == "batch" and isinstance(shell := self.shells.get(str(node.target)), NORMS):
                 # The statistics of a constant are itself and zero: what remains is the normalisation's own bias.
-                channels = values[node.args[0].name]  # type: ignore[union-attr]
+                channels = values[node.all_input_nodes[0].name]
                 bias = getattr(shell, "bias", None)
                 values[node.name] = torch.zeros_like(channels) if bias is None else _along(bias, channels.dim(), 1)
             else:
@@ -141,7 +141,7 @@ def _shell(module: nn.Module, statistics: str) -> Shell:
     shell._buffers = dict(module._buffers)
     shell.training = False
     if getattr(shell, "inplace", False) is True:
-        shell.inplace = False
+        shell.__dict__["inplace"] = False
     if isinstance(shell, NORMS) and statistics == "batch":
         # Without running statistics a normalisation takes those of the batch, in evaluation mode too.
         shell.track_running_stats = False

@@ -103,10 +103,9 @@ class Resolution:
     def _movement(self, node: fx.Node, source: fx.Node) -> None:
         kind, made = self.p.kinds[node], self.p.values[node]
         parts = made if isinstance(made, tuple) else (made,)
-        closed = source not in self._open
-        if closed and len(self.dims(self.p.values[source])) <= 1 and all(len(self.dims(part)) <= 1 for part in parts):
-            if self._stays_simple(node, source, kind, made):
-                return
+        narrow = source not in self._open and all(len(self.dims(part)) <= 1 for part in (self.p.values[source], *parts))
+        if narrow and self._stays_simple(node, source, kind, made):
+            return
         origin, places = self._open.get(source) or (source, _places(self.p.shape(source)))
         if isinstance(places, (tuple, list)):
             self._fix(node, source, "channels lie in several dimensions here")

@@ -1,6 +1,7 @@
 """Division: the segments between cut points, merged into sub-networks of balanced MACs."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import fx
 
@@ -129,7 +130,7 @@ def _segments(graph: ChannelGraph, cuts: list[CutPoint]) -> list[list[fx.Node]]:
     nodes = [node for node in graph.graph_module.graph.nodes if node.op not in ("placeholder", "output")]
     names = [node.name for node in nodes]
     edges = [0, *(names.index(cut.node) + 1 for cut in cuts), len(nodes)]
-    return [nodes[low:high] for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    return [nodes[low:high] for low, high in pairwise(edges)]
 
 
 def _macs(graph: ChannelGraph, nodes: list[fx.Node]) -> int:

@@ -46,6 +46,7 @@ class Vgg(nn.Module):
         _initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
         return self.classifier(self.features(x).mean((2, 3)))  # type: ignore[no-any-return]
 
 
@@ -62,6 +63,7 @@ class BasicBlock(nn.Module):
         self.shortcut = ChannelPad((width - inputs) // 2, width - inputs - (width - inputs) // 2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
         shortcut = x if self.stride == 1 else self.shortcut(x[:, :, :: self.stride, :: self.stride])
         x = F.relu(self.bn1(self.conv1(x)))
         return F.relu(self.bn2(self.conv2(x)) + shortcut)
@@ -94,6 +96,7 @@ class ResNet(nn.Module):
         _initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
         x = F.relu(self.bn1(self.conv1(x)))
         for stage in range(1, self.stages + 1):
             x = self.get_submodule(f"layer{stage}")(x)

@@ -14,27 +14,12 @@ from emodir_tui.runs.checkpoint import Place, read_checked, write_checked
 from emodir_tui.runs.log import Run
 from emodir_tui.seeds import derive_seed
 from emodir_tui.snapshot import pack, unpack
-from emodir_tui.stages.bench import Bench, Weights, keep_all
+from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, Weights, keep_all, latency_example
+from emodir_tui.stages.results import Original
 from emodir_tui.stages.trainings import follow
 from emodir_tui.training.loop import Plan, TrainingState, train
 from emodir_tui.training.losses import cross_entropy
 from emodir_tui.training.metrics import accuracy
-
-LATENCY_IMAGES = 32
-EVALUATION_BATCH = 500
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Original:
-    """The network before pruning. Accuracies 0 to 1, latency in ms for a batch of 32 (or fewer) images."""
-
-    weights: Weights
-    accuracy: float
-    search_accuracy: float
-    macs: int
-    params: int
-    latency_ms: float
-    trained: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,11 +53,6 @@ def baseline(run: Run, bench: Bench) -> Original:
         trained=trained,
     )
     return original
-
-
-def latency_example(bench: Bench) -> Tensor:
-    """The batch on which latencies are measured."""
-    return next(bench.data.search.first(LATENCY_IMAGES).batches(LATENCY_IMAGES))[0]
 
 
 def _trained(run: Run, bench: Bench) -> Weights:

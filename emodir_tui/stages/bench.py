@@ -19,6 +19,9 @@ from emodir_tui.training.sources import load_data
 
 Weights = dict[str, Tensor]
 
+LATENCY_IMAGES = 32
+EVALUATION_BATCH = 500
+
 
 @dataclass(kw_only=True, slots=True)
 class Bench:
@@ -105,3 +108,8 @@ def choose_device(name: str) -> torch.device:
 def keep_all(graph: ChannelGraph, rows: int = 1) -> np.ndarray:
     """The unpruned keep vector, bool[rows, genes]."""
     return np.ones((rows, graph.genes), dtype=np.bool_)
+
+
+def latency_example(bench: Bench) -> Tensor:
+    """The batch on which latencies are measured."""
+    return next(bench.data.search.first(LATENCY_IMAGES).batches(LATENCY_IMAGES))[0]

@@ -5,7 +5,9 @@ original's (feature constraint), and through the frozen original next sub-networ
 (cross-network constraint). One set of weights serves all masks.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,20 +22,15 @@ from emodir_tui.nets.subnetwork import Division, SubNetwork
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.log import Run
 from emodir_tui.seeds import derive_seed
-from emodir_tui.stages.baseline import Original
 from emodir_tui.stages.batches import in_memory
 from emodir_tui.stages.bench import Bench, Weights, keep_all
-from emodir_tui.stages.divide import Parts
-from emodir_tui.stages.search import (
-    Bits,
-    Floats,
-    Front,
-    Importance,
+from emodir_tui.stages.results import Adapted, Bits, Floats, Front, Importance, Original, Parts
+from emodir_tui.stages.searching import (
     expand,
     front_of,
     generation_events,
-    kept_share,
     make_search,
+    measure_masks,
     run_search,
     tell_front,
 )
@@ -42,14 +39,6 @@ from emodir_tui.training.loop import Plan, TrainingState, train
 from emodir_tui.training.losses import relative_error
 
 EVENTS_PER_TRAINING = 10
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Adapted:
-    """The network whose sub-networks fit their pruned neighbours, and the fronts as measured with it."""
-
-    weights: Weights
-    fronts: list[Front]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,9 +55,8 @@ def constrain(run: Run, bench: Bench, original: Original, parts: Parts, fronts: 
     graph, division = bench.division(original.weights, parts.cuts)
     weights = dict(original.weights)
     for index, part in enumerate(division.subnetworks):
-        fitted = run.part(
-            f"constrain.{part.name}", Fitted, lambda i=index, w=weights: _fit(run, bench, original, w, parts, fronts, i)
-        )  # type: ignore[misc]
+        fit = partial(_fit, run, bench, original, weights, parts, fronts, index)
+        fitted = run.part(f"constrain.{part.name}", Fitted, fit)
         weights = {**weights, **fitted.weights}
     adapted_graph, adapted_division = bench.division(weights, parts.cuts)
     return Adapted(
@@ -218,25 +206,20 @@ def _remeasure(
             outputs = [network(batch) for batch in features]
         student = SlicedNetwork(adapted[0], part.start, part.stop)
         evaluator = SubnetworkEvaluator(student, features, FeatureError(adapted[0], part.stop, outputs))
-
-        def objectives(masks: Bits, part: SubNetwork = part, evaluator: SubnetworkEvaluator = evaluator) -> Floats:
-            keeps = expand(graph, part, masks)
-            return np.stack([kept_share(bench, graph, part, keeps), evaluator.evaluate(keeps, run.check)], axis=1)
-
-        name = f"constrain.front.{part.name}"
+        objectives = partial(measure_masks, run, bench, graph, part, evaluator)
         if settings.rounds > 1:
-            again = run.part(
-                name, Front, lambda i=index, f=front, o=objectives: _second_round(run, bench, adapted, i, f, o)
-            )  # type: ignore[misc]
+            measure = partial(_second_round, run, bench, adapted, index, front, objectives)
         else:
-            again = run.part(name, Front, lambda f=front, o=objectives: _again(f, o(f.masks)))  # type: ignore[misc]
+            measure = partial(_again, front, objectives)
+        again = run.part(f"constrain.front.{part.name}", Front, measure)
         tell_front(run, again, graph, part)
         measured.append(again)
         features = outputs
     return measured
 
 
-def _again(front: Front, objectives: Floats) -> Front:
+def _again(front: Front, measure: Callable[[Bits], Floats]) -> Front:
+    objectives = measure(front.masks)
     chosen = non_dominated(objectives)
     reference = (1.0, max(front.reference[1], float(objectives[:, 1].max())))
     return Front(
@@ -250,11 +233,16 @@ def _again(front: Front, objectives: Floats) -> Front:
 
 
 def _second_round(
-    run: Run, bench: Bench, adapted: tuple[ChannelGraph, Division], index: int, front: Front, objectives: object
+    run: Run,
+    bench: Bench,
+    adapted: tuple[ChannelGraph, Division],
+    index: int,
+    front: Front,
+    objectives: Callable[[Bits], Floats],
 ) -> Front:
     graph, division = adapted
     part, settings = division.subnetworks[index], bench.profile.search
-    importance = run.part("search.importance", Importance, _unreachable).values
+    importance = run.load_part("search.importance", Importance).values
     nsga2 = make_search(bench, graph, part, importance, 2)
     count = len(division.subnetworks)
     state = run_search(
@@ -271,7 +259,3 @@ def _second_round(
         extra=front.masks,
     )
     return front_of(nsga2, state, part.name)
-
-
-def _unreachable() -> Importance:
-    raise RuntimeError("the importance is a result of the search, which comes before")

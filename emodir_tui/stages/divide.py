@@ -1,20 +1,10 @@
 """Step 2: divide the network at its cut points into sub-networks of balanced complexity."""
 
-from dataclasses import dataclass
-
 from emodir_tui.nets.subnetwork import Division
 from emodir_tui.nets.subnetwork import divide as divide_network
 from emodir_tui.runs.log import Run
-from emodir_tui.stages.baseline import Original
 from emodir_tui.stages.bench import Bench
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Parts:
-    """The cuts that were chosen and the names of the sub-networks between them."""
-
-    cuts: tuple[str, ...]
-    names: tuple[str, ...]
+from emodir_tui.stages.results import Original, Parts
 
 
 def divide(run: Run, bench: Bench, original: Original) -> Parts:

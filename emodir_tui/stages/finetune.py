@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,9 +15,8 @@ from emodir_tui.nets.removal import apply_structure
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.log import Run
 from emodir_tui.seeds import derive_seed
-from emodir_tui.stages.baseline import EVALUATION_BATCH, Original, latency_example
-from emodir_tui.stages.bench import Bench, Weights
-from emodir_tui.stages.realise import Pruned
+from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, Weights, latency_example
+from emodir_tui.stages.results import Original, Pruned
 from emodir_tui.stages.trainings import follow
 from emodir_tui.training.loop import Plan, TrainingState, train
 from emodir_tui.training.losses import cross_entropy, distillation
@@ -40,7 +40,7 @@ def finetune(run: Run, bench: Bench, original: Original, pruned: list[Pruned]) -
     for index, made in enumerate(pruned):
         name = made.pick.name
         base = (index, len(pruned))
-        finished = run.part(f"finetune.{name}", Finished, lambda m=made, b=base: _finish(run, bench, original, m, b))  # type: ignore[misc]
+        finished = run.part(f"finetune.{name}", Finished, partial(_finish, run, bench, original, made, base))
         file = f"{name}.safetensors"
         save_pruned(
             run.directory.export_folder / file,

@@ -1,6 +1,5 @@
 """Step 6: search the joint schemes, one member of each front together, on the whole network."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,31 +10,11 @@ from emodir_tui.emo.nsga2 import Nsga2, SearchState
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.log import Run
 from emodir_tui.seeds import derive_seed
-from emodir_tui.stages.baseline import Original
 from emodir_tui.stages.batches import in_memory
 from emodir_tui.stages.bench import Bench
-from emodir_tui.stages.constrain import Adapted
-from emodir_tui.stages.divide import Parts
-from emodir_tui.stages.rank import Ranking
-from emodir_tui.stages.search import Bits, Floats, Importance, rounded, run_search
+from emodir_tui.stages.results import Adapted, Floats, Importance, JointFront, Original, Parts, Ranking
+from emodir_tui.stages.searching import rounded, run_search
 from emodir_tui.stages.whole import Members, Whole, combine, members_of
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JointFront:
-    """The product of a run, by rising complexity.
-
-    Positions int64[n, fronts], keep vectors bool[n, genes], objectives float64[n, 2], accuracies on the search split
-    float64[n] and of the original network on the same images and batch statistics.
-    """
-
-    positions: npt.NDArray[np.int64]
-    keeps: Bits
-    objectives: Floats
-    accuracies: Floats
-    original_accuracy: float
-    hypervolumes: tuple[float, ...]
-    evaluations: int
 
 
 def joint(run: Run, bench: Bench, original: Original, parts: Parts, adapted: Adapted, ranking: Ranking) -> JointFront:

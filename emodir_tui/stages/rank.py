@@ -1,27 +1,18 @@
 """Step 5: the global performance impairment ranking (GPIR) of all members of all fronts."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 
 from emodir_tui.emo.gpir import RankingRow
 from emodir_tui.emo.gpir import rank as rank_rows
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.log import Run
-from emodir_tui.stages.baseline import Original
 from emodir_tui.stages.batches import in_memory
 from emodir_tui.stages.bench import Bench
-from emodir_tui.stages.constrain import Adapted
-from emodir_tui.stages.divide import Parts
-from emodir_tui.stages.search import Importance
+from emodir_tui.stages.results import Adapted, Importance, Original, Parts, Ranking
 from emodir_tui.stages.whole import Members, Whole, members_of
 
 ROWS_PER_EVENT = 200
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ranking:
-    """Every member placed alone into the network, in the order of the fronts and their members."""
-
-    rows: list[RankingRow]
 
 
 def rank(run: Run, bench: Bench, original: Original, parts: Parts, adapted: Adapted) -> Ranking:
@@ -42,7 +33,7 @@ def _rank_in_batches(run: Run, bench: Bench, original: Original, parts: Parts, a
         done = len(ranking.rows)
         progress = {"stage": "rank", "step": done, "steps": len(todo), "unit": "member", "note": front.name}
         events = [("progress", progress)] if done % 10 == 0 or done == len(todo) else []
-        run.advance(place, done, lambda now=ranking: now, events)  # type: ignore[misc]
+        run.advance(place, done, partial(_same, ranking), events)
     _tell(run, ranking)
     return ranking
 
@@ -69,3 +60,7 @@ def _tell(run: Run, ranking: Ranking) -> None:
     for start in range(0, len(rows), ROWS_PER_EVENT):
         run.emit("ranking_rows", rows=rows[start : start + ROWS_PER_EVENT])
     run.publish("ranking", {"schema": 1, "rows": rows})
+
+
+def _same(ranking: Ranking) -> Ranking:
+    return ranking

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,41 +18,14 @@ from emodir_tui.nets.removal import ChannelConstant, remove, structure
 from emodir_tui.profile import parse_rule
 from emodir_tui.runs.log import Run
 from emodir_tui.runs.picks import extra_picks
-from emodir_tui.stages.baseline import EVALUATION_BATCH, Original, latency_example
-from emodir_tui.stages.bench import Bench, Weights, keep_all
-from emodir_tui.stages.constrain import Adapted
-from emodir_tui.stages.joint import JointFront
+from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, keep_all, latency_example
+from emodir_tui.stages.results import Adapted, JointFront, Original, Pick, Pruned
 from emodir_tui.training.metrics import accuracy, recalibrate
 
 CHECK_IMAGES = 64
 # Masked and removed differ by rounding only; more than this is an error of the removal, and no network is given out.
 LARGEST_DIFFERENCE = 1e-3
 RECALIBRATION_BATCH = 250
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pick:
-    """A scheme that becomes a network: which rule chose it, and its keep vector as kept gene positions."""
-
-    name: str
-    rule: str
-    scheme: int
-    complexity: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pruned:
-    """A removed network: its structure, its recalibrated weights, and what was measured. Shares 0 to 1."""
-
-    pick: Pick
-    structure: str
-    weights: Weights
-    macs: int
-    params: int
-    macs_kept: float
-    params_kept: float
-    removal_max_difference: float
-    accuracy_recalibrated: float
 
 
 def realise(run: Run, bench: Bench, original: Original, adapted: Adapted, front: JointFront) -> list[Pruned]:
@@ -64,9 +37,7 @@ def realise(run: Run, bench: Bench, original: Original, adapted: Adapted, front:
     pruned = []
     for number, pick in enumerate(picks, start=1):
         keep = front.keeps[pick.scheme]
-        pruned.append(
-            run.part(f"realise.{pick.name}", Pruned, lambda p=pick, k=keep: _remove(bench, original, graph, p, k))
-        )  # type: ignore[misc]
+        pruned.append(run.part(f"realise.{pick.name}", Pruned, partial(_remove, bench, original, graph, pick, keep)))
         made = pruned[-1]
         run.emit(
             "pick_realised",

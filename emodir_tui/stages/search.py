@@ -1,18 +1,12 @@
 """Step 3: the Pareto front of each sub-network, by NSGA-II on its own features."""
 
-import time
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from emodir_tui.emo.front import stagnated
-from emodir_tui.emo.genome import GeneGroup, Genome
-from emodir_tui.emo.nsga2 import Nsga2, SearchState
-from emodir_tui.emo.operators import MaskSpace
 from emodir_tui.nets.evaluate import SubnetworkEvaluator
 from emodir_tui.nets.groups import ChannelGraph
 from emodir_tui.nets.importance import taylor
@@ -20,37 +14,22 @@ from emodir_tui.nets.sliced import SlicedNetwork
 from emodir_tui.nets.subnetwork import SubNetwork
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.log import Run
-from emodir_tui.seeds import derive_seed
-from emodir_tui.stages.baseline import Original
 from emodir_tui.stages.batches import in_memory
 from emodir_tui.stages.bench import Bench, keep_all
-from emodir_tui.stages.divide import Parts
 from emodir_tui.stages.impairments import build_impairment
+from emodir_tui.stages.results import Bits, Floats, Front, Importance, Original, Parts
+from emodir_tui.stages.searching import (
+    front_of,
+    generation_events,
+    make_search,
+    measure_masks,
+    run_search,
+    tell_front,
+)
 from emodir_tui.training.losses import cross_entropy
 
-Bits = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
 IMPORTANCE_IMAGES = 512
 IMPORTANCE_BATCH = 64
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Front:
-    """A sub-network's front, by rising complexity: masks bool[n, own genes], objectives float64[n, 2]."""
-
-    subnetwork: str
-    masks: Bits
-    objectives: Floats
-    reference: tuple[float, float]
-    hypervolumes: tuple[float, ...]
-    evaluations: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Importance:
-    """Taylor importance of every gene of the network, float64[genes]."""
-
-    values: Floats
 
 
 def search(run: Run, bench: Bench, original: Original, parts: Parts) -> list[Front]:
@@ -67,86 +46,10 @@ def _search_all(run: Run, bench: Bench, original: Original, parts: Parts, batch:
         network = SlicedNetwork(graph, part.start, part.stop)
         outputs = _outputs(network, features, keep_all(graph)[0])
         task = _Task(run, bench, graph, part, index, len(division.subnetworks), importance)
-        fronts.append(run.part(f"search.{part.name}", Front, lambda t=task, f=features, o=outputs: t.front(f, o)))  # type: ignore[misc]
+        fronts.append(run.part(f"search.{part.name}", Front, partial(task.front, features, outputs)))
         tell_front(run, fronts[-1], graph, part)
         features = outputs
     return fronts
-
-
-def own_genes(graph: ChannelGraph, part: SubNetwork) -> npt.NDArray[np.int64]:
-    """Positions of a sub-network's genes in the keep vector."""
-    ranges = [np.arange(graph.groups[number].start, graph.groups[number].stop) for number in part.groups]
-    return np.concatenate(ranges) if ranges else np.zeros(0, dtype=np.int64)
-
-
-def expand(graph: ChannelGraph, part: SubNetwork, masks: Bits) -> Bits:
-    """Keep vectors of the whole network, bool[n, genes], that prune this sub-network alone."""
-    keeps = keep_all(graph, len(masks))
-    keeps[:, own_genes(graph, part)] = masks
-    return keeps
-
-
-def kept_share(bench: Bench, graph: ChannelGraph, part: SubNetwork, keeps: Bits) -> Floats:
-    """The sub-network's complexity kept: of its own layers and of those that its genes touch in the next one."""
-    model = bench.complexity(graph)
-    layers = set(part.layers) | set(model.touched(part.groups))
-    return model.measure(keeps, layers) / model.measure(keep_all(graph), layers)
-
-
-def tell_front(run: Run, front: Front, graph: ChannelGraph, part: SubNetwork) -> None:
-    """Tell a finished front and write it for other programs."""
-    groups = [graph.groups[number] for number in part.groups]
-    edges = np.concatenate([[0], np.cumsum([group.stop - group.start for group in groups])])
-    members = []
-    for number, (mask, (complexity, impairment)) in enumerate(zip(front.masks, front.objectives, strict=True)):
-        kept = [
-            int(mask[low:high].sum()) * group.channels_per_gene
-            for low, high, group in zip(edges[:-1], edges[1:], groups, strict=True)
-        ]
-        members.append({"member": number, "complexity": complexity, "impairment": impairment, "kept": kept})
-    hypervolume = front.hypervolumes[-1] if front.hypervolumes else None
-    run.emit("front_finished", subnetwork=front.subnetwork, members=members, hypervolume=hypervolume)
-    bits = ["".join("1" if bit else "0" for bit in mask) for mask in front.masks]
-    run.publish(
-        front.subnetwork,
-        {
-            "schema": 1,
-            "subnetwork": front.subnetwork,
-            "groups": [group.name for group in groups],
-            "reference": list(front.reference),
-            "hypervolumes": list(front.hypervolumes),
-            "members": [{**member, "mask": mask} for member, mask in zip(members, bits, strict=True)],
-        },
-    )
-
-
-def make_search(bench: Bench, graph: ChannelGraph, part: SubNetwork, importance: Floats, round_number: int) -> Nsga2:
-    """The NSGA-II of one sub-network; its seed depends on the sub-network and the round only."""
-    settings = bench.profile.search
-    round_to = bench.profile.complexity.round_to
-    groups = [graph.groups[number] for number in part.groups]
-    genes = [
-        GeneGroup(size=g.stop - g.start, branch=g.branch, round_to=max(1, -(-round_to // g.channels_per_gene)))
-        for g in groups
-    ]
-    genome = Genome(genes, importance_per_saving(bench, graph, part, importance))
-    seed = derive_seed(bench.profile.seed, "search", part.name, round_number)
-    return Nsga2(MaskSpace(genome), population=settings.population, seed=seed)
-
-
-def importance_per_saving(bench: Bench, graph: ChannelGraph, part: SubNetwork, importance: Floats) -> Floats:
-    """Importance per complexity that a gene's removal saves, float64[own genes]: comparable in the whole genome."""
-    model = bench.complexity(graph)
-    whole = model.measure(keep_all(graph))[0]
-    values = []
-    for number in part.groups:
-        group = graph.groups[number]
-        without = keep_all(graph)
-        without[0, group.start] = False
-        saved = max(float(whole - model.measure(without)[0]), 1e-9)
-        values.append(importance[group.start : group.stop] / saved)
-    joined = np.concatenate(values)
-    return np.asarray(joined / max(float(joined.max()), 1e-300), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +74,7 @@ class _Task:
             self.run,
             nsga2,
             Place(stage="search", subject=self.part.name),
-            lambda masks: self._objectives(evaluator, masks),
+            partial(measure_masks, self.run, self.bench, self.graph, self.part, evaluator),
             generations=settings.generations,
             patience=settings.patience,
             tolerance=settings.tolerance,
@@ -180,57 +83,6 @@ class _Task:
             ),
         )
         return front_of(nsga2, state, self.part.name)
-
-    def _objectives(self, evaluator: SubnetworkEvaluator, masks: Bits) -> Floats:
-        keeps = expand(self.graph, self.part, masks)
-        return np.stack(
-            [kept_share(self.bench, self.graph, self.part, keeps), evaluator.evaluate(keeps, self.run.check)], axis=1
-        )
-
-
-def front_of(nsga2: Nsga2, state: SearchState, name: str) -> Front:
-    """The archive's front as a result."""
-    chosen = nsga2.front(state)
-    return Front(
-        subnetwork=name,
-        masks=state.seen[chosen],
-        objectives=state.seen_objectives[chosen],
-        reference=state.reference,
-        hypervolumes=state.hypervolumes,
-        evaluations=len(state.seen),
-    )
-
-
-def generation_events(
-    nsga2: Nsga2, state: SearchState, name: str, round_number: int, generations: int, rate: float, base: tuple[int, int]
-) -> list[tuple[str, dict[str, Any]]]:
-    """What is told after each generation of a sub-network's search."""
-    index, count = base
-    points = state.seen_objectives[nsga2.front(state)]
-    generation = {
-        "subnetwork": name,
-        "round": round_number,
-        "generation": state.generation,
-        "generations": generations,
-        "hypervolume": state.hypervolumes[-1],
-        "front_size": len(points),
-        "evaluations": len(state.seen),
-        "evaluations_per_second": rate,
-        "front": rounded(points),
-    }
-    progress = {
-        "stage": "search" if round_number == 1 else "constrain",
-        "step": index * generations + state.generation,
-        "steps": count * generations,
-        "unit": "generation",
-        "note": name,
-    }
-    return [("search_generation", generation), ("progress", progress)]
-
-
-def rounded(points: Floats) -> list[list[float]]:
-    """Points for the screen: six digits are more than it can show."""
-    return [[float(f"{x:.6g}"), float(f"{y:.6g}")] for x, y in points]
 
 
 def _outputs(network: SlicedNetwork, features: list[Tensor], keep: Bits) -> list[Tensor]:
@@ -256,35 +108,3 @@ def _importance(bench: Bench, graph: ChannelGraph) -> Importance:
     images = min(IMPORTANCE_IMAGES, bench.profile.search.images)
     batches = bench.batches(bench.data.search, images, IMPORTANCE_BATCH)
     return Importance(values=np.asarray(taylor(graph, batches, cross_entropy), dtype=np.float64))
-
-
-def run_search(
-    run: Run,
-    nsga2: Nsga2,
-    place: Place,
-    objectives: Any,
-    *,
-    generations: int,
-    patience: int,
-    tolerance: float,
-    tell: Any,
-    extra: Any = None,
-) -> SearchState:
-    """Ask and tell until the generations are over, nothing is gained any more, or nothing new is found."""
-    began, before = time.monotonic(), 0
-    state = run.resume_point(place, SearchState)
-    if state is None:
-        vectors = nsga2.first(extra)
-        state = nsga2.begin(vectors, objectives(vectors))
-    else:
-        before = len(state.seen)
-    while True:
-        now = state
-        rate = (len(now.seen) - before) / max(time.monotonic() - began, 1e-9)
-        run.advance(place, now.generation, lambda s=now: s, tell(now, rate))  # type: ignore[misc]
-        if now.generation >= generations or (patience and stagnated(now.hypervolumes, patience, tolerance)):
-            return now
-        offspring = nsga2.ask(now)
-        if not len(offspring):
-            return now
-        state = nsga2.tell(now, offspring, objectives(offspring))

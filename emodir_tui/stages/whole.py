@@ -11,9 +11,8 @@ from emodir_tui.nets.graph import CutPoint
 from emodir_tui.nets.groups import ChannelGraph
 from emodir_tui.nets.subnetwork import Division
 from emodir_tui.stages.bench import Bench, Weights, keep_all
-from emodir_tui.stages.constrain import Adapted
-from emodir_tui.stages.divide import Parts
-from emodir_tui.stages.search import Bits, Floats, Front, expand
+from emodir_tui.stages.results import Adapted, Bits, Floats, Front, Parts
+from emodir_tui.stages.searching import expand
 from emodir_tui.training.losses import kl
 
 STREAM_LEVELS = 9

@@ -36,8 +36,6 @@ def test_cuts_can_be_named_and_a_mistyped_one_gets_the_nearest():
     assert "layer1.2" in caught.value.hint
 
 
-
-
 def test_inner_boundary_and_stream_groups_are_told_apart():
     resnet, vgg = (set(divide(graph_of(*zoo_model(name))).kinds.values()) for name in ("resnet20", "vgg16"))
     assert resnet >= {"inner", "stream"}

@@ -66,7 +66,10 @@ def test_a_removal_that_is_off_by_one_channel_or_forgets_a_bias_is_noticed(name)
     keep = random_keep(graph, 0)
     other = keep.copy()
     group = graph.groups[0]
-    dropped, kept = np.flatnonzero(~keep[group.start : group.stop])[0], np.flatnonzero(keep[group.start : group.stop])[0]
+    dropped, kept = (
+        np.flatnonzero(~keep[group.start : group.stop])[0],
+        np.flatnonzero(keep[group.start : group.stop])[0],
+    )
     other[[group.start + dropped, group.start + kept]] = [True, False]
     assert difference(removed(graph, x, other), masked(graph, x, keep)) > 1e-3
     # Zeroing only the filters leaves the normalisation's bias behind.
@@ -180,7 +183,10 @@ def test_macs_and_params_are_those_of_the_removed_network():
         keep = random_keep(graph, 3, empty=True)
         made = remove(graph, keep)
         assert macs_by_hooks(made, x) == ComplexityModel(graph).measure(keep[None])[0]
-        assert sum(weight.numel() for weight in made.parameters()) == ComplexityModel(graph, "params").measure(keep[None])[0]
+        assert (
+            sum(weight.numel() for weight in made.parameters())
+            == ComplexityModel(graph, "params").measure(keep[None])[0]
+        )
 
 
 def test_an_emptied_branch_is_a_constant_that_trains_and_is_recalibrated():

@@ -72,7 +72,14 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
 def checkpoints_of(directory, count, keep=3):
     checkpoints = Checkpoints(directory, keep=keep)
     for step in range(count):
-        checkpoints.save(Place(stage="search", subject="sn1"), step, b"state%d" % step, time=step, reason="auto", results=("baseline",))
+        checkpoints.save(
+            Place(stage="search", subject="sn1"),
+            step,
+            b"state%d" % step,
+            time=step,
+            reason="auto",
+            results=("baseline",),
+        )
     return checkpoints
 
 
@@ -84,7 +91,9 @@ def test_only_the_last_checkpoints_are_kept_and_numbers_never_come_again(directo
     assert checkpoints.save(Place(stage="joint"), 1, b"x", time=1, reason="auto", results=()) == "ck-0006"
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b[:20], lambda b: b"", lambda b: b[:-3] + bytes([b[-3] ^ 1]) + b[-2:]])
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[:-1], lambda b: b[:20], lambda b: b"", lambda b: b[:-3] + bytes([b[-3] ^ 1]) + b[-2:]]
+)
 def test_a_damaged_checkpoint_is_noticed(directory, damage):
     checkpoints = checkpoints_of(directory, 1)
     path = next(directory.checkpoints_folder.iterdir())
@@ -117,7 +126,12 @@ def test_going_back_keeps_the_old_future_aside(directory):
     assert [info.id for info in checkpoints.infos()] == ["ck-0001", "ck-0002"]
     assert results.names() == ("baseline",)
     moved = sorted(str(path.relative_to(aside)) for path in aside.rglob("*") if path.is_file())
-    assert moved == ["checkpoints/ck-0003.checkpoint", "checkpoints/ck-0004.checkpoint", "fronts/search.json", "results/search.result"]
+    assert moved == [
+        "checkpoints/ck-0003.checkpoint",
+        "checkpoints/ck-0004.checkpoint",
+        "fronts/search.json",
+        "results/search.result",
+    ]
 
 
 def test_an_unknown_checkpoint_names_the_nearest(directory):
@@ -136,7 +150,10 @@ def test_requests_are_taken_once_and_in_order(directory):
 
 
 @settings(max_examples=150, deadline=None)
-@given(content=st.binary(max_size=200) | st.text(max_size=50).map(lambda text: json.dumps({"id": text, "command": text, "by": 3}).encode()))
+@given(
+    content=st.binary(max_size=200)
+    | st.text(max_size=50).map(lambda text: json.dumps({"id": text, "command": text, "by": 3}).encode())
+)
 def test_files_that_are_no_requests_are_named_and_gone(tmp_path_factory, content):
     directory = RunDirectory(tmp_path_factory.mktemp("run"))
     write_file(directory.control_folder / "1.json", content)

@@ -83,7 +83,10 @@ def test_on_a_full_disk_events_wait_and_are_written_when_there_is_space_again(tm
 
 
 def test_infinities_are_written_as_null():
-    assert json.loads(encode({"value": float("inf"), "list": [float("nan"), 1.0]})) == {"value": None, "list": [None, 1.0]}
+    assert json.loads(encode({"value": float("inf"), "list": [float("nan"), 1.0]})) == {
+        "value": None,
+        "list": [None, 1.0],
+    }
 
 
 def test_zero_blocks_that_nfs_leaves_are_skipped(tmp_path):
@@ -97,14 +100,79 @@ EVENTS = [
     {"kind": "run_opened", "attempt": 1, "pid": 7, "host": "h", "device": "cpu"},
     {"kind": "plan_made", "costs": {"search": 10.0, "joint": 5.0}},
     {"kind": "stage_started", "stage": "search"},
-    {"kind": "network_divided", "subnetworks": [{"name": "sn1", "layers": ["a"], "groups": [{"name": "g", "channels": 4, "kind": "inner"}], "channels": 4, "macs": 9, "share": 1.0}], "protected": []},
-    {"kind": "search_generation", "subnetwork": "sn1", "round": 1, "generation": 1, "generations": 9, "hypervolume": 0.5, "front_size": 1, "evaluations": 8, "evaluations_per_second": 2.0, "front": [[0.5, 0.1]]},
-    {"kind": "search_generation", "subnetwork": "sn1", "round": 1, "generation": 2, "generations": 9, "hypervolume": 0.6, "front_size": 1, "evaluations": 9, "evaluations_per_second": 2.0},
-    {"kind": "front_finished", "subnetwork": "sn1", "members": [{"member": 0, "complexity": 0.5, "impairment": 0.1, "kept": [2]}]},
-    {"kind": "ranking_rows", "rows": [{"rank": 1, "level": 0, "subnetwork": "sn1", "member": 0, "macs_kept": 0.5, "local_impairment": 0.1, "global_impairment": 0.2, "accuracy_change": -0.1, "kl": 0.3}]},
-    {"kind": "joint_finished", "schemes": [{"scheme": 0, "complexity": 0.5, "impairment": 0.2, "members": [0], "accuracy": 0.9}]},
+    {
+        "kind": "network_divided",
+        "subnetworks": [
+            {
+                "name": "sn1",
+                "layers": ["a"],
+                "groups": [{"name": "g", "channels": 4, "kind": "inner"}],
+                "channels": 4,
+                "macs": 9,
+                "share": 1.0,
+            }
+        ],
+        "protected": [],
+    },
+    {
+        "kind": "search_generation",
+        "subnetwork": "sn1",
+        "round": 1,
+        "generation": 1,
+        "generations": 9,
+        "hypervolume": 0.5,
+        "front_size": 1,
+        "evaluations": 8,
+        "evaluations_per_second": 2.0,
+        "front": [[0.5, 0.1]],
+    },
+    {
+        "kind": "search_generation",
+        "subnetwork": "sn1",
+        "round": 1,
+        "generation": 2,
+        "generations": 9,
+        "hypervolume": 0.6,
+        "front_size": 1,
+        "evaluations": 9,
+        "evaluations_per_second": 2.0,
+    },
+    {
+        "kind": "front_finished",
+        "subnetwork": "sn1",
+        "members": [{"member": 0, "complexity": 0.5, "impairment": 0.1, "kept": [2]}],
+    },
+    {
+        "kind": "ranking_rows",
+        "rows": [
+            {
+                "rank": 1,
+                "level": 0,
+                "subnetwork": "sn1",
+                "member": 0,
+                "macs_kept": 0.5,
+                "local_impairment": 0.1,
+                "global_impairment": 0.2,
+                "accuracy_change": -0.1,
+                "kl": 0.3,
+            }
+        ],
+    },
+    {
+        "kind": "joint_finished",
+        "schemes": [{"scheme": 0, "complexity": 0.5, "impairment": 0.2, "members": [0], "accuracy": 0.9}],
+    },
     {"kind": "picks_chosen", "picks": [{"name": "knee", "scheme": 0, "rule": "knee", "complexity": 0.5}]},
-    {"kind": "checkpoint_saved", "id": "ck-0001", "stage": "search", "subnetwork": "sn1", "step": 1, "bytes": 10, "reason": "auto", "removed": []},
+    {
+        "kind": "checkpoint_saved",
+        "id": "ck-0001",
+        "stage": "search",
+        "subnetwork": "sn1",
+        "step": 1,
+        "bytes": 10,
+        "reason": "auto",
+        "removed": [],
+    },
     {"kind": "control_done", "id": "x", "command": "save", "by": "me", "message": ""},
     {"kind": "message", "level": "info", "text": "hello"},
     {"kind": "run_closed", "outcome": "finished", "error": "", "hint": ""},

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from emodir_tui.training.data import Split, TensorImages
-from emodir_tui.training.losses import cross_entropy, distillation, kl, relative_error
 from emodir_tui.training.loop import Plan, learning_rate, train
+from emodir_tui.training.losses import cross_entropy, distillation, kl, relative_error
 from emodir_tui.training.memory import in_pieces
 from emodir_tui.training.metrics import accuracy, recalibrate
 
@@ -19,7 +19,9 @@ def blobs(count=120):
     labels = torch.randint(0, 2, (count,), generator=generator)
     pixels = torch.randint(0, 90, (count, 1, 4, 4), generator=generator) + labels.view(-1, 1, 1, 1) * 120
     images = TensorImages(pixels=pixels.to(torch.uint8), labels=labels)
-    return Split(images=images, mean=torch.full((1, 1, 1, 1), 0.4), std=torch.full((1, 1, 1, 1), 0.3), device=torch.device("cpu"))
+    return Split(
+        images=images, mean=torch.full((1, 1, 1, 1), 0.4), std=torch.full((1, 1, 1, 1), 0.3), device=torch.device("cpu")
+    )
 
 
 def small_model():
@@ -144,5 +146,7 @@ def test_losses_by_hand():
     by_hand = sum(p * (p / 0.5).log() for p in torch.softmax(reference[0], 0)) / 1
     assert float(kl(torch.zeros(1, 2), reference[:1])) == pytest.approx(float(by_hand))
     labels = torch.tensor([0, 1])
-    assert float(distillation(reference, reference, labels, 0.0, 4.0)) == pytest.approx(float(cross_entropy(reference, labels)))
+    assert float(distillation(reference, reference, labels, 0.0, 4.0)) == pytest.approx(
+        float(cross_entropy(reference, labels))
+    )
     assert float(distillation(reference, reference, labels, 1.0, 4.0)) == pytest.approx(0.0, abs=1e-6)

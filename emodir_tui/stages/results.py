@@ -1,0 +1,109 @@
+"""What the stages hand on: plain values, kept on disk as they are."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from emodir_tui.emo.gpir import RankingRow
+from emodir_tui.stages.bench import Weights
+
+Bits = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Original:
+    """The network before pruning. Accuracies 0 to 1, latency in ms for a batch of 32 (or fewer) images."""
+
+    weights: Weights
+    accuracy: float
+    search_accuracy: float
+    macs: int
+    params: int
+    latency_ms: float
+    trained: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """The cuts that were chosen and the names of the sub-networks between them."""
+
+    cuts: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Front:
+    """A sub-network's front, by rising complexity: masks bool[n, own genes], objectives float64[n, 2]."""
+
+    subnetwork: str
+    masks: Bits
+    objectives: Floats
+    reference: tuple[float, float]
+    hypervolumes: tuple[float, ...]
+    evaluations: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Importance:
+    """Taylor importance of every gene of the network, float64[genes]."""
+
+    values: Floats
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Adapted:
+    """The network whose sub-networks fit their pruned neighbours, and the fronts as measured with it."""
+
+    weights: Weights
+    fronts: list[Front]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ranking:
+    """Every member placed alone into the network, in the order of the fronts and their members."""
+
+    rows: list[RankingRow]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JointFront:
+    """The product of a run, by rising complexity.
+
+    Positions int64[n, fronts], keep vectors bool[n, genes], objectives float64[n, 2], accuracies on the search split
+    float64[n] and of the original network on the same images and batch statistics.
+    """
+
+    positions: npt.NDArray[np.int64]
+    keeps: Bits
+    objectives: Floats
+    accuracies: Floats
+    original_accuracy: float
+    hypervolumes: tuple[float, ...]
+    evaluations: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pick:
+    """A scheme that becomes a network: which rule chose it, and its keep vector as kept gene positions."""
+
+    name: str
+    rule: str
+    scheme: int
+    complexity: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pruned:
+    """A removed network: its structure, its recalibrated weights, and what was measured. Shares 0 to 1."""
+
+    pick: Pick
+    structure: str
+    weights: Weights
+    macs: int
+    params: int
+    macs_kept: float
+    params_kept: float
+    removal_max_difference: float
+    accuracy_recalibrated: float
