@@ -228,6 +228,61 @@ def events(
     print_events(_find(run_name, runs_dir), follow=follow)
 
 
+@app.command(epilog=EPILOG)
+def export(
+    run_name: RunArgument = "@latest",
+    pick: Annotated[
+        str, typer.Option("--pick", help="A pick's name or rule, or macs=SHARE: the most accurate within it.")
+    ] = "knee",
+    kind: Annotated[str, typer.Option("--format", help="state, torch-export or onnx.")] = "onnx",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to; beside the pruned file if not given.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Write a pruned network as a file that other programs load; it is checked before it is written."""
+    from emodir_tui.reports.export import export_pick
+
+    path, difference = export_pick(_find(run_name, runs_dir), pick, kind, output, force=force)
+    _note(f"largest difference to the network {difference:.1e}")
+    sys.stdout.write(f"{path}\n")
+
+
+@app.command(epilog=EPILOG)
+def verify(
+    file: Annotated[Path, typer.Argument(help="A pruned network's file.")],
+    profile: Annotated[
+        Path | None, typer.Option("--profile", help="Whose test images to use; the run's own if not given.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a pruned file holds, measure it again, and compare."""
+    from emodir_tui.reports.export import verify as verify_file
+    from emodir_tui.reports.summary import print_verification
+
+    facts, checks = verify_file(file, profile)
+    print_verification(facts, checks, as_json=as_json)
+    if not all(check.agrees for check in checks):
+        raise typer.Exit(ExitCode.RUN_FAILED)
+
+
+@app.command(epilog=EPILOG)
+def check(
+    profile: Annotated[str, typer.Argument(help="A profile's file, or the name of a shipped one.")],
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Try a profile without a run: the division, what can't be pruned and why, the reach, time and memory."""
+    settings = _profile(profile, sets or [])
+    from emodir_tui.reports.checking import check_profile
+    from emodir_tui.reports.summary import print_check
+    from emodir_tui.reports.tables import print_json
+
+    view = check_profile(settings)
+    print_json(view) if as_json else print_check(view)
+
+
 def main() -> None:
     """Entry point of the command `emodir`."""
     try:

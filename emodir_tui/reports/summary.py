@@ -1,11 +1,16 @@
 """The tables of `emodir runs`, `show` and `ranking`."""
 
 import time
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-from emodir_tui.reports.tables import age, big, number, percent, print_table
+from emodir_tui.reports.tables import age, big, duration, number, percent, print_json, print_table
 from emodir_tui.reports.views import look_at, ranking_view, run_row
 from emodir_tui.runs.directory import RunDirectory
+
+if TYPE_CHECKING:
+    from emodir_tui.reports.export import Check
 
 
 def print_runs(directories: list[RunDirectory]) -> None:
@@ -95,7 +100,7 @@ def print_run(directory: RunDirectory, view: dict[str, Any]) -> None:
         rows = [
             [
                 part["name"],
-                part["layers"][0] + (f" … {part['layers'][-1]}" if len(part["layers"]) > 1 else ""),
+                _span(part["layers"]),
                 str(part["channels"]),
                 big(part["macs"]),
                 f"{part['generation']}/{part['generations']}",
@@ -163,3 +168,66 @@ def print_logs(directory: RunDirectory, count: int, *, worker: bool) -> None:
     for message in list(state.messages)[-count:]:
         clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(message.time))
         print(f"{clock}  {message.level:<7}  {printable(message.text)}")  # noqa: T201
+
+
+def print_verification(facts: dict[str, Any], checks: Sequence["Check"], *, as_json: bool) -> None:
+    """What a file says against what was measured."""
+    if as_json:
+        print_json(
+            {**facts, "checks": [asdict(check) for check in checks], "agrees": all(check.agrees for check in checks)}
+        )
+        return
+    details = facts["details"]
+    lines = [
+        ["model", f"{facts['source']}, {facts['classes']} classes, input {facts['input_shape']}"],
+        ["from", f"run {details.get('run')}, pick {details.get('pick')} ({details.get('rule')})"],
+        [
+            "kept",
+            f"{percent(details.get('macs_kept'))} of the MACs, {percent(details.get('params_kept'))} of the parameters",
+        ],
+        ["latency", f"{number(facts['latency_ms'], 3)} ms for 32 images here"],
+    ]
+    print_table(["What", "Value"], lines)
+    rows = [[check.what, check.says, check.measured, "yes" if check.agrees else "NO"] for check in checks]
+    print_table(["Claim", "File says", "Measured", "Agrees"], rows)
+
+
+def print_check(view: dict[str, Any]) -> None:
+    """What `emodir check` found."""
+    images = view["images"]
+    lines = [
+        ["model", f"{view['model']} on {view['device']}, {big(view['macs'])} MACs"],
+        ["images", f"{images['train']} to train, {images['search']} to search, {images['test']} to test"],
+        ["reach", f"down to {percent(view['least_macs_kept'])} of the MACs"],
+        ["memory", f"about {view['memory_megabytes']:.0f} MB of cached features"],
+        [
+            "time",
+            f"about {duration(sum(view['estimated_seconds'].values()))}: "
+            + ", ".join(f"{name} {duration(seconds)}" for name, seconds in view["estimated_seconds"].items()),
+        ],
+    ]
+    print_table(["What", "Value"], lines)
+    rows = [
+        [
+            part["name"],
+            _span(part["layers"]),
+            str(part["groups"]),
+            str(part["channels"]),
+            big(part["macs"]),
+            percent(part["share"]),
+        ]
+        for part in view["subnetworks"]
+    ]
+    print_table(["Part", "Layers", "Groups", "Channels", "MACs", "Share"], rows)
+    if view["streams"]:
+        fate = "pruned by the joint step" if view["streams_pruned"] else "left whole; divide.streams = true prunes them"
+        print_table(
+            ["Stream", "Channels", "Fate"], [[item["name"], str(item["channels"]), fate] for item in view["streams"]]
+        )
+    if view["protected"]:
+        rows = [[item["place"], str(item["channels"]), item["reason"]] for item in view["protected"]]
+        print_table(["Protected", "Channels", "Reason"], rows)
+
+
+def _span(layers: list[str]) -> str:
+    return layers[0] if len(layers) == 1 else f"{layers[0]} … {layers[-1]}"

@@ -5,7 +5,7 @@ from emodir_tui.stages.bench import Bench
 # Backward costs about twice a forward pass; sliced candidates average a bit more than half of the network.
 TRAINING, CANDIDATE = 3.0, 0.6
 TYPICAL_FRONT = 30
-SMALL = 0.002
+DIVIDING = 200.0
 
 
 def expected_costs(bench: Bench) -> dict[str, float]:
@@ -17,7 +17,8 @@ def expected_costs(bench: Bench) -> dict[str, float]:
     second = profile.search.population * profile.search.second_generations if profile.search.rounds > 1 else 0
     training = 0.0 if profile.model.weights else TRAINING * profile.baseline.epochs * train
     constrained = (TRAINING + 1) * profile.constrain.steps * profile.constrain.batch * subnetworks
-    costs = {
+    return {
+        "divide": DIVIDING,
         "baseline": training + len(bench.data.test),
         "search": CANDIDATE * candidates * profile.search.images,
         "constrain": constrained + CANDIDATE * second * profile.search.images,
@@ -26,5 +27,3 @@ def expected_costs(bench: Bench) -> dict[str, float]:
         "realise": float(len(profile.pick.rules) * (profile.finetune.recalibration_images + len(bench.data.test))),
         "finetune": len(profile.pick.rules) * (TRAINING * CANDIDATE + 1) * profile.finetune.epochs * train,
     }
-    costs["divide"] = SMALL * sum(costs.values())
-    return costs

@@ -1,0 +1,103 @@
+"""`emodir check`: a profile tried without a run. Loads torch, because only the traced network can tell."""
+
+import time
+from typing import Any
+
+import numpy as np
+
+from emodir_tui.emo.genome import GeneGroup, Genome
+from emodir_tui.nets.complexity import ComplexityModel
+from emodir_tui.nets.evaluate import FeatureError, SubnetworkEvaluator
+from emodir_tui.nets.sliced import SlicedNetwork
+from emodir_tui.nets.subnetwork import divide
+from emodir_tui.profile import Profile
+from emodir_tui.seeds import derive_seed
+from emodir_tui.stages.bench import Bench, keep_all, open_bench
+from emodir_tui.stages.costs import expected_costs
+from emodir_tui.stages.searching import expand
+
+PROBES = 3
+
+
+def check_profile(profile: Profile) -> dict[str, Any]:
+    """The division, what is protected, the range of MACs, and an estimate of time and memory, as JSON values.
+
+    Raises:
+        ProfileError: Something in the profile can't work; says what.
+    """
+    bench = open_bench(profile)
+    weights = {name: value.detach().cpu() for name, value in bench.model().state_dict().items()}
+    graph = bench.graph(weights)
+    settings = profile.divide
+    division = divide(graph, subnetworks=settings.subnetworks or None, cuts=settings.cuts or None)
+    model = ComplexityModel(graph)
+    whole = float(model.measure(keep_all(graph))[0])
+    emptiest = keep_all(graph)
+    rows = []
+    for part in division.subnetworks:
+        groups = [graph.groups[number] for number in part.groups]
+        genome = Genome(
+            [GeneGroup(size=g.stop - g.start, branch=g.branch) for g in groups],
+            np.zeros(sum(g.stop - g.start for g in groups)),
+        )
+        emptiest &= expand(graph, part, genome.emptiest[None])
+        rows.append(
+            {
+                "name": part.name,
+                "layers": list(part.layers),
+                "groups": len(groups),
+                "channels": sum((g.stop - g.start) * g.channels_per_gene for g in groups),
+                "macs": part.macs,
+                "share": part.share,
+            }
+        )
+    if settings.streams:
+        for number in division.streams:
+            group = graph.groups[number]
+            emptiest[0, group.start + 1 : group.stop] = False
+    seconds = _seconds_per_image(bench, weights)
+    costs = expected_costs(bench)
+    return {
+        "model": profile.model.source,
+        "device": str(bench.device),
+        "images": {"train": len(bench.data.train), "search": len(bench.data.search), "test": len(bench.data.test)},
+        "subnetworks": rows,
+        "streams": [
+            {"name": graph.groups[number].name, "channels": graph.groups[number].stop - graph.groups[number].start}
+            for number in division.streams
+        ],
+        "streams_pruned": settings.streams,
+        "protected": [{"place": p.place, "channels": p.channels, "reason": p.reason} for p in graph.protected],
+        "macs": round(whole),
+        "least_macs_kept": float(model.measure(emptiest)[0]) / whole,
+        "memory_megabytes": _memory(bench, division.subnetworks),
+        "estimated_seconds": {name: cost * seconds for name, cost in costs.items()},
+    }
+
+
+def _seconds_per_image(bench: Bench, weights: dict[str, Any]) -> float:
+    """A forward pass of the whole network on one image, measured on a few batches with random masks."""
+    graph = bench.graph(weights)
+    batch = min(bench.profile.search.batch, len(bench.data.search))
+    inputs = [pixels for pixels, _ in bench.batches(bench.data.search, batch, batch)]
+    network = SlicedNetwork(graph, None, graph.network.features)
+    network.select(keep_all(graph)[0])
+    evaluator = SubnetworkEvaluator(
+        network, inputs, FeatureError(graph, graph.network.features, [network(inputs[0]).detach()])
+    )
+    draws = np.random.default_rng(derive_seed(bench.profile.seed, "check"))
+    keeps = draws.random((PROBES, graph.genes)) < 0.8
+    for group in graph.groups:
+        keeps[:, group.start] = True
+    evaluator.evaluate(keeps[:1])
+    began = time.perf_counter()
+    evaluator.evaluate(keeps)
+    # The masks keep about two thirds of the MACs, and costs are counted in whole networks.
+    return (time.perf_counter() - began) / (PROBES * batch * 0.65)
+
+
+def _memory(bench: Bench, parts: Any) -> float:
+    """Cached inputs and outputs of the widest sub-network, four bytes each, bounded by the profile."""
+    shapes = [part.start.shape for part in parts if part.start is not None]
+    widest = max([bench.example[0].numel(), *(int(np.prod(shape[1:])) for shape in shapes)])
+    return min(float(bench.profile.search.memory), bench.profile.search.images * widest * 8 / 1e6)

@@ -1,0 +1,151 @@
+"""`emodir export` and `emodir verify`: the only reports that load torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emodir_tui.errors import ConflictError, EmodirError, NotFoundError, ProfileError, nearest
+from emodir_tui.nets.complexity import ComplexityModel
+from emodir_tui.nets.export import FORMATS, default_file, export
+from emodir_tui.nets.files import load_pruned, read_pruned
+from emodir_tui.nets.graph import trace
+from emodir_tui.nets.groups import analyse
+from emodir_tui.nets.latency import measure
+from emodir_tui.profile import load
+from emodir_tui.reports.views import look_at
+from emodir_tui.runs.directory import RunDirectory, write_file
+from emodir_tui.runs.state import Pick
+from emodir_tui.stages.bench import EVALUATION_BATCH, open_bench
+from emodir_tui.training.metrics import accuracy
+
+ACCURACY_SLACK_IMAGES = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """One line of `emodir verify`: what the file says, what was measured now, and whether they agree."""
+
+    what: str
+    says: str
+    measured: str
+    agrees: bool
+
+
+def export_pick(
+    directory: RunDirectory, wanted: str, kind: str, target: Path | None, *, force: bool
+) -> tuple[Path, float]:
+    """Write a pick of a run in another format; (its file, the largest difference found).
+
+    Raises:
+        ProfileError: The format is none.
+        NotFoundError: The run has no such pick.
+        ConflictError: The file is there already.
+    """
+    if kind not in FORMATS:
+        raise ProfileError(f"'{kind}' is no format", nearest(kind, FORMATS) or "There are: " + ", ".join(FORMATS) + ".")
+    pick = _pick(directory, wanted)
+    source = directory.path / (pick.file or "")
+    target = target or default_file(source, kind)
+    if target.exists() and not force:
+        raise ConflictError(f"{target} is there already", "--force writes over it.")
+    described, _ = read_pruned(source)
+    payload, difference = export(load_pruned(source), described.input_shape, kind)
+    try:
+        write_file(target, payload)
+    except OSError as error:
+        raise ProfileError(f"{target} can't be written ({error.strerror})") from error
+    return target, difference
+
+
+def _pick(directory: RunDirectory, wanted: str) -> Pick:
+    """A finished pick by name, by rule, or by `macs=SHARE`: the most accurate with at most that share."""
+    state, _ = look_at(directory)
+    picks = {pick.name: pick for pick in state.picks.values() if pick.file and (directory.path / pick.file).is_file()}
+    if not picks:
+        raise NotFoundError(f"{directory.id} has no finished pick yet", f"emodir show {directory.id}")
+    if wanted in picks:
+        return picks[wanted]
+    for pick in picks.values():
+        if pick.rule == wanted:
+            return pick
+    key, sign, limit = wanted.partition("=")
+    if sign and key == "macs":
+        try:
+            share = float(limit)
+        except ValueError:
+            raise ProfileError(f"--pick {wanted}: '{limit}' is no number") from None
+        fitting = [pick for pick in picks.values() if (pick.macs_kept or 1.0) <= share]
+        if not fitting:
+            least = min(pick.macs_kept or 1.0 for pick in picks.values())
+            raise NotFoundError(
+                f"no pick of {directory.id} keeps at most {share:g} of the MACs (the least is {least:.3f})"
+            )
+        return max(fitting, key=lambda pick: pick.accuracy or 0.0)
+    hint = nearest(wanted, picks) or f"There are: {', '.join(picks)}."
+    raise NotFoundError(f"{directory.id} has no pick '{wanted}'", hint)
+
+
+def verify(path: Path, profile: Path | None) -> tuple[dict[str, Any], list[Check]]:
+    """What a pruned file holds, and its claims measured again.
+
+    Args:
+        path: The file.
+        profile: The profile whose test split is used; the run's own where the file lies in a run.
+
+    Raises:
+        ProfileError: The file is not whole, or was not written by emodir.
+    """
+    described, _ = read_pruned(path)
+    model = load_pruned(path)
+    says = described.details
+    import torch
+
+    example = torch.zeros(2, *described.input_shape)
+    graph = analyse(trace(model, example))
+    macs = round(float(ComplexityModel(graph).measure(np.ones((1, graph.genes), dtype=np.bool_))[0]))
+    params = sum(weight.numel() for weight in model.parameters())
+    checks = [
+        Check(what="MACs", says=str(says.get("macs")), measured=str(macs), agrees=macs == says.get("macs")),
+        Check(
+            what="parameters", says=str(says.get("params")), measured=str(params), agrees=params == says.get("params")
+        ),
+    ]
+    profile = profile or _own_profile(path)
+    if profile is not None:
+        checks.append(_accuracy(model, profile, says))
+    facts = {
+        "file": str(path),
+        "source": described.source,
+        "classes": described.classes,
+        "input_shape": list(described.input_shape),
+        "latency_ms": measure(model, example.repeat(16, 1, 1, 1)),
+        "details": says,
+    }
+    return facts, checks
+
+
+def _own_profile(path: Path) -> Path | None:
+    candidate = path.resolve().parent.parent / "profile.toml"
+    return candidate if candidate.is_file() else None
+
+
+def _accuracy(model: Any, profile: Path, says: dict[str, Any]) -> Check:
+    try:
+        bench = open_bench(load(profile))
+    except EmodirError as error:
+        return Check(
+            what="accuracy", says=str(says.get("accuracy")), measured=f"not measured: {error.message}", agrees=True
+        )
+    measured = accuracy(model.to(bench.device), bench.data.test, EVALUATION_BATCH)
+    # Another machine rounds differently, which may turn an image or two that lie on the border.
+    slack = ACCURACY_SLACK_IMAGES / len(bench.data.test)
+    claimed = says.get("accuracy")
+    agrees = isinstance(claimed, float) and abs(measured - claimed) <= slack
+    return Check(
+        what="accuracy",
+        says=f"{claimed:.4f}" if isinstance(claimed, float) else "—",
+        measured=f"{measured:.4f}",
+        agrees=agrees,
+    )
