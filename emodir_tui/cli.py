@@ -52,14 +52,19 @@ def run(
 ) -> None:
     """Start a pruning run and follow it."""
     from emodir_tui.runs.directory import runs_directory
-    from emodir_tui.runs.launch import prepare, start
+    from emodir_tui.runs.launch import discard, prepare, start
 
     settings = _profile(profile, sets or [])
     directory = prepare(settings, runs_directory(runs_dir), name or settings.name, shared=shared)
     _note(f"run {directory.id}")
     if foreground:
         _in_foreground(directory, None)
-    start(directory)
+    try:
+        start(directory)
+    except ProfileError:
+        # Nothing was computed, so nothing is left behind.
+        discard(directory)
+        raise
     _after_start(directory, detach=detach, no_tui=no_tui)
 
 

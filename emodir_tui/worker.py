@@ -27,11 +27,13 @@ def prune(run: Run, bench: "Bench") -> None:
     from emodir_tui.stages.divide import divide
     from emodir_tui.stages.finetune import finetune
     from emodir_tui.stages.joint import joint
+    from emodir_tui.stages.latencies import use_latencies
     from emodir_tui.stages.rank import rank
     from emodir_tui.stages.realise import realise
     from emodir_tui.stages.search import search
 
     original = run.once(baseline, bench)
+    use_latencies(run, bench, original)
     parts = run.once(divide, bench, original)
     fronts = run.once(search, bench, original, parts)
     adapted = run.once(constrain, bench, original, parts, fronts)
@@ -89,6 +91,7 @@ def _work(run: Run) -> None:
     run.listeners.append(scalars)
     try:
         bench = open_bench(run.profile)
+        bench.try_division()
         run.open(str(bench.device))
         run.emit("plan_made", costs=expected_costs(bench))
         _make_room_for_new_picks(run)

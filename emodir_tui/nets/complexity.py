@@ -28,7 +28,7 @@ class ComplexityModel:
     def measure(self, keep: Keep, layers: Collection[str] | None = None) -> Floats:
         """The count for each keep vector, float64[n] of bool[n, genes]; of these layers only where given."""
         extended = np.concatenate([keep, np.ones((len(keep), 1), dtype=np.bool_)], axis=1).astype(np.float64)
-        emptied = _emptied(self._graph, keep)
+        emptied = emptied_branches(self._graph, keep)
         total = np.zeros(len(keep))
         for term in self._terms:
             if layers is not None and term.owner not in layers:
@@ -103,8 +103,8 @@ def _params_terms(graph: ChannelGraph) -> list[_Term]:
     return terms
 
 
-def _emptied(graph: ChannelGraph, keep: Keep) -> npt.NDArray[np.bool_]:
-    """bool[n, branches]."""
+def emptied_branches(graph: ChannelGraph, keep: Keep) -> npt.NDArray[np.bool_]:
+    """Which branches keep vectors empty, bool[n, branches] of bool[n, genes]."""
     emptied = np.zeros((len(keep), len(graph.branches)), dtype=np.bool_)
     for number, branch in enumerate(graph.branches):
         group = graph.groups[branch.groups[0]]

@@ -46,7 +46,7 @@ class Program:
             self._output = result.name if isinstance(result, fx.Node) else self._output
         for node in self.nodes:
             if node.op == "call_module" and str(node.target) not in self.shells:
-                self.shells[str(node.target)] = _shell(graph.graph_module.get_submodule(str(node.target)), statistics)
+                self.shells[str(node.target)] = as_shell(graph.graph_module.get_submodule(str(node.target)), statistics)
         self.attributes: dict[str, Tensor] = {}
         self._last_use = self._last_uses()
         for branch in graph.branches:
@@ -133,7 +133,7 @@ def set_tensor(shell: Shell, name: str, value: Tensor | None) -> None:
     shell.__dict__[name] = value
 
 
-def _shell(module: nn.Module, statistics: str) -> Shell:
+def as_shell(module: nn.Module, statistics: str) -> Shell:
     """A copy of a leaf that shares its weights, in evaluation mode, and changes nothing in place."""
     shell = copy.copy(module)
     shell.__dict__ = dict(module.__dict__)

@@ -2,19 +2,21 @@
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 
-from emodir_tui.errors import ConflictError, WorkerLostError
+from emodir_tui.errors import ConflictError, EmodirError, ExitCode, ProfileError, WorkerLostError
 from emodir_tui.profile import Profile, dump
 from emodir_tui.runs.checkpoint import Checkpoints
 from emodir_tui.runs.control import can_control
 from emodir_tui.runs.directory import RunDirectory, create, write_file, write_json
-from emodir_tui.runs.events import read_all, read_segment
+from emodir_tui.runs.events import Event, read_all, read_segment
 from emodir_tui.runs.fold import replay
 from emodir_tui.runs.picks import extra_picks
 from emodir_tui.runs.process import start_ticks
@@ -75,6 +77,7 @@ def start(directory: RunDirectory, checkpoint: str | None = None) -> None:
         checkpoint: Go back to this checkpoint first.
 
     Raises:
+        ProfileError: Something in the profile can't work, as only the worker could find out.
         WorkerLostError: It ended before it was ready; says its last lines.
     """
     segments = {path.name for path in directory.events_folder.glob("*.jsonl")}
@@ -82,20 +85,22 @@ def start(directory: RunDirectory, checkpoint: str | None = None) -> None:
     began = time.monotonic()
     while time.monotonic() - began < START_SECONDS:
         gone = start_ticks(pid) is None
-        outcome = _opened(directory, segments)
-        if outcome == "ready":
+        if any(event["kind"] == "run_opened" for event in _new_events(directory, segments)):
             return
         if gone:
-            reason = f": {outcome}" if outcome else ""
-            raise WorkerLostError(
-                f"the worker of {directory.id} ended during its start{reason}",
-                "Its last lines:\n" + last_lines(directory.worker_log),
-            )
+            raise _start_failure(directory, segments)
         time.sleep(POLL_SECONDS)
     raise WorkerLostError(
         f"the worker of {directory.id} (process {pid}) is not ready after {START_SECONDS:.0f} s",
         f"It may still come: emodir watch {directory.id}",
     )
+
+
+def discard(directory: RunDirectory) -> None:
+    """Remove a run that never began; its folder's folder too, if that was made for it."""
+    shutil.rmtree(directory.path, ignore_errors=True)
+    with suppress(OSError):
+        directory.path.parent.rmdir()
 
 
 def resume(directory: RunDirectory, checkpoint: str | None = None) -> None:
@@ -173,14 +178,21 @@ def _spawn(directory: RunDirectory, checkpoint: str | None) -> int:
         ) from None
 
 
-def _opened(directory: RunDirectory, old_segments: set[str]) -> str:
-    """'ready' when the new attempt said that it is; else what went wrong, or an empty string."""
-    for path in sorted(directory.events_folder.glob("*.jsonl")):
-        if path.name in old_segments:
-            continue
-        state = replay(read_segment(path))
-        return "ready" if state.opened is not None else state.error
-    return ""
+def _new_events(directory: RunDirectory, old_segments: set[str]) -> list[Event]:
+    paths = [path for path in sorted(directory.events_folder.glob("*.jsonl")) if path.name not in old_segments]
+    return [event for path in paths for event in read_segment(path)]
+
+
+def _start_failure(directory: RunDirectory, old_segments: set[str]) -> EmodirError:
+    """What a worker that ended before it was ready said of it, or its last lines."""
+    for event in _new_events(directory, old_segments):
+        if event["kind"] == "run_closed" and event.get("code") == ExitCode.USAGE:
+            return ProfileError(str(event.get("error")), str(event.get("hint")))
+        if event["kind"] == "run_closed" and event.get("code") == ExitCode.CONFLICT:
+            return ConflictError(str(event.get("error")), str(event.get("hint")))
+    return WorkerLostError(
+        f"the worker of {directory.id} ended during its start", "Its last lines:\n" + last_lines(directory.worker_log)
+    )
 
 
 def _has_new_picks(directory: RunDirectory, state: RunState) -> bool:

@@ -100,7 +100,8 @@ class Run:
         text = "" if error is None or outcome == "stopped" else _sentence(error)
         hint = getattr(error, "hint", "") if outcome == "failed" else ""
         if holds_lock(self.directory) or not self.directory.lock_file.exists():
-            self.emit("run_closed", outcome=outcome, error=text, hint=hint)
+            code = error.exit_code if isinstance(error, EmodirError) else None
+            self.emit("run_closed", outcome=outcome, error=text, hint=hint, code=code)
             self._refuse_the_rest(outcome)
         self._heartbeat.close()
         self._events.close()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from emodir_tui.errors import DamagedFileError
+from emodir_tui.nets.complexity import ComplexityModel
 from emodir_tui.nets.latency import measure
 from emodir_tui.runs.checkpoint import Place, read_checked, write_checked
 from emodir_tui.runs.log import Run
@@ -39,7 +40,7 @@ def baseline(run: Run, bench: Bench) -> Original:
         weights=weights,
         accuracy=accuracy(model, bench.data.test, EVALUATION_BATCH),
         search_accuracy=accuracy(model, bench.data.search, EVALUATION_BATCH),
-        macs=round(float(bench.complexity(graph).measure(keep_all(graph))[0])),
+        macs=round(float(ComplexityModel(graph).measure(keep_all(graph))[0])),
         params=sum(weight.numel() for weight in model.parameters()),
         latency_ms=measure(model, latency_example(bench)),
         trained=trained,

@@ -11,6 +11,7 @@ from emodir_tui.errors import ProfileError
 from emodir_tui.nets.complexity import ComplexityModel
 from emodir_tui.nets.graph import trace
 from emodir_tui.nets.groups import ChannelGraph, analyse
+from emodir_tui.nets.latency import LatencyModel, LatencyTable
 from emodir_tui.nets.sources import load_model
 from emodir_tui.nets.subnetwork import Division, divide
 from emodir_tui.profile import Profile
@@ -30,6 +31,7 @@ class Bench:
     profile: Profile
     device: torch.device
     data: ImageData
+    latencies: LatencyTable | None = None
     _graphs: dict[int, tuple[Weights, ChannelGraph]] = field(default_factory=dict)
 
     def model(self, weights: Weights | None = None) -> nn.Module:
@@ -56,9 +58,21 @@ class Bench:
             return graph, divide(graph, subnetworks=1)
         return graph, divide(graph, cuts=list(cuts))
 
-    def complexity(self, graph: ChannelGraph) -> ComplexityModel:
+    def complexity(self, graph: ChannelGraph) -> ComplexityModel | LatencyModel:
         """The first objective's measure."""
+        if self.latencies is not None:
+            return LatencyModel(graph, self.latencies)
         return ComplexityModel(graph, "params" if self.profile.complexity.kind == "params" else "macs")
+
+    def try_division(self) -> None:
+        """Build, trace and divide the network with whatever weights: what can't work is told before anything is trained.
+
+        Raises:
+            ProfileError: It can't work.
+        """
+        settings = self.profile.divide
+        graph = analyse(trace(self.model(), self.example))
+        divide(graph, subnetworks=settings.subnetworks or None, cuts=settings.cuts or None)
 
     @property
     def example(self) -> Tensor:
