@@ -121,6 +121,13 @@ def _moves(name: str) -> Rule:
     return rule
 
 
+def _unmoved(p: Propagation, node: fx.Node) -> Any:
+    """A change of memory layout: the elements stay where they are, in whatever dimensions the channels lie."""
+    if not isinstance(_first(p, node), Tensor):
+        return p.opaque(node, UNKNOWN)
+    return p.move(node, "free", lambda t: t)
+
+
 def _view(p: Propagation, node: fx.Node) -> Any:
     if not isinstance(_first(p, node), Tensor) or not isinstance(node.meta.get("shape"), tuple):
         return p.opaque(node, UNKNOWN)
@@ -298,7 +305,7 @@ def _glu(p: Propagation, node: fx.Node) -> Any:
 _POINTWISE_NAMES = (
     "relu relu6 leaky_relu elu celu selu gelu silu mish sigmoid logsigmoid tanh hardtanh hardsigmoid hardswish softplus "
     "softsign threshold dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout stochastic_depth "
-    "contiguous clone detach float double half bfloat16 abs neg exp log sqrt rsqrt square pow clamp clip floor ceil "
+    "clone detach float double half bfloat16 abs neg exp log sqrt rsqrt square pow clamp clip floor ceil "
     "round sign erf sin cos identity to type_as alias"
 )
 _BINARY_NAMES = (
@@ -314,6 +321,7 @@ FUNCTION_RULES: dict[str, Rule] = {
     **dict.fromkeys(_BINARY_NAMES.split(), _binary),
     **dict.fromkeys(_POOL_NAMES.split(), _pool),
     **{name: _moves(name) for name in _MOVE_NAMES.split()},
+    "contiguous": _unmoved,
     "view": _view,
     "reshape": _view,
     "expand": _expand,

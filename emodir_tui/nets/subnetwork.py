@@ -10,6 +10,8 @@ from emodir_tui.nets.graph import CutPoint, is_mixer
 from emodir_tui.nets.groups import ChannelGraph
 
 FEWEST, MOST = 2, 8
+# A part this much smaller than the mean has a search of its own that decides next to nothing.
+SMALLEST_SHARE_OF_MEAN = 0.25
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,8 +62,10 @@ def divide(graph: ChannelGraph, *, subnetworks: int | None = None, cuts: list[st
         raise ProfileError(
             f"nothing in this network can be pruned ({reasons})", "'emodir check' lists what is protected."
         )
-    chosen = _named_cuts(graph, cuts) if cuts is not None else _balanced_cuts(graph, subnetworks)
-    chosen = _without_empty_parts(graph, chosen)
+    if cuts is not None:
+        chosen = _merged(graph, _named_cuts(graph, cuts), smallest=0.0)
+    else:
+        chosen = _merged(graph, _balanced_cuts(graph, subnetworks), smallest=SMALLEST_SHARE_OF_MEAN)
     return _assemble(graph, chosen)
 
 
@@ -157,15 +161,16 @@ def _owners(graph: ChannelGraph, cuts: list[CutPoint]) -> list[int | None]:
     return owners
 
 
-def _without_empty_parts(graph: ChannelGraph, cuts: list[CutPoint]) -> list[CutPoint]:
-    """A part that decides on nothing is merged with the smaller of its neighbours."""
+def _merged(graph: ChannelGraph, cuts: list[CutPoint], *, smallest: float) -> list[CutPoint]:
+    """A part that decides on nothing, or is a small share of the mean, is merged with the smaller of its neighbours."""
     while cuts:
         owners = set(_owners(graph, cuts))
         sizes = [_macs(graph, nodes) for nodes in _segments(graph, cuts)]
-        empty = [part for part in range(len(sizes)) if part not in owners]
-        if not empty:
+        limit = smallest * sum(sizes) / len(sizes)
+        poor = [part for part, size in enumerate(sizes) if part not in owners or size < limit]
+        if not poor:
             return cuts
-        part = empty[0]
+        part = min(poor, key=lambda at: sizes[at])
         before = sizes[part - 1] if part else float("inf")
         after = sizes[part + 1] if part + 1 < len(sizes) else float("inf")
         gone = part - 1 if before <= after else part

@@ -1,0 +1,43 @@
+import numpy as np
+
+from emodir_tui.nets.latency import LatencyModel, LatencyTable, LayerTimes, measure_table
+from tests.nets.models import graph_of, random_keep, zoo_model
+
+
+def table_of_macs(graph):
+    """A table whose times are the layers' MACs, so that the estimate is known exactly."""
+    layers = []
+    for layer in graph.layers:
+        outputs = sorted({1, len(layer.outputs)})
+        inputs = outputs if layer.inputs is None else sorted({1, len(layer.inputs)})
+        grid = np.array([[layer.macs * i * o for o in outputs] for i in inputs], dtype=float)
+        layers.append(LayerTimes(node=layer.node, inputs=inputs, outputs=outputs, milliseconds=grid))
+    return LatencyTable(layers=layers, fixed_ms=5.0, error=0.0)
+
+
+def test_the_estimate_interpolates_between_widths_and_adds_up():
+    graph = graph_of(*zoo_model("digits-resnet"))
+    model = LatencyModel(graph, table_of_macs(graph))
+    from emodir_tui.nets.complexity import ComplexityModel
+
+    keep = random_keep(graph, 1, empty=True)
+    expected = 5.0 + ComplexityModel(graph).measure(keep[None])[0]
+    np.testing.assert_allclose(model.measure(keep[None])[0], expected, rtol=1e-9)
+
+
+def test_a_measured_table_knows_every_layer_and_its_own_error():
+    graph = graph_of(*zoo_model("digits-resnet"))
+    table = measure_table(graph, graph.network.example, seed=0)
+    assert [times.node for times in table.layers] == [layer.node for layer in graph.layers]
+    assert all((times.milliseconds > 0).all() for times in table.layers)
+    assert 0 <= table.error < 5
+
+
+def test_depthwise_and_grouped_layers_are_measured_too():
+    import torch
+
+    from emodir_tui.nets.sources import load_model
+
+    graph = graph_of(load_model("torchvision:mobilenet_v3_small", "", 10).eval(), torch.randn(2, 3, 32, 32))
+    table = measure_table(graph, graph.network.example, seed=0)
+    assert all((times.milliseconds > 0).all() for times in table.layers)
