@@ -36,7 +36,10 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    lines = ["| model | groups | channels | parts | streams | emptiable branches | prunable share of the MACs | protected, and why | analysis, s |", "|---|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "| model | groups | channels | parts | streams | emptiable branches | prunable share of the MACs | protected, and why | analysis, s |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     for source in MODELS:
         lines.append(row(source))
         print(lines[-1], flush=True)

@@ -416,7 +416,7 @@ def _in_foreground(directory: "RunDirectory", checkpoint: str | None) -> NoRetur
     """The worker takes this process over; its lines go to stderr and its exit code is the run's."""
     from emodir_tui.runs.launch import worker_command
 
-    command = worker_command(directory, checkpoint)
+    command = [*worker_command(directory, checkpoint), "--say"]
     os.execv(command[0], command)  # noqa: S606
 
 

@@ -213,7 +213,9 @@ class Hardware(Section):
     """How the device is used."""
 
     threads: int = Field(default=0, ge=0, description="CPU threads; 0 leaves it to torch.")
-    mixed_precision: bool = Field(default=False, description="Whether CUDA runs in bfloat16 where that is safe.")
+    mixed_precision: bool = Field(
+        default=False, description="Whether trainings run in bfloat16 on CUDA; searches stay in full precision."
+    )
     deterministic: bool = Field(
         default=True, description="Whether CUDA is kept to deterministic kernels, so that a resumed run is exact."
     )

@@ -5,6 +5,7 @@ import faulthandler
 import os
 import signal
 import sys
+import time
 import traceback
 from pathlib import Path
 from types import FrameType
@@ -13,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 from emodir_tui import profile as profiles
 from emodir_tui.errors import EmodirError, ExitCode
 from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.runs.fold import apply
+from emodir_tui.runs.lines import line_of
 from emodir_tui.runs.log import Run, Stopped
 from emodir_tui.runs.picks import extra_picks
+from emodir_tui.runs.state import RunState
 
 if TYPE_CHECKING:
     from emodir_tui.stages.bench import Bench
@@ -43,17 +47,20 @@ def prune(run: Run, bench: "Bench") -> None:
     run.once(finetune, bench, original, pruned)
 
 
-def work(directory: RunDirectory, checkpoint: str | None = None) -> ExitCode:
+def work(directory: RunDirectory, checkpoint: str | None = None, *, say: bool = False) -> ExitCode:
     """Run one attempt to its end.
 
     Args:
         directory: The run.
         checkpoint: Go back to this checkpoint first.
+        say: Print what happens on stderr.
     """
     try:
         settings = profiles.load(directory.profile_file)
         with Run(directory, settings, _Snapshots(), rewind_to=checkpoint) as run:
             _listen_to_signals(run)
+            if say:
+                run.listeners.append(_Sayer())
             _work(run)
     except Stopped:
         return ExitCode.STOPPED
@@ -65,6 +72,19 @@ def work(directory: RunDirectory, checkpoint: str | None = None) -> ExitCode:
         traceback.print_exc()
         return ExitCode.RUN_FAILED
     return ExitCode.OK
+
+
+class _Sayer:
+    """Prints the events that deserve a line."""
+
+    def __init__(self) -> None:
+        self._state = RunState()
+
+    def __call__(self, kind: str, data: dict[str, Any]) -> None:
+        event = {"kind": kind, "time": time.time(), "seq": 0, **data}
+        apply(self._state, event)
+        if line := line_of(event, self._state):
+            print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 class _Snapshots:
@@ -139,8 +159,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m emodir_tui.worker")
     parser.add_argument("directory", type=Path)
     parser.add_argument("--from", dest="checkpoint")
+    parser.add_argument("--say", action="store_true")
     arguments = parser.parse_args()
-    sys.exit(work(RunDirectory(arguments.directory.resolve()), arguments.checkpoint))
+    sys.exit(work(RunDirectory(arguments.directory.resolve()), arguments.checkpoint, say=arguments.say))
 
 
 if __name__ == "__main__":

@@ -90,3 +90,10 @@ def test_every_key_has_a_description():
 def test_pick_rules_are_names_with_limits():
     assert parse_rule("knee") == ("knee", 0.0)
     assert parse_rule("max_macs=0.5") == ("max_macs", 0.5)
+
+
+def test_the_page_of_all_keys_is_up_to_date():
+    from benchmarks.profile_page import page
+
+    written = Path(__file__).parent.parent / "docs" / "profile.md"
+    assert written.read_text() == page(), "run: python benchmarks/profile_page.py"

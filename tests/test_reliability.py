@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -200,6 +201,7 @@ def test_a_job_that_is_terminated_stops_its_run_and_says_so_by_exit_code(emodir)
 def test_in_the_foreground_the_exit_code_is_the_runs(emodir):
     result = emodir("run", "tiny.toml", "--foreground")
     assert result.returncode == 0, result.stderr
+    assert "joint front of" in result.stderr
     assert emodir("resume", "@latest").returncode == 4
 
 
@@ -246,3 +248,26 @@ def test_another_users_request_is_ignored_and_logged(running):
     wait_for(lambda: any("another user" in message.text for message in state_of(directory).messages))
     assert request not in state_of(directory).controls
     assert Observer(directory).status(state_of(directory)).is_live
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_a_shared_run_can_be_read_by_others_and_any_other_run_cannot(emodir):
+    def unreadable(run):
+        code = (
+            "import os, sys, pathlib; os.setuid(12345)\n"
+            "root = pathlib.Path(sys.argv[1])\n"
+            "assert not os.access(root / 'control', os.W_OK)\n"
+            "names = ['profile.toml', 'run.json', 'heartbeat', 'worker.log', 'events/0001.jsonl', 'fronts/joint.json']\n"
+            "print(*[name for name in names if not os.access(root / name, os.R_OK)])"
+        )
+        result = subprocess.run([sys.executable, "-c", code, str(run)], capture_output=True, text=True, check=True)
+        return result.stdout.split()
+
+    for folder in (emodir.folder, *emodir.folder.parents):
+        if folder.stat().st_uid == os.getuid() and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    for name, more in (("shared", ["--shared"]), ("own", [])):
+        assert emodir("run", "tiny.toml", "--no-tui", "--name", name, *more).returncode == 0
+    shared, own = sorted((emodir.folder / "runs").iterdir(), key=lambda path: path.name, reverse=True)
+    assert unreadable(shared) == []
+    assert len(unreadable(own)) == 6

@@ -12,11 +12,12 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from emodir_tui.errors import ConflictError, ExitCode
-from emodir_tui.reports.tables import duration, number, percent
+from emodir_tui.reports.tables import duration, number
 from emodir_tui.runs.control import send
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.events import Event, EventReader
 from emodir_tui.runs.fold import apply
+from emodir_tui.runs.lines import line_of
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Observer, Status
 from emodir_tui.runs.text import printable
@@ -86,7 +87,7 @@ def _on_terminal(follower: _Follower) -> ExitCode:
             while True:
                 events, status = follower.read()
                 for event in events:
-                    if line := _line(event, follower.state):
+                    if line := line_of(event, follower.state):
                         console.print(Text(line))
                 progress.update(task, completed=follower.state.progress, description=_headline(follower.state, status))
                 live.refresh()
@@ -124,7 +125,7 @@ def _lines_until_end(follower: _Follower) -> ExitCode:
     while True:
         events, status = follower.read()
         for event in events:
-            if line := _line(event, follower.state):
+            if line := line_of(event, follower.state):
                 _print(line)
         share, now = follower.state.progress, time.monotonic()
         if events and (share - said >= LINE_SHARE or now - said_at >= LINE_SECONDS):
@@ -162,32 +163,6 @@ def _hypervolume(state: RunState) -> float | None:
         return state.joint.hypervolume
     running = [item for item in state.subnetworks.values() if item.hypervolume is not None]
     return running[-1].hypervolume if running else None
-
-
-def _line(event: Event, state: RunState) -> str:
-    """The line that an event deserves, or an empty string: most deserve none."""
-    clock = time.strftime("%H:%M:%S", time.localtime(event["time"]))
-    text = ""
-    kind, stage = event["kind"], event.get("stage")
-    if kind == "stage_started":
-        text = f"{stage}"
-    elif kind == "stage_finished":
-        text = f"{stage} done in {duration(event.get('seconds'))}"
-    elif kind == "message" and event.get("level") in ("info", "warning", "error"):
-        text = f"{event['level'] + ': ' if event['level'] != 'info' else ''}{event.get('text')}"
-    elif kind == "baseline_measured" and state.baseline is not None:
-        text = f"original network: accuracy {percent(state.baseline.accuracy, 2)}, {state.baseline.macs:,} MACs"
-    elif kind == "front_finished" and event.get("subnetwork") in state.subnetworks:
-        part = state.subnetworks[event["subnetwork"]]
-        text = f"{part.name}: front of {part.front_size}, hypervolume {number(part.hypervolume)}, {part.evaluations} evaluations"
-    elif kind == "joint_finished":
-        text = f"joint front of {state.joint.front_size}, hypervolume {number(state.joint.hypervolume)}"
-    elif kind == "pick_finished" and event.get("pick") in state.picks:
-        pick = state.picks[event["pick"]]
-        text = f"pick {pick.name}: accuracy {percent(pick.accuracy, 2)} at {percent(pick.macs_kept)} of the MACs"
-    elif kind in ("control_accepted", "control_done", "control_refused"):
-        text = f"{event.get('command')} {kind.removeprefix('control_')} ({event.get('by')}) {event.get('message', '')}".rstrip()
-    return f"{clock}  {printable(text)}" if text else ""
 
 
 def _say_end(follower: _Follower, status: Status) -> None:

@@ -196,16 +196,15 @@ def write_file(path: Path, data: bytes) -> None:
     Raises:
         OSError: As the disk says; then the old file is untouched and nothing is left behind.
     """
-    path.parent.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(3)}.tmp"
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, file_mode(path.parent))
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        if stat.S_IMODE(path.parent.stat().st_mode) & 0o044:
-            temporary.chmod(0o644)
         temporary.replace(path)
     except BaseException:
         with suppress(OSError):
@@ -213,6 +212,20 @@ def write_file(path: Path, data: bytes) -> None:
         raise
     with open_folder(path.parent) as folder, suppress(OSError):
         os.fsync(folder)
+
+
+def make_folder(path: Path) -> None:
+    """A folder with the permissions of the one it is in: a shared run is shared in all its parts."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    path.chmod(stat.S_IMODE(path.parent.stat().st_mode) & 0o755)
+
+
+def file_mode(folder: Path) -> int:
+    """The permissions of a file in this folder: others may read what they may see."""
+    return 0o644 if stat.S_IMODE(folder.stat().st_mode) & 0o004 else 0o600
 
 
 @contextmanager

@@ -379,14 +379,15 @@ def _text(item: dict[str, Any], key: str, default: str | None = None) -> str:
 
 def _number(item: dict[str, Any], key: str) -> float:
     value = item[key]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+    # JSON gives plain types only, and true is no number.
+    if type(value) not in (int, float) or not isfinite(value):
         raise TypeError(key)
-    return value
+    return value  # type: ignore[no-any-return]
 
 
 def _integer(item: dict[str, Any], key: str) -> int:
     value = item[key]
-    if isinstance(value, bool) or not isinstance(value, int):
+    if type(value) is not int:
         raise TypeError(key)
     return value
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from emodir_tui.runs.directory import file_mode
 from emodir_tui.runs.process import this_process
 
 SLOT_BYTES = 1024
@@ -20,6 +21,7 @@ class Heartbeat:
 
     def __init__(self, path: Path, details: Callable[[], dict[str, Any]], every_seconds: float = EVERY_SECONDS) -> None:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.fchmod(self._descriptor, file_mode(path.parent))
         if os.fstat(self._descriptor).st_size < 2 * SLOT_BYTES:
             # Both slots are filled now, while there is room: later beats need no new block.
             with suppress(OSError):

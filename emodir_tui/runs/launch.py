@@ -15,7 +15,7 @@ from emodir_tui.errors import ConflictError, EmodirError, ExitCode, ProfileError
 from emodir_tui.profile import Profile, dump
 from emodir_tui.runs.checkpoint import Checkpoints
 from emodir_tui.runs.control import can_control
-from emodir_tui.runs.directory import RunDirectory, create, write_file, write_json
+from emodir_tui.runs.directory import RunDirectory, create, file_mode, write_file, write_json
 from emodir_tui.runs.events import Event, read_all, read_segment
 from emodir_tui.runs.fold import replay
 from emodir_tui.runs.picks import extra_picks
@@ -158,6 +158,7 @@ def last_lines(path: Path, count: int = LAST_LINES) -> str:
 def _spawn(directory: RunDirectory, checkpoint: str | None) -> int:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
     log = os.open(directory.worker_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    os.fchmod(log, file_mode(directory.path))
     try:
         stub = subprocess.run(
             [sys.executable, "-c", _STUB, *worker_command(directory, checkpoint)],

@@ -41,7 +41,8 @@ class Bench:
         model = load_model(settings.source, "" if weights is not None else settings.weights, classes)
         if weights is not None:
             model.load_state_dict(weights)
-        return model.to(self.device).eval()
+        model = model.to(self.device).eval()
+        return model.to(memory_format=torch.channels_last) if self.device.type == "cuda" else model
 
     def graph(self, weights: Weights) -> ChannelGraph:
         """The traced and analysed network with these weights."""

@@ -85,6 +85,7 @@ def _fit(
         batch=settings.batch,
         learning_rate=settings.learning_rate,
         augmentation=bench.profile.data.augment,
+        mixed_precision=bench.profile.hardware.mixed_precision,
         seed=derive_seed(bench.profile.seed, "constrain", part.name),
     )
     place = Place(stage="constrain", subject=part.name)

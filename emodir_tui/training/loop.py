@@ -5,13 +5,15 @@ Data order, augmentation and learning rate are functions of the step, so only we
 
 import math
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from emodir_tui.seeds import derive_seed
-from emodir_tui.training.data import Split
+from emodir_tui.training.data import FileImages, Split
 from emodir_tui.training.memory import free_memory
 
 WARMUP_SHARE = 0.15
@@ -33,6 +35,7 @@ class Plan:
     weight_decay: float = 0.0
     augmentation: str = "none"
     seed: int = 0
+    mixed_precision: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,6 +102,7 @@ def train(
     per_epoch = max(1, len(split) // plan.batch)
     good = state
     last = state.loss
+    batches = _Batches(split, plan, per_epoch)
 
     def snapshot() -> TrainingState:
         return TrainingState(
@@ -119,8 +123,8 @@ def train(
         rate = learning_rate(step, plan) * factor
         for group in optimiser.param_groups:
             group["lr"] = rate
-        inputs, labels = _batch(split, plan, step, per_epoch)
-        value, pieces, trouble = _backward(model, loss, (inputs, labels, step), optimiser, pieces)
+        with precision(split.device, mixed=plan.mixed_precision):
+            value, pieces, trouble = _backward(model, loss, (*batches.take(step), step), optimiser, pieces)
         if not math.isfinite(value):
             rollbacks, factor = rollbacks + 1, factor / 2
             if rollbacks > ROLLBACKS:
@@ -138,7 +142,31 @@ def train(
     return snapshot() if step > state.step else state
 
 
-def _batch(split: Split, plan: Plan, step: int, per_epoch: int) -> tuple[Tensor, Tensor]:
+def precision(device: torch.device, *, mixed: bool) -> torch.autocast:
+    """Mixed precision in bfloat16 on CUDA, which needs no scaling of the loss; nothing elsewhere."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=mixed and device.type == "cuda")
+
+
+class _Batches:
+    """Training batches by step. Images in files are read one step ahead, while the device computes."""
+
+    def __init__(self, split: Split, plan: Plan, per_epoch: int) -> None:
+        self._make = partial(_batch, split, plan, per_epoch)
+        self._steps = plan.steps
+        self._reader = ThreadPoolExecutor(1) if isinstance(split.images, FileImages) else None
+        self._ahead: tuple[int, Future[tuple[Tensor, Tensor]]] | None = None
+
+    def take(self, step: int) -> tuple[Tensor, Tensor]:
+        """The batch of a step: a function of the step, however it is read."""
+        if self._reader is None:
+            return self._make(step)
+        ready = self._ahead[1] if self._ahead and self._ahead[0] == step else self._reader.submit(self._make, step)
+        batch = ready.result()
+        self._ahead = (step + 1, self._reader.submit(self._make, step + 1)) if step + 1 < self._steps else None
+        return batch
+
+
+def _batch(split: Split, plan: Plan, per_epoch: int, step: int) -> tuple[Tensor, Tensor]:
     epoch, position = divmod(step, per_epoch)
     order = torch.Generator().manual_seed(derive_seed(plan.seed, "order", epoch))
     shuffled = torch.randperm(len(split), generator=order)

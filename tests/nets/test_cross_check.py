@@ -24,8 +24,15 @@ def groups_of_torch_pruning(model, x):
         layers = set()
         for dependency, _ in group:
             module = dependency.target.module
-            made = dependency.handler.__name__ in ("prune_out_channels", "prune_depthwise_out_channels") or "out" in str(dependency.handler)
-            if made and isinstance(module, nn.Conv2d | nn.Linear) and not (isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1):
+            made = dependency.handler.__name__ in (
+                "prune_out_channels",
+                "prune_depthwise_out_channels",
+            ) or "out" in str(dependency.handler)
+            if (
+                made
+                and isinstance(module, nn.Conv2d | nn.Linear)
+                and not (isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1)
+            ):
                 layers.add(names[module])
         found.add(frozenset(layers))
     return found

@@ -49,7 +49,15 @@ def file(tmp_path):
     import json
 
     path = tmp_path / "pruned.safetensors"
-    save_pruned(path, dict(made.state_dict()), structure=json.dumps(structure(graph, keep)), source="digits-resnet", classes=10, input_shape=(1, 8, 8), details={"pick": "knee"})
+    save_pruned(
+        path,
+        dict(made.state_dict()),
+        structure=json.dumps(structure(graph, keep)),
+        source="digits-resnet",
+        classes=10,
+        input_shape=(1, 8, 8),
+        details={"pick": "knee"},
+    )
     return path, made, x
 
 
@@ -60,7 +68,16 @@ def test_a_file_comes_back_bit_for_bit(file):
     assert read_pruned(path)[0].details == {"pick": "knee"}
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[:100], lambda b: b"", lambda b: b[:-40], lambda b: b"\x80\x04" + b, lambda b: b.replace(b'"genes\\": 288', b'"genes\\": 299')])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda b: b[:100],
+        lambda b: b"",
+        lambda b: b[:-40],
+        lambda b: b"\x80\x04" + b,
+        lambda b: b.replace(b'"genes\\": 288', b'"genes\\": 299'),
+    ],
+)
 def test_damaged_files_are_refused_in_a_sentence(file, damage):
     path, _, _ = file
     content = path.read_bytes()

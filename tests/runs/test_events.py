@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from emodir_tui.runs.events import EventReader, EventWriter, encode, read_all
 from emodir_tui.runs.fold import apply, replay
+from emodir_tui.runs.lines import line_of
 from emodir_tui.runs.state import RunState
 
 
@@ -214,6 +215,7 @@ def test_no_event_however_wrong_raises_or_ends_the_fold(index, key, value, data)
     name = data.draw(st.sampled_from([*event, key]))
     event[name] = value
     apply(state, event)
+    assert isinstance(line_of(event, state), str)
     before = state.events
     apply(state, EVENTS[12])
     assert state.events == before + 1
