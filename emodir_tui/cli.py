@@ -288,6 +288,53 @@ def check(
     print_json(view) if as_json else print_check(view)
 
 
+@app.command(epilog=EPILOG)
+def compare(
+    run_names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids, unique prefixes, or @latest.")],
+    as_json: Json = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Show runs side by side, a line for each pick."""
+    from emodir_tui.reports.compare import comparison
+    from emodir_tui.reports.summary import print_comparison
+    from emodir_tui.reports.tables import print_json
+
+    rows = comparison([_find(name, runs_dir) for name in run_names])
+    print_json({"rows": rows}) if as_json else print_comparison(rows)
+
+
+@app.command(epilog=EPILOG)
+def doctor(as_json: Json = False, runs_dir: RunsDir = None) -> None:
+    """Look at this machine: torch, GPUs, disk, file system, sessions, terminal."""
+    from emodir_tui.reports.doctor import examine
+    from emodir_tui.reports.summary import print_findings
+    from emodir_tui.runs.directory import runs_directory
+
+    findings = examine(runs_directory(runs_dir))
+    print_findings(findings, as_json=as_json)
+    if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(ExitCode.RUN_FAILED)
+
+
+@app.command(epilog=EPILOG)
+def tensorboard(
+    run_names: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN...]", help="Which runs; all if none is named.")
+    ] = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Where to listen.")] = 6006,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Start TensorBoard on the runs' logs."""
+    from emodir_tui.runs.directory import list_runs, runs_directory
+
+    directories = [_find(name, runs_dir) for name in run_names or []] or list_runs(runs_directory(runs_dir))
+    if not directories:
+        raise NotFoundError(f"there are no runs in {runs_directory(runs_dir)}", "Start one: emodir run digits")
+    logs = ",".join(f"{directory.id}:{directory.tensorboard_folder}" for directory in directories)
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir_spec", logs, "--port", str(port)]
+    os.execv(command[0], command)  # noqa: S606
+
+
 def main() -> None:
     """Entry point of the command `emodir`."""
     try:

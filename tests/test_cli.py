@@ -205,3 +205,73 @@ def test_nothing_in_a_run_is_a_pickle_or_a_zip_of_them(finished):
             assert not content.startswith((b"PK", b"\x80")), path
             assert b"cnumpy" not in content
             assert b"ctorch" not in content
+
+
+def test_check_shows_division_protected_places_reach_and_estimates(emodir):
+    result = emodir("check", "tiny.toml", "--json")
+    assert result.returncode == 0, result.stderr
+    view = json.loads(result.stdout)
+    assert [part["name"] for part in view["subnetworks"]] == ["sn1", "sn2", "sn3"]
+    assert sum(part["share"] for part in view["subnetworks"]) == pytest.approx(1.0)
+    assert 0 < view["least_macs_kept"] < 0.1
+    assert set(view["estimated_seconds"]) == {
+        "baseline",
+        "divide",
+        "search",
+        "constrain",
+        "rank",
+        "joint",
+        "realise",
+        "finetune",
+    }
+    assert view["streams"]
+    wrong = emodir("check", "tiny.toml", "--set", "divide.cuts=['layer1.5']")
+    assert wrong.returncode == 2
+    assert "layer1.1" in wrong.stderr
+    assert not (emodir.folder / "runs").exists()
+
+
+@pytest.mark.parametrize("kind", ["state", "torch-export", "onnx"])
+def test_a_pick_is_exported_once_and_written_over_only_if_forced(finished, kind, tmp_path):
+    emodir, run, _ = finished
+    target = tmp_path / "file"
+    first = emodir("export", run, "--pick", "macs=0.5", "--format", kind, "-o", str(target))
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.strip() == str(target)
+    assert target.stat().st_size > 1000
+    assert emodir("export", run, "--format", kind, "-o", str(target)).returncode == 4
+    assert emodir("export", run, "--format", kind, "-o", str(target), "--force").returncode == 0
+
+
+def test_exports_of_what_is_not_there_name_the_nearest(finished):
+    emodir, run, _ = finished
+    assert "Did you mean 'knee'?" in emodir("export", run, "--pick", "kne").stderr
+    assert "Did you mean 'onnx'?" in emodir("export", run, "--format", "onx").stderr
+    assert "the least is" in emodir("export", run, "--pick", "macs=0.000001").stderr
+
+
+def test_verify_measures_again_and_tells_a_lie(finished, tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    emodir, run, _ = finished
+    path = emodir.folder / "runs" / run / "export" / "knee.safetensors"
+    honest = emodir("verify", str(path))
+    assert honest.returncode == 0, honest.stdout + honest.stderr
+    with safe_open(str(path), "pt") as file:
+        header = json.loads(file.metadata()["emodir"])
+    header["details"]["macs"] += 1
+    liar = tmp_path / "liar.safetensors"
+    save_file(load_file(path), liar, metadata={"emodir": json.dumps(header)})
+    result = emodir("verify", str(liar))
+    assert result.returncode == 1
+    assert "NO" in result.stdout
+
+
+def test_compare_and_doctor_have_a_line_for_each_thing(finished):
+    emodir, run, _ = finished
+    rows = json.loads(emodir("compare", run, run[:6], "--json").stdout)["rows"]
+    assert [row["pick"] for row in rows] == ["knee", "max_macs-0.5"] * 2
+    assert emodir("compare", run, "nothing").returncode == 3
+    findings = json.loads(emodir("doctor", "--json").stdout)["findings"]
+    assert {"torch", "disk", "GPUs"} <= {finding["what"] for finding in findings}

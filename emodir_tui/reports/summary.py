@@ -10,6 +10,7 @@ from emodir_tui.reports.views import look_at, ranking_view, run_row
 from emodir_tui.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
+    from emodir_tui.reports.doctor import Finding
     from emodir_tui.reports.export import Check
 
 
@@ -231,3 +232,45 @@ def print_check(view: dict[str, Any]) -> None:
 
 def _span(layers: list[str]) -> str:
     return layers[0] if len(layers) == 1 else f"{layers[0]} … {layers[-1]}"
+
+
+def print_comparison(rows: list[dict[str, Any]]) -> None:
+    """Runs side by side."""
+    cells = [
+        [
+            row["run"],
+            row["state"],
+            row["pick"] or "—",
+            percent(row["macs_kept"]),
+            percent(row["params_kept"]),
+            percent(row["accuracy"], 2),
+            "—" if row["accuracy_change"] is None else f"{100 * row['accuracy_change']:+.2f}",
+            number(row["joint_hypervolume"]),
+            str(row["evaluations"]),
+            duration(row["seconds"]),
+        ]
+        for row in rows
+    ]
+    columns = [
+        "Run",
+        "State",
+        "Pick",
+        "MACs kept",
+        "Params kept",
+        "Accuracy",
+        "Change",
+        "Joint HV",
+        "Evaluations",
+        "Time",
+    ]
+    print_table(columns, cells)
+
+
+def print_findings(findings: Sequence["Finding"], *, as_json: bool) -> None:
+    """What the doctor found."""
+    if as_json:
+        print_json({"findings": [asdict(finding) for finding in findings]})
+        return
+    marks = {"ok": "✓", "warning": "!", "error": "✗"}
+    rows = [[marks[finding.level], finding.what, finding.found, finding.advice] for finding in findings]
+    print_table(["", "What", "Found", "Advice"], rows)

@@ -174,7 +174,8 @@ def _front_finished(state: RunState, event: Event) -> None:
         for item in event["members"]
     )
     subnetwork.front = tuple((member.complexity, member.impairment) for member in subnetwork.members)
-    subnetwork.hypervolume = _optional(event, "hypervolume")
+    if event.get("hypervolume") is not None:
+        subnetwork.hypervolume = float(_number(event, "hypervolume"))
     subnetwork.front_size = len(subnetwork.members)
     subnetwork.state = "done"
 

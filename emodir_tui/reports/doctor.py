@@ -1,0 +1,129 @@
+"""`emodir doctor`: whether this machine is one on which runs go well, with one line of advice for each thing that is not."""
+
+import locale
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ENOUGH_BYTES = 5 << 30
+NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "lustre", "beegfs")
+TORCH = "import torch; print(torch.__version__, torch.cuda.device_count(), torch.cuda.get_device_name(0) if torch.cuda.is_available() else '')"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One thing that was looked at; `level` is ok, warning or error."""
+
+    level: str
+    what: str
+    found: str
+    advice: str = ""
+
+
+def examine(runs_dir: Path) -> list[Finding]:
+    """Look at everything; torch is asked in a process of its own."""
+    return [_python(), *_torch(), _disk(runs_dir), _file_system(runs_dir), _sessions(), _encoding(), _colours()]
+
+
+def _python() -> Finding:
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    return Finding(level="ok", what="Python", found=version)
+
+
+def _torch() -> list[Finding]:
+    try:
+        result = subprocess.run([sys.executable, "-c", TORCH], capture_output=True, text=True, timeout=120, check=False)
+    except subprocess.TimeoutExpired:
+        return [
+            Finding(
+                level="error", what="torch", found="does not load within two minutes", advice="Is the disk overloaded?"
+            )
+        ]
+    if result.returncode:
+        reason = (result.stderr.strip().splitlines() or ["it does not load"])[-1]
+        return [Finding(level="error", what="torch", found=reason, advice="Install emodir again: pip install -e .")]
+    version, count, *name = result.stdout.split()
+    findings = [Finding(level="ok", what="torch", found=version)]
+    if int(count):
+        findings.append(Finding(level="ok", what="GPUs", found=f"{count} × {' '.join(name)}"))
+    else:
+        findings.append(
+            Finding(
+                level="warning",
+                what="GPUs",
+                found="none",
+                advice="Runs use the CPU, which is slow for all but small networks.",
+            )
+        )
+    return findings
+
+
+def _disk(runs_dir: Path) -> Finding:
+    place = _existing(runs_dir)
+    free = shutil.disk_usage(place).free
+    found = f"{free / 1e9:.1f} GB free at {place}"
+    if free < ENOUGH_BYTES:
+        return Finding(level="warning", what="disk", found=found, advice="A full disk pauses runs; free some space.")
+    return Finding(level="ok", what="disk", found=found)
+
+
+def _file_system(runs_dir: Path) -> Finding:
+    place, best, kind = str(_existing(runs_dir).resolve()), "", "unknown"
+    try:
+        lines = Path("/proc/mounts").read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        _, mount, system = line.split()[:3]
+        if (place == mount or place.startswith(mount.rstrip("/") + "/")) and len(mount) >= len(best):
+            best, kind = mount, system
+    if kind in NETWORK_FILE_SYSTEMS:
+        advice = "Works, but controls answer late; a local --runs-dir is faster."
+        return Finding(level="warning", what="file system", found=kind, advice=advice)
+    return Finding(level="ok", what="file system", found=kind)
+
+
+def _sessions() -> Finding:
+    """Whether logging out ends processes in the background."""
+    if shutil.which("loginctl") is None:
+        return Finding(level="ok", what="logging out", found="no session manager that ends processes")
+    configured = ""
+    for path in (Path("/etc/systemd/logind.conf"), *sorted(Path("/etc/systemd/logind.conf.d").glob("*.conf"))):
+        try:
+            configured += path.read_text()
+        except OSError:
+            continue
+    kills = any(line.strip().lower() == "killuserprocesses=yes" for line in configured.splitlines())
+    if not kills:
+        return Finding(level="ok", what="logging out", found="leaves background processes alone")
+    return Finding(
+        level="error",
+        what="logging out",
+        found="ends background processes (KillUserProcesses=yes)",
+        advice="loginctl enable-linger",
+    )
+
+
+def _encoding() -> Finding:
+    encoding = locale.getpreferredencoding(False)
+    if encoding.lower().replace("-", "") == "utf8":
+        return Finding(level="ok", what="encoding", found=encoding)
+    return Finding(
+        level="warning", what="encoding", found=encoding, advice="export LC_ALL=C.UTF-8, or emodir watch --ascii"
+    )
+
+
+def _colours() -> Finding:
+    colours = os.environ.get("COLORTERM", "")
+    if colours in ("truecolor", "24bit"):
+        return Finding(level="ok", what="colours", found=colours)
+    found = f"{os.environ.get('TERM', 'no TERM')}, COLORTERM not set"
+    return Finding(level="ok", what="colours", found=found, advice="The dashboard uses the terminal's own 16 colours.")
+
+
+def _existing(path: Path) -> Path:
+    path = path.absolute()
+    return path if path.exists() else _existing(path.parent)
