@@ -49,9 +49,11 @@ def remove(graph: ChannelGraph, keep: Keep, *, statistics: str = "running") -> n
     constants = {number: _constant(graph, keep, number, statistics) for number in emptied}
     _shrink(graph, model, extended)
     if _fits_own_class(graph, model, extended, emptied):
+        own = copy.deepcopy(model) if emptied else model
         for number in emptied:
-            _hollow_out(graph, model, number, constants[number])
-        return model.eval()
+            _hollow_out(graph, own, number, constants[number])
+        if not emptied or _runs(own.eval(), graph.network.example):
+            return own.eval()
     return _as_graph(graph, model, extended, constants).eval()
 
 
@@ -163,6 +165,16 @@ def _can_hollow_out(graph: ChannelGraph, number: int, calls: dict[str, int], mod
                 return False
         elif name in branch.tail or operation(node) not in _SHAPELESS:
             return False
+    return True
+
+
+@torch.no_grad()
+def _runs(model: nn.Module, example: Tensor) -> bool:
+    """Whether the user's code accepts a constant where a branch was; one that adds to it in place does not."""
+    try:
+        model(example[:2])
+    except RuntimeError:
+        return False
     return True
 
 

@@ -110,3 +110,22 @@ class Shared(nn.Module):
         x = torch.relu(self.again(x))
         x = torch.relu(self.norm(self.again(x)))
         return self.head(x.mean((2, 3)))
+
+
+class InPlace(nn.Module):
+    """A residual block whose code adds the shortcut to the branch in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.one, self.bn1 = nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.two, self.bn2 = nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.act = nn.ReLU(inplace=True)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = self.act(self.stem(x))
+        x = self.act(self.bn1(self.one(shortcut)))
+        x = self.bn2(self.two(x))
+        x += shortcut
+        return self.head(self.act(x).mean((2, 3)))

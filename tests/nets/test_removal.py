@@ -11,7 +11,7 @@ from emodir_tui.nets.removal import ChannelConstant, apply_structure, remove, st
 from emodir_tui.nets.sliced import SlicedNetwork
 from emodir_tui.nets.sources import load_model
 from emodir_tui.nets.subnetwork import divide
-from tests.nets.models import ZOO, Odd, Shared, UNet, difference, disturbed, graph_of, random_keep, zoo_model
+from tests.nets.models import ZOO, InPlace, Odd, Shared, UNet, difference, disturbed, graph_of, random_keep, zoo_model
 
 TORCHVISION = [
     "vgg16_bn", "resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "mobilenet_v2", "mobilenet_v3_small",
@@ -95,7 +95,31 @@ def test_any_cnn_of_torchvision_is_pruned_exactly(name):
     for seed in range(2):
         keep = random_keep(graph, seed, empty=seed > 0)
         assert difference(removed(graph, x, keep), masked(graph, x, keep)) < 1e-4
-    assert macs_by_hooks(remove(graph, keep), x) == ComplexityModel(graph).measure(keep[None])[0]
+    made = remove(graph, keep)
+    assert macs_by_hooks(made, x) == ComplexityModel(graph).measure(keep[None])[0]
+    again = apply_structure(
+        load_model(f"torchvision:{name}", "", 10), x, json.loads(json.dumps(structure(graph, keep)))
+    )
+    again.load_state_dict(made.state_dict())
+    value = x
+    with torch.no_grad():
+        assert torch.equal(again(x), made(x))
+        for part in divide(graph).subnetworks:
+            span = SlicedNetwork(graph, part.start, part.stop, statistics="running")
+            span.select(np.ones(graph.genes, dtype=bool))
+            value = span(value)
+        assert torch.equal(value, model(x))
+
+
+def test_an_emptied_branch_of_a_class_that_adds_in_place_becomes_a_graph():
+    torch.manual_seed(0)
+    model, x = disturbed(InPlace()), torch.randn(2, 3, 8, 8)
+    graph = graph_of(model, x)
+    keep = random_keep(graph, 1, empty=True)
+    assert not graph.counts(keep).all()
+    assert difference(removed(graph, x, keep), masked(graph, x, keep)) < 1e-5
+    assert isinstance(remove(graph, keep), torch.fx.GraphModule)
+    assert type(remove(graph, random_keep(graph, 1))) is InPlace
 
 
 @pytest.mark.parametrize("kind", [UNet, Shared])
