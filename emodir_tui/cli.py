@@ -180,11 +180,12 @@ def show(run_name: RunArgument = "@latest", as_json: Json = False, runs_dir: Run
     """Show a run: state, sub-networks, joint front, picks, checkpoints."""
     from emodir_tui.reports.summary import print_run
     from emodir_tui.reports.tables import print_json
-    from emodir_tui.reports.views import run_view
+    from emodir_tui.reports.views import look_at, run_view
 
     directory = _find(run_name, runs_dir)
-    view = run_view(directory)
-    print_json(view) if as_json else print_run(directory, view)
+    state, status = look_at(directory)
+    view = run_view(directory, state, status)
+    print_json(view) if as_json else print_run(state, view)
 
 
 @app.command(epilog=EPILOG)
@@ -427,9 +428,9 @@ def _follow(directory: "RunDirectory") -> NoReturn:
     from emodir_tui.reports.follow import follow
     from emodir_tui.reports.summary import print_result
 
-    result = follow(directory)
+    result, state = follow(directory)
     if result == ExitCode.OK:
-        print_result(directory)
+        print_result(state)
     raise typer.Exit(result)
 
 

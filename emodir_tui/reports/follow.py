@@ -27,16 +27,15 @@ LINE_SECONDS = 60.0
 LINE_SHARE = 0.1
 
 
-def follow(directory: RunDirectory) -> ExitCode:
-    """Follow a run until it ends or the reader leaves; the exit code that says which.
+def follow(directory: RunDirectory) -> tuple[ExitCode, RunState]:
+    """Follow a run until it ends or the reader leaves; the exit code that says which, and the run's state then.
 
     On a terminal Ctrl+C leaves and the run goes on. Elsewhere (a job script, say) INT and TERM stop the run, because
     whoever sends them means the job.
     """
     follower = _Follower(directory)
-    if sys.stderr.isatty():
-        return _on_terminal(follower)
-    return _in_lines(follower)
+    result = _on_terminal(follower) if sys.stderr.isatty() else _in_lines(follower)
+    return result, follower.state
 
 
 def how_to_return(directory: RunDirectory) -> str:

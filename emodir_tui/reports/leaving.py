@@ -13,12 +13,12 @@ def say_goodbye(directory: RunDirectory | None, *, from_run: bool) -> ExitCode:
     """How to come back. After `emodir run` the exit code is the run's result, or 6 while it goes on."""
     if directory is None:
         return ExitCode.OK
-    _, status = look_at(directory)
+    state, status = look_at(directory)
     if status.is_live:
         sys.stderr.write(how_to_return(directory) + "\n")
         return ExitCode.STILL_RUNNING if from_run else ExitCode.OK
     if status.word == "finished":
-        print_result(directory)
+        print_result(state)
         return ExitCode.OK
     sys.stderr.write(f"{directory.id} is {status.word} · emodir resume {directory.id} · emodir logs {directory.id}\n")
     codes = {"stopped": ExitCode.STOPPED, "failed": ExitCode.RUN_FAILED, "lost": ExitCode.WORKER_LOST}

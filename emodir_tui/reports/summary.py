@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from emodir_tui.reports.tables import age, big, duration, number, percent, print_json, print_table
 from emodir_tui.reports.views import look_at, ranking_view, run_row
 from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.runs.state import RunState
 
 if TYPE_CHECKING:
     from emodir_tui.reports.doctor import Finding
@@ -34,9 +35,8 @@ def print_runs(directories: list[RunDirectory]) -> None:
     print_table(["Run", "State", "Stage", "Progress", "Accuracy", "MACs kept", "Age", "Host"], rows)
 
 
-def print_result(directory: RunDirectory) -> None:
+def print_result(state: RunState) -> None:
     """The original network against each pick."""
-    state, _ = look_at(directory)
     baseline = state.baseline
     if baseline is None:
         return
@@ -82,7 +82,7 @@ def print_result(directory: RunDirectory) -> None:
     print_table(columns, rows)
 
 
-def print_run(directory: RunDirectory, view: dict[str, Any]) -> None:
+def print_run(state: RunState, view: dict[str, Any]) -> None:
     """A run in detail."""
     lines = [
         ["run", view["id"]],
@@ -119,7 +119,7 @@ def print_run(directory: RunDirectory, view: dict[str, Any]) -> None:
             ["Protected", "Channels", "Reason"],
             [[item["place"], str(item["channels"]), item["reason"]] for item in view["protected"]],
         )
-    print_result(directory)
+    print_result(state)
     if view["checkpoints"]:
         rows = [
             [

@@ -12,7 +12,7 @@ from emodir_tui.runs.status import Observer, Status
 
 def look_at(directory: RunDirectory) -> tuple[RunState, Status]:
     """A run's state and status now."""
-    state = replay(read_all(directory.events_folder))
+    state = replay(read_all(directory.events_folder, latest_fronts=True))
     return state, Observer(directory).status(state)
 
 
@@ -41,9 +41,8 @@ def best_pick(state: RunState) -> Pick | None:
     return max(finished, key=lambda pick: pick.accuracy or 0.0, default=None)
 
 
-def run_view(directory: RunDirectory) -> dict[str, Any]:
+def run_view(directory: RunDirectory, state: RunState, status: Status) -> dict[str, Any]:
     """What `emodir show` shows."""
-    state, status = look_at(directory)
     baseline, stage = state.baseline, state.stage
     return {
         "id": directory.id,

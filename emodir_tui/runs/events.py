@@ -203,7 +203,7 @@ _SCAN = json.JSONDecoder().raw_decode
 def decode(line: bytes) -> Event | None:
     """One line as an event, or None when it is not one."""
     try:
-        text = line.decode("utf-8", "surrogatepass")
+        text = line.decode("utf-8", "surrogatepass").strip()
         event, end = _SCAN(text)
     except (ValueError, RecursionError):
         return None
@@ -214,9 +214,9 @@ def decode(line: bytes) -> Event | None:
     return event
 
 
-def read_all(folder: Path) -> Iterator[Event]:
-    """Every event of a run so far, oldest first."""
-    reader = EventReader(folder)
+def read_all(folder: Path, *, latest_fronts: bool = False) -> Iterator[Event]:
+    """Every event of a run so far, oldest first; see EventReader for `latest_fronts`."""
+    reader = EventReader(folder, latest_fronts=latest_fronts)
     while events := reader.poll():
         yield from events
 
