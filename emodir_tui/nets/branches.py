@@ -18,7 +18,7 @@ _CONSTANT_MODULES = (
 _CONSTANT_FOREIGN = {"StochasticDepth", "DropPath", "BatchNormAct2d"}
 _CONSTANT_FUNCTIONS = {
     "relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "sigmoid", "hardsigmoid", "hardswish", "tanh", "mul", "add",
-    "sub", "div", "stochastic_depth", "contiguous", "mean",
+    "sub", "div", "stochastic_depth", "contiguous", "mean", "permute", "transpose",
 }  # fmt: skip
 
 
@@ -118,7 +118,14 @@ def _branch(
         return None
     hollow: list[str] = []
     constant: set[fx.Node] = set()
+    fixed: set[fx.Node] = set()
     for node in region:
+        # What is made of parameters alone is always the same; one number a channel, also at every position.
+        if node.op == "get_attr" or (node.all_input_nodes and set(node.all_input_nodes) <= fixed):
+            fixed.add(node)
+            if sum(size > 1 for size in node.meta.get("shape", ())) <= 1:
+                constant.add(node)
+            continue
         mixer = mixers.get(node.name)
         if (
             mixer is not None
@@ -127,7 +134,7 @@ def _branch(
         ):
             hollow.append(node.name)
             constant.add(node)
-        elif node.op == "get_attr" or (_keeps_constant(p, node) and set(node.all_input_nodes) <= constant):
+        elif _keeps_constant(p, node) and set(node.all_input_nodes) <= constant:
             constant.add(node)
     if end not in constant:
         return None

@@ -92,7 +92,7 @@ def _params_terms(graph: ChannelGraph) -> list[_Term]:
     first_names = {name: first for first, names in graph.aliases.items() for name in names}
     terms = []
     for name, parameter in graph.network.model.named_parameters():
-        if first_names.get(name, name) != name:
+        if first_names.get(name, name) != name or name in graph.unreached:
             continue
         axes = graph.tensors.get(name, {})
         rest = prod(size for dim, size in enumerate(parameter.shape) if dim not in axes)

@@ -11,6 +11,7 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
 from emodir_tui.errors import EmodirError, ProfileError
+from emodir_tui.nets.sources import load_tensors
 
 LARGEST_DIFFERENCE = 1e-4
 CHECK_IMAGES = 3
@@ -59,7 +60,7 @@ def _state(model: nn.Module, example: Tensor) -> tuple[bytes, Callable[[Tensor],
 
     del example
     payload = save_safetensors({name: value.contiguous().clone() for name, value in model.state_dict().items()})
-    model.load_state_dict(load(payload))
+    load_tensors(model, load(payload))
     return payload, model
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from emodir_tui.errors import ProfileError
 from emodir_tui.nets.removal import apply_structure
-from emodir_tui.nets.sources import load_model
+from emodir_tui.nets.sources import load_model, load_tensors
 
 SCHEMA = 1
 KEY = "emodir"
@@ -125,8 +125,8 @@ def load_pruned(path: Path, model: nn.Module | None = None) -> nn.Module:
     example = torch.zeros(2, *described.input_shape)
     try:
         pruned = apply_structure(original, example, described.structure)
-        pruned.load_state_dict(weights)
-    except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        load_tensors(pruned, weights)
+    except (ProfileError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise ProfileError(
             f"{path} does not fit the architecture of {described.source} ({reason})",

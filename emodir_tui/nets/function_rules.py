@@ -1,30 +1,18 @@
 """How each function and method treats channels: one rule a name, whether called as torch.f, F.f, x.f or an operator."""
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 from torch import Tensor, fx
 
-from emodir_tui.nets.labels import along, compact, concatenate, spread, varying
-from emodir_tui.nets.module_rules import contract, convolve, padded, pooled, shuffled, unpacked
-from emodir_tui.nets.propagation import UNKNOWN, Propagation, Weight
-
-Rule: TypeAlias = Callable[[Propagation, fx.Node], Any]
-
-
-def argument(p: Propagation, node: fx.Node, index: int, name: str, default: Any = None) -> Any:
-    """A positional or named argument's value."""
-    if len(node.args) > index:
-        return p.value(node.args[index])
-    return p.value(node.kwargs.get(name, default))
-
-
-def _first(p: Propagation, node: fx.Node) -> Any:
-    return argument(p, node, 0, "input")
+from emodir_tui.nets.labels import along, compact, concatenate, varying
+from emodir_tui.nets.layer_function_rules import LAYER_FUNCTION_RULES, Rule
+from emodir_tui.nets.module_rules import padded, pooled
+from emodir_tui.nets.propagation import UNKNOWN, Propagation, Weight, argument, first
+from emodir_tui.nets.tracing import operation
 
 
 def _pointwise(p: Propagation, node: fx.Node) -> Any:
-    x = _first(p, node)
+    x = first(p, node)
     if isinstance(x, Tensor) and len(node.all_input_nodes) == 1:
         return x
     return _plain_value(p, node)
@@ -41,7 +29,7 @@ def _plain_value(p: Propagation, node: fx.Node) -> Any:
 
 
 def _binary(p: Propagation, node: fx.Node) -> Any:
-    one, other = _first(p, node), argument(p, node, 1, "other")
+    one, other = first(p, node), argument(p, node, 1, "other")
     if not isinstance(one, (Tensor, Weight)) and not isinstance(other, (Tensor, Weight)):
         return _plain_value(p, node)
     for source in node.all_input_nodes:
@@ -62,12 +50,12 @@ def _binary(p: Propagation, node: fx.Node) -> Any:
 
 
 def _pool(p: Propagation, node: fx.Node) -> Any:
-    x = _first(p, node)
+    x = first(p, node)
     return pooled(p, node, x) if isinstance(x, Tensor) else p.opaque(node, UNKNOWN)
 
 
 def _pad(p: Propagation, node: fx.Node) -> Any:
-    x, pads = _first(p, node), argument(p, node, 1, "pad")
+    x, pads = first(p, node), argument(p, node, 1, "pad")
     mode, value = argument(p, node, 2, "mode", "constant"), argument(p, node, 3, "value") or 0.0
     if not isinstance(x, Tensor) or not all(isinstance(size, int) for size in pads):
         return p.opaque(node, UNKNOWN)
@@ -77,7 +65,7 @@ def _pad(p: Propagation, node: fx.Node) -> Any:
 
 
 def _reduce(p: Propagation, node: fx.Node) -> Any:
-    x, dims = _first(p, node), argument(p, node, 1, "dim")
+    x, dims = first(p, node), argument(p, node, 1, "dim")
     keep = argument(p, node, 2, "keepdim", default=False)
     if not isinstance(x, Tensor) or dims is None or "shape" not in node.meta:
         return p.opaque(node, "a reduction over everything")
@@ -111,25 +99,25 @@ def _moves(name: str) -> Rule:
     """A movement that the label tensor can make itself, whatever the number of channels."""
 
     def rule(p: Propagation, node: fx.Node) -> Any:
-        x = _first(p, node)
+        x = first(p, node)
         if not isinstance(x, Tensor) or len([n for n in node.all_input_nodes if n.meta.get("shape")]) != 1:
             return p.opaque(node, UNKNOWN)
         args, kwargs = p.value(node.args[1:]), p.value({k: v for k, v in node.kwargs.items() if k != "input"})
-        kind = "reshape" if name in ("flatten", "unflatten") else "free"
+        kind = {"flatten": "reshape", "unflatten": "view"}.get(name, "free")
         return p.move(node, kind, lambda t: getattr(t, name)(*args, **kwargs))
 
     return rule
 
 
 def _unmoved(p: Propagation, node: fx.Node) -> Any:
-    """A change of memory layout: the elements stay where they are, in whatever dimensions the channels lie."""
-    if not isinstance(_first(p, node), Tensor):
+    """A copy or another memory layout: the elements stay where they are, in whatever dimensions the channels lie."""
+    if not isinstance(first(p, node), Tensor):
         return p.opaque(node, UNKNOWN)
     return p.move(node, "free", lambda t: t)
 
 
 def _view(p: Propagation, node: fx.Node) -> Any:
-    if not isinstance(_first(p, node), Tensor) or not isinstance(node.meta.get("shape"), tuple):
+    if not isinstance(first(p, node), Tensor) or not isinstance(node.meta.get("shape"), tuple):
         return p.opaque(node, UNKNOWN)
     shape = p.shape(node)
     return p.move(node, "view", lambda t: t.reshape(shape))
@@ -137,7 +125,7 @@ def _view(p: Propagation, node: fx.Node) -> Any:
 
 def _like(p: Propagation, node: fx.Node) -> Any:
     """expand_as, view_as: the other tensor lends its shape only."""
-    x, other = _first(p, node), argument(p, node, 1, "other")
+    x, other = first(p, node), argument(p, node, 1, "other")
     if not isinstance(x, Tensor) or not isinstance(other, Tensor) or x.dim() != other.dim():
         return p.opaque(node, UNKNOWN)
     narrow = [dim for dim in varying(other) if x.shape[dim] == 1]
@@ -148,7 +136,7 @@ def _like(p: Propagation, node: fx.Node) -> Any:
 
 
 def _expand(p: Propagation, node: fx.Node) -> Any:
-    x = _first(p, node)
+    x = first(p, node)
     if not isinstance(x, Tensor) or not isinstance(node.meta.get("shape"), tuple):
         return p.opaque(node, UNKNOWN)
     shape = p.shape(node)
@@ -156,7 +144,7 @@ def _expand(p: Propagation, node: fx.Node) -> Any:
 
 
 def _split(p: Propagation, node: fx.Node) -> Any:
-    x, size = _first(p, node), argument(p, node, 1, "split_size_or_sections")
+    x, size = first(p, node), argument(p, node, 1, "split_size_or_sections")
     size = argument(p, node, 1, "split_size") if size is None else size
     dim = argument(p, node, 2, "dim", 0)
     if not isinstance(x, Tensor):
@@ -165,7 +153,7 @@ def _split(p: Propagation, node: fx.Node) -> Any:
 
 
 def _chunk(p: Propagation, node: fx.Node) -> Any:
-    x, parts, dim = _first(p, node), argument(p, node, 1, "chunks"), argument(p, node, 2, "dim", 0)
+    x, parts, dim = first(p, node), argument(p, node, 1, "chunks"), argument(p, node, 2, "dim", 0)
     if not isinstance(x, Tensor):
         return p.opaque(node, UNKNOWN)
     return p.move(node, "split", lambda t: t.chunk(parts, dim))
@@ -186,17 +174,21 @@ def _getitem(p: Propagation, node: fx.Node) -> Any:
         kept = [labels for labels in p.sizes[source] if labels.dim() != len(x) or dims & set(varying(labels))]
         if kept:
             p.sizes[node] = kept
+        if len(kept) == 1 and isinstance(index, int) and operation(source) in ("size", "getattr"):
+            p.counts[node] = along(kept[0], index)
         return node.meta.get("value")
     return _plain_value(p, node)
 
 
 def _size(p: Propagation, node: fx.Node) -> Any:
-    x = _first(p, node)
+    x = first(p, node)
     if not isinstance(x, Tensor):
         return _plain_value(p, node)
     dim = argument(p, node, 1, "dim")
     if dim is None or dim % x.dim() in varying(x):
         p.sizes[node] = [x]
+    if dim is not None and dim % x.dim() in varying(x):
+        p.counts[node] = along(x, dim)
     return node.meta["value"]
 
 
@@ -217,95 +209,58 @@ def _getattr(p: Propagation, node: fx.Node) -> Any:
 
 def _constant(p: Propagation, node: fx.Node) -> Any:
     """zeros_like and its kind keep their model's labels."""
-    x = _first(p, node)
+    x = first(p, node)
     return x if isinstance(x, Tensor) else p.opaque(node, UNKNOWN)
+
+
+def _created(p: Propagation, node: fx.Node) -> Any:
+    return p.opaque(node, "a new tensor has as many channels as is said there")
+
+
+def _where(p: Propagation, node: fx.Node) -> Any:
+    parts = [argument(p, node, index, name) for index, name in enumerate(("condition", "input", "other"))]
+    tensors = [part for part in parts if isinstance(part, Tensor)]
+    if any(part is None or isinstance(part, Weight) for part in parts):
+        return p.opaque(node, UNKNOWN)
+    labels = tensors[0]
+    for other in tensors[1:]:
+        labels = p.combine(node, labels, other)
+    return labels
+
+
+def _extremes(p: Propagation, node: fx.Node) -> Any:
+    """The larger or smaller: of two tensors, or along a dimension with the positions as a second result."""
+    x, other = first(p, node), argument(p, node, 1, "other")
+    if isinstance(other, (Tensor, Weight)):
+        return _binary(p, node)
+    dim = argument(p, node, 1, "dim")
+    if not isinstance(x, Tensor) or not isinstance(dim, int) or dim % x.dim() in varying(x):
+        return p.opaque(node, "a reduction over the channels, or over everything")
+    reduced = x.narrow(dim, 0, 1) if argument(p, node, 2, "keepdim", default=False) else x.select(dim, 0)
+    return reduced, reduced
+
+
+def _rearranged(p: Propagation, node: fx.Node) -> Any:
+    """Another order along some dimensions: flip and roll."""
+    x, last = first(p, node), 1 if operation(node) == "flip" else 2
+    dims = argument(p, node, last, "dims")
+    if not isinstance(x, Tensor) or dims is None:
+        return p.opaque(node, UNKNOWN)
+    dims = {dim % x.dim() for dim in ([dims] if isinstance(dims, int) else dims)}
+    if not dims & set(varying(x)):
+        return x
+    args, kwargs = p.value(node.args[1:]), p.value({k: v for k, v in node.kwargs.items() if k != "input"})
+    return p.move(node, "gather", lambda t: getattr(t, str(operation(node)))(*args, **kwargs))
 
 
 def _metadata(p: Propagation, node: fx.Node) -> Any:
     return node.meta.get("value")
 
 
-def _tensor_of(p: Propagation, argument_: Any) -> tuple[str, Tensor] | None:
-    """The name and the tensor of an argument that reads a parameter or buffer directly."""
-    if isinstance(argument_, fx.Node) and argument_.op == "get_attr":
-        module, _, name = str(argument_.target).rpartition(".")
-        return str(argument_.target), getattr(p.module.get_submodule(module), name)
-    return None
-
-
-def _conv(transposed: bool) -> Rule:
-    def rule(p: Propagation, node: fx.Node) -> Any:
-        x = _first(p, node)
-        raw = [node.args[i] if len(node.args) > i else node.kwargs.get(k) for i, k in ((1, "weight"), (2, "bias"))]
-        weight, bias = _tensor_of(p, raw[0]), _tensor_of(p, raw[1])
-        groups = argument(p, node, 6, "groups", 1)
-        known = weight is not None and (raw[1] is None or bias is not None)
-        if not known or weight is None or not isinstance(x, Tensor) or groups != 1:
-            return p.opaque(node, "a convolution by a computed weight")
-        return convolve(p, node, x, *weight, bias and bias[0], groups, transposed=transposed)
-
-    return rule
-
-
-def _linear(p: Propagation, node: fx.Node) -> Any:
-    x = _first(p, node)
-    raw = [node.args[i] if len(node.args) > i else node.kwargs.get(k) for i, k in ((1, "weight"), (2, "bias"))]
-    weight, bias = _tensor_of(p, raw[0]), _tensor_of(p, raw[1])
-    known = weight is not None and (raw[1] is None or bias is not None)
-    if not known or weight is None or not isinstance(x, Tensor):
-        return p.opaque(node, "a linear layer with a computed weight")
-    return contract(p, node, x, weight[0], bias and bias[0])
-
-
-def _batch_norm(p: Propagation, node: fx.Node) -> Any:
-    x = _first(p, node)
-    rest = list(node.args[1:]) + list(node.kwargs.values())
-    tensors = [_tensor_of(p, part) for part in rest if isinstance(part, fx.Node)]
-    if not isinstance(x, Tensor) or any(tensor is None for tensor in tensors):
-        return p.opaque(node, "a normalisation with computed numbers")
-    vector = along(x, 1)
-    for tensor in tensors:
-        if tensor is not None:
-            p.slice(node, tensor[0], 0, vector, "each")
-    p.expect(node, 1)
-    return x
-
-
-def _layer_norm(p: Propagation, node: fx.Node) -> Any:
-    x, shape = _first(p, node), argument(p, node, 1, "normalized_shape")
-    if not isinstance(x, Tensor):
-        return p.opaque(node, UNKNOWN)
-    if set(range(x.dim() - len(shape), x.dim())) & set(varying(x)):
-        p.protect(node, x, "layer_norm normalises over the channels, so each depends on all")
-    return x
-
-
-def _channel_shuffle(p: Propagation, node: fx.Node) -> Any:
-    x, groups = _first(p, node), argument(p, node, 1, "groups")
-    if not isinstance(x, Tensor):
-        return p.opaque(node, UNKNOWN)
-    return p.move(node, "gather", lambda t: shuffled(t, groups))
-
-
-def _pixel_shuffle(p: Propagation, node: fx.Node) -> Any:
-    x, factor = _first(p, node), argument(p, node, 1, "upscale_factor")
-    return unpacked(p, node, x, factor) if isinstance(x, Tensor) else p.opaque(node, UNKNOWN)
-
-
-def _glu(p: Propagation, node: fx.Node) -> Any:
-    x, dim = _first(p, node), argument(p, node, 1, "dim", -1)
-    if not isinstance(x, Tensor) or varying(x) != [dim % x.dim()]:
-        return p.opaque(node, UNKNOWN)
-    first, second = along(x, dim).chunk(2)
-    p.space.unite(first, second)
-    p.expect(node, dim)
-    return spread(first, p.shape(node), dim)
-
-
 _POINTWISE_NAMES = (
     "relu relu6 leaky_relu elu celu selu gelu silu mish sigmoid logsigmoid tanh hardtanh hardsigmoid hardswish softplus "
     "softsign threshold dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout stochastic_depth "
-    "clone detach float double half bfloat16 abs neg exp log sqrt rsqrt square pow clamp clip floor ceil "
+    "detach float double half bfloat16 abs neg exp log sqrt rsqrt square pow clamp clip floor ceil "
     "round sign erf sin cos identity to type_as alias"
 )
 _BINARY_NAMES = (
@@ -316,12 +271,15 @@ _POOL_NAMES = (
     "adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d lp_pool2d interpolate upsample"
 )
 _MOVE_NAMES = "transpose permute swapaxes swapdims movedim moveaxis unsqueeze squeeze t flatten unflatten"
+_CREATOR_NAMES = "zeros ones full empty arange rand randn new_zeros new_ones new_full"
 FUNCTION_RULES: dict[str, Rule] = {
+    **LAYER_FUNCTION_RULES,
     **dict.fromkeys(_POINTWISE_NAMES.split(), _pointwise),
     **dict.fromkeys(_BINARY_NAMES.split(), _binary),
     **dict.fromkeys(_POOL_NAMES.split(), _pool),
     **{name: _moves(name) for name in _MOVE_NAMES.split()},
     "contiguous": _unmoved,
+    "clone": _unmoved,
     "view": _view,
     "reshape": _view,
     "expand": _expand,
@@ -343,16 +301,10 @@ FUNCTION_RULES: dict[str, Rule] = {
     "dim": _metadata,
     "zeros_like": _constant,
     "ones_like": _constant,
-    "conv1d": _conv(transposed=False),
-    "conv2d": _conv(transposed=False),
-    "conv3d": _conv(transposed=False),
-    "conv_transpose1d": _conv(transposed=True),
-    "conv_transpose2d": _conv(transposed=True),
-    "conv_transpose3d": _conv(transposed=True),
-    "linear": _linear,
-    "batch_norm": _batch_norm,
-    "layer_norm": _layer_norm,
-    "channel_shuffle": _channel_shuffle,
-    "pixel_shuffle": _pixel_shuffle,
-    "glu": _glu,
+    "max": _extremes,
+    "min": _extremes,
+    "where": _where,
+    "flip": _rearranged,
+    "roll": _rearranged,
+    **dict.fromkeys(_CREATOR_NAMES.split(), _created),
 }

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
-from emodir_tui.nets.tracing import operation, record_shapes, symbolic
+from emodir_tui.errors import ProfileError
+from emodir_tui.nets.shapes import MIXERS, localise_batch_sizes, record
+from emodir_tui.nets.tracing import operation, symbolic
 
-MIXERS = (nn.modules.conv._ConvNd, nn.Linear, nn.Bilinear)
-"""Layers that mix channels: their outputs are new channels."""
 _POOLS = ("pool", "flatten", "mean", "dropout", "reshape", "view", "squeeze", "permute", "identity")
 
 
@@ -58,19 +58,23 @@ def trace(model: nn.Module, example: Tensor) -> Network:
         example: A batch of inputs, (N, C, H, W) for images, on the model's device; one input is repeated to make two.
 
     Raises:
-        ProfileError: torch.fx can't trace the model's own forward().
+        ProfileError: The model can't process the example, or torch.fx can't trace its own forward().
     """
+    pair = example[:2] if len(example) > 1 else torch.cat([example, example])
     modes = [(module, module.training) for module in model.modules()]
+    known = set(vars(model))
     model.eval()
     try:
-        graph, outputs = symbolic(model)
-        graph_module = fx.GraphModule(model, graph, type(model).__name__)
-        pair = example[:2] if len(example) > 1 else torch.cat([example, example])
-        record_shapes(graph_module, pair)
+        graph_module, outputs = _graph_module(model, pair)
     finally:
         for module, mode in modes:
             module.training = mode
+        # torch.fx keeps constants that it meets on the model; the graph has its own reference by now.
+        for name in [name for name in vars(model) if name not in known]:
+            delattr(model, name)
     cuts = _cut_points(graph_module, outputs)
+    if not cuts:
+        raise ProfileError(f"{type(model).__name__} has no place where a single tensor passes, so it can't be divided")
     return Network(
         model=model,
         graph_module=graph_module,
@@ -78,6 +82,31 @@ def trace(model: nn.Module, example: Tensor) -> Network:
         cuts=cuts,
         features=_last_features(graph_module, cuts),
     )
+
+
+def _graph_module(model: nn.Module, pair: Tensor) -> tuple[fx.GraphModule, dict[str, tuple[str, ...]]]:
+    """The traced graph with shapes, checked to compute what the model computes."""
+    name, shape = type(model).__name__, tuple(pair.shape)
+    try:
+        with torch.no_grad():
+            expected = model(pair)
+    except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ProfileError(
+            f"{name} can't process a batch of shape {shape}: {reason}",
+            "does the model fit the images' size and channels?",
+        ) from error
+    graph, outputs = symbolic(model, pair)
+    graph_module = fx.GraphModule(model, graph, name)
+    found = record(graph_module, pair)
+    localise_batch_sizes(graph_module, pair)
+    scale = float(expected.abs().max()) if expected.numel() else 0.0
+    if not torch.allclose(found, expected, atol=1e-5 * max(1.0, scale), equal_nan=True):
+        raise ProfileError(
+            f"{name} computes something else than its graph as traced by torch.fx",
+            "its forward() may draw random numbers in evaluation mode, or change tensors in place",
+        )
+    return graph_module, outputs
 
 
 def is_mixer(module: fx.GraphModule, node: fx.Node) -> bool:
@@ -97,26 +126,25 @@ def _cut_points(module: fx.GraphModule, outputs: dict[str, tuple[str, ...]]) -> 
         last = max((position.get(user, len(nodes)) for user in node.users), default=index)
         single = furthest <= index and isinstance(shape, tuple)
         if single and node.op != "placeholder" and not any(user.op == "output" for user in node.users):
-            name, *aliases = _names(module, node, outputs.get(node.name, ()))
+            name, *aliases = _names(node, outputs.get(node.name, ()))
             cuts.append(CutPoint(name=name, index=index, shape=(1, *shape[1:]), node=node.name, aliases=tuple(aliases)))
         furthest = max(furthest, last)
     return cuts
 
 
-def _names(module: fx.GraphModule, node: fx.Node, paths: tuple[str, ...]) -> list[str]:
+def _names(node: fx.Node, paths: tuple[str, ...]) -> list[str]:
     """The block that returns this node's tensor first, then its other names."""
     blocks = [path for path in paths if not (node.op == "call_module" and path == node.target)]
     leaves = [path for path in paths if path not in blocks]
     names = [*blocks, *leaves, node.name]
-    del module
     return list(dict.fromkeys(names))
 
 
 def _last_features(module: fx.GraphModule, cuts: list[CutPoint]) -> CutPoint:
     """The last cut before the last layer that mixes channels, made by no pooling, preferably still an image."""
-    names = [node.name for node in module.graph.nodes if node.op not in ("get_attr", "output")]
-    nodes = {node.name: node for node in module.graph.nodes}
-    last = max((names.index(n.name) for n in nodes.values() if n.name in names and is_mixer(module, n)), default=0)
+    order = [node for node in module.graph.nodes if node.op not in ("get_attr", "output")]
+    nodes = {node.name: node for node in order}
+    last = max((index for index, node in enumerate(order) if is_mixer(module, node)), default=0)
     before = [cut for cut in cuts if cut.index < last and not _is_pool(module, nodes[cut.node])] or cuts
     images = [cut for cut in before if len(cut.shape) == 4]
     wide = [cut for cut in images if cut.shape[2] * cut.shape[3] > 1]

@@ -11,13 +11,12 @@ from torch import Tensor, fx
 from emodir_tui.nets.branches import Branch, find_branches
 from emodir_tui.nets.channels import Axis, Keep
 from emodir_tui.nets.graph import CutPoint, Network
-from emodir_tui.nets.labels import along
+from emodir_tui.nets.labels import along, varying
 from emodir_tui.nets.normalisation import normalise
-from emodir_tui.nets.propagation import Propagation
+from emodir_tui.nets.propagation import Propagation, owner
+from emodir_tui.nets.protection import Family, Protected, asleep, protected
 from emodir_tui.nets.resolution import Resolution
 from emodir_tui.nets.rules import propagate
-
-_ONE_GENE = "these channels can only go all at once"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,17 +44,11 @@ class ChannelGroup:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Protected:
-    """Channels that must stay: where that was decided, how many channels of how many layers' outputs, and why."""
-
-    place: str
-    channels: int
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Layer:
-    """One call of a convolution or linear layer: MACs = macs × outputs kept × inputs kept (1 for grouped layers)."""
+    """One call of a convolution or linear layer: MACs = macs × outputs kept × inputs kept (1 for grouped layers).
+
+    `weight` names its weight (nothing where that is computed), whose dimension `made` runs along the outputs.
+    """
 
     name: str
     node: str
@@ -63,6 +56,8 @@ class Layer:
     inputs: Axis | None
     outputs: Axis
     macs: int
+    weight: str
+    made: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +75,8 @@ class ChannelGraph:
         tensors: For each parameter and buffer the genes of each dimension that has any; first names only.
         aliases: All names of a tensor that has several, by its first.
         readers: For each tensor of the graph the nodes that read it.
+        norms: For layers that keep a number of channels beside their weights the genes of those channels.
+        unreached: The model's parameters that nothing reads in evaluation mode.
     """
 
     network: Network
@@ -92,6 +89,8 @@ class ChannelGraph:
     tensors: dict[str, dict[int, Axis]]
     aliases: dict[str, tuple[str, ...]]
     readers: dict[str, tuple[str, ...]]
+    norms: dict[str, Axis]
+    unreached: tuple[str, ...]
     _labels: dict[str, Tensor] = field(repr=False)
     _gene_of_label: Axis = field(repr=False)
 
@@ -135,6 +134,8 @@ class ChannelGraph:
         small = [dim for dim in range(genes.dim()) if not bool((genes == genes.narrow(dim, 0, 1)).all())]
         if len(small) > 1:
             raise ValueError(f"the channels at {node} lie in several dimensions")
+        # Where every channel stays, its labels still tell where channels lie.
+        small = small or varying(labels)[:1]
         dim = small[0] if small else min(1, labels.dim() - 1)
         return dim, along(genes, dim).numpy()
 
@@ -179,7 +180,7 @@ def _assemble(
     network: Network,
     p: Propagation,
     resolution: Resolution,
-    families: list[tuple[tuple[tuple[int, int], ...], list[int]]],
+    families: list[Family],
     branches: list[Branch],
 ) -> ChannelGraph:
     branch_of = {group: number for number, branch in enumerate(branches) for group in branch.groups}
@@ -201,17 +202,22 @@ def _assemble(
     aliases: dict[str, list[str]] = {}
     for name, first in p.names.items():
         aliases.setdefault(first, []).append(name)
+    readers = _readers(p)
+    unreached = tuple(name for name, _ in network.model.named_parameters() if p.names[name] not in readers)
+    single = [family for number, family in enumerate(families) if number not in renumbered]
     return ChannelGraph(
         network=network,
         graph_module=normalise(p, resolution, gene_of_label),
         groups=tuple(groups),
         genes=genes,
-        protected=_protected(p, resolution, [f for i, f in enumerate(families) if i not in renumbered]),
+        protected=(*protected(p, resolution, single), *asleep(network.model, unreached)),
         branches=tuple(_renumber(branch, renumbered) for branch in branches),
         layers=_layers(p, gene_of_label),
         tensors=_tensors(p, gene_of_label, genes),
         aliases={first: tuple(all_names) for first, all_names in aliases.items()},
-        readers=_readers(p),
+        readers=readers,
+        norms={name: gene_of_label[labels.numpy()] for name, labels in p.norms.items()},
+        unreached=unreached,
         _labels=by_node,
         _gene_of_label=gene_of_label,
     )
@@ -235,7 +241,7 @@ def _group(
     names: dict[str, int],
 ) -> ChannelGroup:
     pieces = [(p.slices[i], count) for i, count in signature]
-    made = [(_owner(piece.tensor), count) for piece, count in pieces if piece.role == "out"]
+    made = [(owner(piece.tensor), count) for piece, count in pieces if piece.role == "out"]
     name = made[0][0]
     names[name] = names.get(name, 0) + 1
     return ChannelGroup(
@@ -243,14 +249,10 @@ def _group(
         start=start,
         stop=start + size,
         channels_per_gene=made[0][1],
-        producers=_unique(owner for owner, _ in made),
-        consumers=_unique(_owner(piece.tensor) for piece, _ in pieces if piece.role == "in"),
+        producers=_unique(layer for layer, _ in made),
+        consumers=_unique(owner(piece.tensor) for piece, _ in pieces if piece.role == "in"),
         branch=branch,
     )
-
-
-def _owner(tensor: str) -> str:
-    return tensor.rpartition(".")[0]
 
 
 def _unique(names: Iterable[str]) -> tuple[str, ...]:
@@ -268,26 +270,6 @@ def _renumber(branch: Branch, renumbered: dict[int, int]) -> Branch:
     )
 
 
-def _protected(
-    p: Propagation, resolution: Resolution, single: list[tuple[tuple[tuple[int, int], ...], list[int]]]
-) -> tuple[Protected, ...]:
-    """Every output channel that no gene stands for, counted by place and reason."""
-    causes = p.space.fixed_roots()
-    for signature, roots in single:
-        first = next(p.slices[i] for i, _ in signature if p.slices[i].role == "out")
-        causes.update(dict.fromkeys(roots, (_owner(first.tensor), _ONE_GENE)))
-    counted: dict[tuple[str, str], int] = {}
-    seen: set[tuple[str, int]] = set()
-    for piece in p.slices:
-        if piece.role != "out" or (piece.tensor, piece.dim) in seen:
-            continue
-        seen.add((piece.tensor, piece.dim))
-        for root in resolution.roots[piece.labels.numpy()].tolist():
-            if root in causes:
-                counted[causes[root]] = counted.get(causes[root], 0) + 1
-    return tuple(Protected(place=place, channels=n, reason=reason) for (place, reason), n in counted.items())
-
-
 def _layers(p: Propagation, gene_of_label: Axis) -> tuple[Layer, ...]:
     return tuple(
         Layer(
@@ -297,6 +279,8 @@ def _layers(p: Propagation, gene_of_label: Axis) -> tuple[Layer, ...]:
             inputs=None if mixer.inputs is None else gene_of_label[mixer.inputs.numpy()],
             outputs=gene_of_label[mixer.outputs.numpy()],
             macs=mixer.macs,
+            weight=mixer.weight,
+            made=mixer.made,
         )
         for mixer in p.mixers
     )

@@ -1,5 +1,6 @@
 """How much each gene matters: by gradient, by weight, by normalisation."""
 
+import operator
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -42,15 +43,13 @@ def taylor(graph: ChannelGraph, batches: Sequence[tuple[Tensor, Tensor]], loss: 
 def l1(graph: ChannelGraph) -> Floats:
     """Mean absolute weight of the filters that make a gene, float64[genes] (Li et al. 2017), summed over its layers."""
     values = np.zeros(graph.genes + 1)
-    modules = dict(graph.graph_module.named_modules())
+    seen: dict[str, None] = {}
     for layer in graph.layers:
-        weight = getattr(modules[layer.name], "weight", None)
-        transposed = getattr(modules[layer.name], "transposed", False)
-        dim = 1 if transposed and layer.inputs is not None else 0
-        if weight is None or weight.shape[dim] != len(layer.outputs):
-            continue
-        norms = weight.detach().abs().transpose(0, dim).flatten(1).mean(1).double().cpu().numpy()
-        np.add.at(values, layer.outputs, norms)
+        if layer.weight and layer.weight not in seen:
+            seen[layer.weight] = None
+            weight = operator.attrgetter(layer.weight)(graph.network.model).detach()
+            norms = weight.abs().transpose(0, layer.made).flatten(1).mean(1).double().cpu().numpy()
+            np.add.at(values, layer.outputs, norms)
     return values[:-1]
 
 

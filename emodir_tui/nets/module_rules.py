@@ -9,7 +9,7 @@ from torch.nn.utils import parametrize
 
 from emodir_tui.nets import channels
 from emodir_tui.nets.labels import along, compact, settle, spread, varying
-from emodir_tui.nets.propagation import UNKNOWN, Propagation, positions, spatial
+from emodir_tui.nets.propagation import UNKNOWN, Mixer, Propagation, owner, positions, spatial
 from emodir_tui.nets.tracing import qualified
 
 
@@ -55,17 +55,27 @@ def convolve(
     shape, vector = p.shape(node), along(x, 1)
     kernel = tensor[0, 0].numel()
     spots = positions(x.shape if transposed else shape, 1)
-    layer = weight.rpartition(".")[0]
     if groups == 1:
         out, made = p.fresh(node, 1)
         p.slice(node, weight, int(transposed), out, "out")
         p.slice(node, weight, 1 - int(transposed), vector, "in")
-        p.mixer(node, layer, inputs=vector, outputs=out, dim=1, macs=spots * kernel)
+        inputs, counted, macs, dim = vector, out, spots * kernel, int(transposed)
     else:
         out, made = _grouped(p, node, vector, groups, weight, transposed=transposed)
-        per_group = tensor.shape[1]
-        counted = vector if transposed else out
-        p.mixer(node, layer, inputs=None, outputs=counted, dim=1, macs=spots * kernel * per_group)
+        inputs, counted, macs, dim = None, vector if transposed else out, spots * kernel * tensor.shape[1], 0
+    p.mixer(
+        node,
+        Mixer(
+            node=node.name,
+            layer=owner(weight),
+            inputs=inputs,
+            outputs=counted,
+            dim=1,
+            macs=macs,
+            weight=weight,
+            made=dim,
+        ),
+    )
     if bias is not None:
         p.slice(node, bias, 0, out, "each")
     return made
@@ -101,8 +111,11 @@ def contract(p: Propagation, node: fx.Node, x: Tensor, weight: str, bias: str | 
     p.slice(node, weight, 1, along(x, dim), "in")
     if bias is not None:
         p.slice(node, bias, 0, out, "each")
-    layer = weight.rpartition(".")[0]
-    p.mixer(node, layer, inputs=along(x, dim), outputs=out, dim=dim, macs=positions(p.shape(node), dim))
+    macs, inputs = positions(p.shape(node), dim), along(x, dim)
+    p.mixer(
+        node,
+        Mixer(node=node.name, layer=owner(weight), inputs=inputs, outputs=out, dim=dim, macs=macs, weight=weight),
+    )
     return made
 
 
@@ -163,7 +176,7 @@ def _flatten(p: Propagation, node: fx.Node, m: nn.Flatten, x: Tensor) -> Any:
 
 def _unflatten(p: Propagation, node: fx.Node, m: nn.Unflatten, x: Tensor) -> Any:
     shape = p.shape(node)
-    return p.move(node, "reshape", lambda t: t.reshape(shape))
+    return p.move(node, "view", lambda t: t.reshape(shape))
 
 
 def _shuffle(p: Propagation, node: fx.Node, m: nn.ChannelShuffle, x: Tensor) -> Any:
@@ -186,6 +199,27 @@ def unpacked(p: Propagation, node: fx.Node, x: Tensor, factor: int) -> Tensor:
     p.space.unite(blocks, blocks[:, :1])
     p.expect(node, 1)
     return spread(blocks[:, 0], p.shape(node), 1)
+
+
+def _pixel_unshuffle(p: Propagation, node: fx.Node, m: nn.PixelUnshuffle, x: Tensor) -> Tensor:
+    return packed(p, node, x, m.downscale_factor)
+
+
+def packed(p: Propagation, node: fx.Node, x: Tensor, factor: int) -> Tensor:
+    """Labels after the reverse of a pixel shuffle: each channel becomes several, one for each pixel of a square."""
+    p.expect(node, 1)
+    return spread(along(x, 1).repeat_interleave(factor * factor), p.shape(node), 1)
+
+
+def _softmax(p: Propagation, node: fx.Node, m: Any, x: Tensor) -> Any:
+    return normalised(p, node, x, 1 if isinstance(m, nn.Softmax2d) else m.dim)
+
+
+def normalised(p: Propagation, node: fx.Node, x: Tensor, dim: Any) -> Any:
+    """Labels after a softmax, which may run over anything but channels."""
+    if not isinstance(dim, int) or dim % x.dim() in varying(x):
+        return p.opaque(node, "a softmax over the channels")
+    return x
 
 
 def _own_pad(p: Propagation, node: fx.Node, m: channels.ChannelPad, x: Tensor) -> Any:
@@ -252,6 +286,8 @@ _MODULE_RULES: list[tuple[Any, Callable[[Propagation, fx.Node, Any, Tensor], Any
     (nn.Unflatten, _unflatten),
     (nn.ChannelShuffle, _shuffle),
     (nn.PixelShuffle, _pixel_shuffle),
+    (nn.PixelUnshuffle, _pixel_unshuffle),
+    ((nn.Softmax, nn.LogSoftmax, nn.Softmin, nn.Softmax2d), _softmax),
     (channels.ChannelPad, _own_pad),
     (channels.ChannelGather, _own_gather),
     (channels.ChannelSplit, _own_split),

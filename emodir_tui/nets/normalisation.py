@@ -7,7 +7,13 @@ from torch import fx, nn
 from emodir_tui.nets.channels import Axis, ChannelGather, ChannelLeaf, ChannelPad, ChannelSplit, ChannelView
 from emodir_tui.nets.propagation import Propagation
 from emodir_tui.nets.resolution import Resolution, Rewrite
-from emodir_tui.nets.tracing import drop_unused
+from emodir_tui.nets.tracing import drop_unused, operation
+
+_DROPOUTS: dict[str, type[nn.Dropout | nn.Dropout2d | nn.Dropout3d]] = {
+    "dropout": nn.Dropout,
+    "dropout2d": nn.Dropout2d,
+    "dropout3d": nn.Dropout3d,
+}
 
 
 def normalise(p: Propagation, resolution: Resolution, gene_of_label: Axis) -> fx.GraphModule:
@@ -17,7 +23,11 @@ def normalise(p: Propagation, resolution: Resolution, gene_of_label: Axis) -> fx
     leaves: dict[str, nn.Module] = {}
     for node in p.module.graph.nodes:
         rewrite = resolution.rewrites.get(node)
-        if rewrite is None:
+        if rewrite is None and _is_resting_dropout(node):
+            target = f"dropout_{node.name}"
+            leaves[target] = _DROPOUTS[operation(node) or ""](_probability(node))
+            made[node] = graph.create_node("call_module", target, (made[node.all_input_nodes[0]],), name=node.name)
+        elif rewrite is None:
             made[node] = graph.node_copy(node, lambda n: made[n])
         elif rewrite.kind == "expand":
             made[node] = _expand(graph, made, node, rewrite)
@@ -37,6 +47,17 @@ def normalise(p: Propagation, resolution: Resolution, gene_of_label: Axis) -> fx
             owner, _, name = str(node.target).rpartition(".")
             root[str(node.target)] = getattr(p.module.get_submodule(owner), name)
     return fx.GraphModule(root, graph, "ChannelGraph")
+
+
+def _is_resting_dropout(node: fx.Node) -> bool:
+    """A functional dropout, traced in evaluation mode: as a module it drops again when the network is trained."""
+    training = node.args[2] if len(node.args) > 2 else node.kwargs.get("training", True)
+    return node.op == "call_function" and operation(node) in _DROPOUTS and training is False
+
+
+def _probability(node: fx.Node) -> float:
+    given = node.args[1] if len(node.args) > 1 else node.kwargs.get("p", 0.5)
+    return float(given) if isinstance(given, float | int) else 0.5
 
 
 def _leaf(rewrite: Rewrite, gene_of_label: Axis) -> ChannelLeaf:

@@ -4,7 +4,6 @@ Nothing is compiled: a step is a module or a function and where its arguments co
 step, and in exchange a candidate needs no new graph, however many channels or branches it leaves out.
 """
 
-import copy
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -85,10 +84,9 @@ class Program:
             if node.name in branch.hollow:
                 values[node.name] = self._bias(node)
             elif self.statistics == "batch" and isinstance(shell := self.shells.get(str(node.target)), NORMS):
-                # The statistics of a constant are itself and zero: what remains is the normalisation's own bias.
-                channels = values[node.all_input_nodes[0].name]
-                bias = getattr(shell, "bias", None)
-                values[node.name] = torch.zeros_like(channels) if bias is None else _along(bias, channels.dim(), 1)
+                # Statistics need two images; those of a constant are itself and zero, exactly.
+                constant = values[node.all_input_nodes[0].name]
+                values[node.name] = shell(torch.cat([constant, constant]))[:1]
             else:
                 values[node.name] = self._step(node, values, None)
         return values[branch.exit]  # type: ignore[no-any-return]
@@ -135,10 +133,12 @@ def set_tensor(shell: Shell, name: str, value: Tensor | None) -> None:
 
 def as_shell(module: nn.Module, statistics: str) -> Shell:
     """A copy of a leaf that shares its weights, in evaluation mode, and changes nothing in place."""
-    shell = copy.copy(module)
+    # Not copy.copy: a layer with a parametrised weight refuses it.
+    shell: Shell = object.__new__(type(module))
     shell.__dict__ = dict(module.__dict__)
     shell._parameters = dict(module._parameters)
     shell._buffers = dict(module._buffers)
+    shell._modules = {name: child and as_shell(child, statistics) for name, child in module._modules.items()}
     shell.training = False
     if getattr(shell, "inplace", False) is True:
         shell.__dict__["inplace"] = False

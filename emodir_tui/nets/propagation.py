@@ -41,9 +41,11 @@ class Mixer:
         node: The name of the graph's node.
         layer: The module's qualified name.
         inputs: Labels of the channels that each output sums over; None for a grouped layer, whose groups stay whole.
-        outputs: Labels of the channels it makes.
+        outputs: Labels of the channels it makes; of a grouped transposed layer those of its inputs, which it counts by.
         dim: The channel dimension of its input.
         macs: Multiply-accumulates for one sample, one output and, unless grouped, one input channel.
+        weight: The name of its weight; empty where that is computed.
+        made: The weight's dimension that `outputs` runs along.
     """
 
     node: str
@@ -52,6 +54,8 @@ class Mixer:
     outputs: Tensor
     dim: int
     macs: int
+    weight: str = ""
+    made: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +76,11 @@ class Propagation:
         mixers: The convolutions and linear layers called, in order.
         channel_dims: For nodes that need their input's channels in one dimension: the input's node and the dimension.
         replays: For nodes that only move elements: the same movement for any tensor of the input's shape.
-        pads, splits, slicings, views: Nodes whose constants depend on channels.
+        kinds: What kind of movement each of those is.
+        pads: Nodes that pad channels: labels of the new ones before and after, and the leaf's other arguments.
+        sizes: For nodes that are numbers which depend on a number of channels: the labels of those channels.
+        counts: Of those the ones that are just that number of channels: the labels counted.
+        norms: For layers that keep a number of channels beside their weights: the labels of those channels.
     """
 
     def __init__(self, network: Network) -> None:
@@ -86,6 +94,8 @@ class Propagation:
         self.kinds: dict[fx.Node, str] = {}
         self.pads: dict[fx.Node, tuple[Tensor, Tensor, dict[str, Any]]] = {}
         self.sizes: dict[fx.Node, list[Tensor]] = {}
+        self.counts: dict[fx.Node, Tensor] = {}
+        self.norms: dict[str, Tensor] = {}
         self.names = _canonical_names(network.model)
         self._recorded: dict[tuple[str, int], Tensor] = {}
 
@@ -128,12 +138,24 @@ class Propagation:
             self.protect(node, self.values[source], reason)
             for labels in self.sizes.get(source, ()):
                 self.protect(node, labels, reason)
+        for layer, macs, channels in node.meta.get("inner", ()):
+            self.opaque_layer(node, layer, channels, macs, reason)
         shapes = node.meta.get("shape")
         if shapes is None:
             return node.meta.get("value")
         if isinstance(shapes, tuple):
             return self._protected(node, shapes, reason)
         return tuple(None if shape is None else self._protected(node, shape, reason) for shape in shapes)
+
+    def opaque_layer(self, node: fx.Node, layer: str, channels: int, macs: int, reason: str) -> None:
+        """Note a layer whose channels all stay: it counts, and is listed."""
+        labels = self.space.new(1).expand(channels)
+        self.protect(node, labels, reason)
+        self.slice(node, f"{layer}.weight", 0, labels, "out")
+        counted = labels if macs % channels == 0 else labels[:1]
+        self.mixers.append(
+            Mixer(node=node.name, layer=layer, inputs=None, outputs=counted, dim=1, macs=macs // len(counted))
+        )
 
     def _protected(self, node: fx.Node, shape: tuple[int, ...], reason: str) -> Tensor:
         labels = self.space.new(1)
@@ -151,6 +173,7 @@ class Propagation:
     def per_channel(self, node: fx.Node, prefix: str, module: nn.Module, labels: Tensor, dim: int) -> None:
         """Note a layer's parameters and buffers that hold one number a channel, and where its input has channels."""
         vector = along(labels, dim)
+        self.norms[prefix] = vector
         for name in ("weight", "bias", "running_mean", "running_var"):
             tensor = getattr(module, name, None)
             if isinstance(tensor, Tensor) and tensor.dim() == 1:
@@ -189,10 +212,27 @@ class Propagation:
                 self.slice(node, weight.name, dim - offset, along(labels, dim), "each")
         return labels
 
-    def mixer(self, node: fx.Node, layer: str, *, inputs: Tensor | None, outputs: Tensor, dim: int, macs: int) -> None:
+    def mixer(self, node: fx.Node, mixer: Mixer) -> None:
         """Note a call of a layer that makes new channels."""
-        self.mixers.append(Mixer(node=node.name, layer=layer, inputs=inputs, outputs=outputs, dim=dim, macs=macs))
-        self.expect(node, dim)
+        self.mixers.append(mixer)
+        self.expect(node, mixer.dim)
+
+
+def argument(p: Propagation, node: fx.Node, index: int, name: str, default: Any = None) -> Any:
+    """A positional or named argument's value."""
+    if len(node.args) > index:
+        return p.value(node.args[index])
+    return p.value(node.kwargs.get(name, default))
+
+
+def first(p: Propagation, node: fx.Node) -> Any:
+    """The first argument's value, however it is given."""
+    return argument(p, node, 0, "input")
+
+
+def owner(tensor: str) -> str:
+    """The layer that a tensor belongs to, by name; a tensor that the model itself holds stands for a layer."""
+    return tensor.rpartition(".")[0] or tensor
 
 
 def positions(shape: Sequence[int], dim: int) -> int:

@@ -1,6 +1,7 @@
 """Physical removal: an independent, smaller network whose output equals the masked one's."""
 
 import copy
+import operator
 from typing import Any
 
 import numpy as np
@@ -45,16 +46,36 @@ def remove(graph: ChannelGraph, keep: Keep, *, statistics: str = "running") -> n
     """
     emptied = graph.check(keep)
     extended = np.append(keep, True)
-    model = copy.deepcopy(graph.network.model)
-    constants = {number: _constant(graph, keep, number, statistics) for number in emptied}
+    model = _independent(graph.network.model)
+    constants = _constants(graph, keep, emptied, statistics)
     _shrink(graph, model, extended)
-    if _fits_own_class(graph, model, extended, emptied):
-        own = copy.deepcopy(model) if emptied else model
-        for number in emptied:
-            _hollow_out(graph, own, number, constants[number])
-        if not emptied or _runs(own.eval(), graph.network.example):
-            return own.eval()
-    return _as_graph(graph, model, extended, constants).eval()
+    as_graph = _as_graph(graph, model, extended, constants).eval()
+    if not _fits_own_class(graph, model, extended, emptied):
+        return as_graph
+    for number in emptied:
+        _hollow_out(graph, model, number, constants[number])
+    return model.eval() if _agree(model.eval(), as_graph, graph.network.example) else as_graph
+
+
+def _independent(model: nn.Module) -> nn.Module:
+    """A deep copy; weights that hooks compute before each call, which torch refuses to copy, are copied as plain numbers."""
+    computed = [value for module in model.modules() for value in vars(module).values() if isinstance(value, Tensor)]
+    memo: dict[int, Any] = {id(value): value.detach().clone() for value in computed if not value.is_leaf}
+    return copy.deepcopy(model, memo)
+
+
+@torch.no_grad()
+def _agree(own: nn.Module, as_graph: nn.Module, example: Tensor) -> bool:
+    """Whether the user's own code still works with fewer channels: it may add in place, or assert a size."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(example.shape, generator=generator, dtype=torch.float32).to(example)
+    expected = as_graph(x)
+    try:
+        found = own(x)
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, AssertionError):
+        return False
+    largest = max(1.0, float(expected.abs().max()))
+    return found.shape == expected.shape and torch.allclose(found, expected, atol=1e-4 * largest, equal_nan=True)
 
 
 def structure(graph: ChannelGraph, keep: Keep) -> dict[str, Any]:
@@ -94,21 +115,26 @@ def apply_structure(model: nn.Module, example: Tensor, described: dict[str, Any]
     return remove(graph, keep)
 
 
-def _constant(graph: ChannelGraph, keep: Keep, number: int, statistics: str) -> ChannelConstant:
-    values = {}
-    with torch.no_grad():
-        for kind in ("running", "batch"):
-            network = SlicedNetwork(graph, None, None, statistics=kind)
-            network.select(keep)
-            values[kind] = network.constant(number).clone()
-    return ChannelConstant(values[statistics].clone(), values["batch"])
+@torch.no_grad()
+def _constants(graph: ChannelGraph, keep: Keep, emptied: list[int], statistics: str) -> dict[int, ChannelConstant]:
+    """What each emptied branch gives, under running and under batch statistics."""
+    if not emptied:
+        return {}
+    values: dict[str, dict[int, Tensor]] = {}
+    for kind in ("running", "batch"):
+        network = SlicedNetwork(graph, None, None, statistics=kind)
+        network.select(keep)
+        values[kind] = {number: network.constant(number).clone() for number in emptied}
+    return {number: ChannelConstant(values[statistics][number].clone(), values["batch"][number]) for number in emptied}
 
 
 def _shrink(graph: ChannelGraph, model: nn.Module, extended: np.ndarray) -> None:
     """Every tensor cut to its kept channels, under all of its names; then the numbers beside them."""
-    modules, originals = dict(model.named_modules()), dict(graph.network.model.named_modules())
+    modules, originals = _modules(model), _modules(graph.network.model)
     touched: dict[str, None] = {}
     for first, axes in graph.tensors.items():
+        if first in _constants_of_graph(graph):
+            continue
         smaller: Tensor | None = None
         for name in graph.aliases.get(first, (first,)):
             owner, _, attribute = name.rpartition(".")
@@ -117,8 +143,19 @@ def _shrink(graph: ChannelGraph, model: nn.Module, extended: np.ndarray) -> None
                 smaller = _cut(value, axes, extended)
             setattr(modules[owner], attribute, smaller)
             touched[owner] = None
-    for owner in touched:
-        fit_sizes(modules[owner], originals[owner])
+    for owner in dict.fromkeys([*touched, *graph.norms]):
+        axis = graph.norms.get(owner)
+        fit_sizes(modules[owner], originals[owner], None if axis is None else int(np.count_nonzero(extended[axis])))
+
+
+def _modules(model: nn.Module) -> dict[str, nn.Module]:
+    """Every module under each of its names."""
+    return dict(model.named_modules(remove_duplicate=False))
+
+
+def _constants_of_graph(graph: ChannelGraph) -> set[str]:
+    """Tensors that the graph reads and that are none of the model's parameters or buffers."""
+    return {name for name in graph.tensors if name not in graph.aliases}
 
 
 def _cut(value: Tensor, axes: dict[int, np.ndarray], extended: np.ndarray) -> Tensor:
@@ -131,7 +168,9 @@ def _cut(value: Tensor, axes: dict[int, np.ndarray], extended: np.ndarray) -> Te
 
 def _fits_own_class(graph: ChannelGraph, model: nn.Module, extended: np.ndarray, emptied: list[int]) -> bool:
     """Whether leaves of the model hold every number that changes; those leaves are set on the way."""
-    modules = dict(model.named_modules())
+    if graph.unreached or _constants_of_graph(graph):
+        return False
+    modules = _modules(model)
     for node in graph.graph_module.graph.nodes:
         if node.op != "call_module":
             continue
@@ -143,6 +182,7 @@ def _fits_own_class(graph: ChannelGraph, model: nn.Module, extended: np.ndarray,
         if isinstance(own, CHANNEL_LEAVES):
             own.genes = leaf.genes  # type: ignore[assignment]
             own.select(extended, _device(model))
+            own.genes = None
         elif any(bool((~extended[axis]).any()) for axis in leaf.genes):
             return False
     calls: dict[str, int] = {}
@@ -168,16 +208,6 @@ def _can_hollow_out(graph: ChannelGraph, number: int, calls: dict[str, int], mod
     return True
 
 
-@torch.no_grad()
-def _runs(model: nn.Module, example: Tensor) -> bool:
-    """Whether the user's code accepts a constant where a branch was; one that adds to it in place does not."""
-    try:
-        model(example[:2])
-    except RuntimeError:
-        return False
-    return True
-
-
 def _hollow_out(graph: ChannelGraph, model: nn.Module, number: int, constant: ChannelConstant) -> None:
     branch = graph.branches[number]
     nodes = {node.name: node for node in graph.graph_module.graph.nodes}
@@ -197,7 +227,7 @@ def _as_graph(
     graph: ChannelGraph, model: nn.Module, extended: np.ndarray, constants: dict[int, ChannelConstant]
 ) -> fx.GraphModule:
     """The normalised graph on the smaller modules; emptied branches are one constant each."""
-    modules = dict(model.named_modules())
+    modules = _modules(model)
     exits = {graph.branches[number].exit: number for number in constants}
     made: dict[fx.Node, fx.Node] = {}
     root: dict[str, Any] = {}
@@ -218,12 +248,7 @@ def _as_graph(
         if node.op == "call_module" and target not in root:
             root[target] = _module(graph, modules, target, extended, _device(model))
         elif node.op == "get_attr":
-            owner, _, name = target.rpartition(".")
-            root[target] = (
-                getattr(modules[owner], name)
-                if owner in modules
-                else getattr(graph.graph_module.get_submodule(owner), name)
-            )
+            root[target] = _read(graph, model, target, extended)
     result.lint()
     return fx.GraphModule(root, result, type(graph.network.model).__name__)
 
@@ -232,11 +257,20 @@ def _module(
     graph: ChannelGraph, modules: dict[str, nn.Module], target: str, extended: np.ndarray, device: torch.device
 ) -> nn.Module:
     leaf = graph.graph_module.get_submodule(target)
-    if not isinstance(leaf, CHANNEL_LEAVES):
-        return modules[target]
-    own = copy.deepcopy(leaf)
-    own.select(extended, device)
-    return own
+    if isinstance(leaf, CHANNEL_LEAVES):
+        own = copy.deepcopy(leaf)
+        own.select(extended, device)
+        own.genes = None
+        return own
+    return modules[target] if target in modules else copy.deepcopy(leaf)
+
+
+def _read(graph: ChannelGraph, model: nn.Module, target: str, extended: np.ndarray) -> Tensor:
+    """A tensor that the graph reads itself: the smaller model's, or a constant that tracing met."""
+    if target in graph.aliases or target in {name for names in graph.aliases.values() for name in names}:
+        return operator.attrgetter(target)(model)  # type: ignore[no-any-return]
+    value: Tensor = operator.attrgetter(target)(graph.graph_module)
+    return _cut(value, graph.tensors.get(target, {}), extended)
 
 
 def _device(model: nn.Module) -> torch.device:

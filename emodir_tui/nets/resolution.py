@@ -44,12 +44,14 @@ class Resolution:
             self.settled = True
             self.rewrites: dict[fx.Node, Rewrite] = {}
             self._open: dict[fx.Node, tuple[fx.Node, Any]] = {}
+            self._sound: set[fx.Node] = set()
             self.roots = p.space.roots()
             self.free = np.ones(len(self.roots), dtype=bool)
             self.free[list(p.space.fixed_roots())] = False
             self.free = self.free[self.roots]
             for node in p.module.graph.nodes:
                 self._visit(node)
+                self._guard_numbers(node)
 
     def rooted(self, labels: Tensor) -> Tensor:
         """Labels replaced by what they are united with."""
@@ -83,6 +85,16 @@ class Resolution:
             self._close(node)
         else:
             self._static(node)
+
+    def _guard_numbers(self, node: fx.Node) -> None:
+        """A number of channels may only enter what is rewritten, or what reads just that number."""
+        if "shape" not in node.meta or node in self.rewrites or node in self._open or node in self._sound:
+            return
+        for source in node.all_input_nodes:
+            for labels in self.p.sizes.get(source, ()):
+                if self.removable(labels):
+                    self.p.protect(node, labels, "a number of channels enters here")
+                    self.settled = False
 
     def _picks(self, node: fx.Node) -> bool:
         """A part taken from a tuple whose channels still lie in several dimensions."""
@@ -128,7 +140,9 @@ class Resolution:
             return untouched and bool((along(made, after[0]) == along(self.p.values[source], before[0])).all())
         if len(after) != 1 or kind == "gather" or not self._survives_removal(node, source, before[0], after[0]):
             return False
-        if kind == "view":
+        if kind == "view" and self._reads_count(node, made, after[0]):
+            self._sound.add(node)
+        elif kind == "view":
             sizes = self._view_sizes(node, made, after[0])
             self.rewrites[node] = Rewrite(
                 kind="view", source=source, dim=after[0], labels=(along(made, after[0]),), options={"sizes": sizes}
@@ -147,11 +161,20 @@ class Resolution:
         self.rewrites[node] = Rewrite(kind="split", source=source, dim=dim, labels=labels, options={})
         return True
 
+    def _reads_count(self, node: fx.Node, made: Tensor, dim: int) -> bool:
+        """Whether a view's channels are given as -1, or as the very number that they are, and nothing else depends."""
+        given = _given_sizes(node)
+        if len(given) != made.dim() or any(size in self.p.sizes for d, size in enumerate(given) if d != dim):
+            return False
+        counted = self.p.counts.get(given[dim]) if isinstance(given[dim], fx.Node) else None
+        if counted is None:
+            return bool(given[dim] == -1)
+        wanted = along(made, dim)
+        return len(counted) == len(wanted) and torch.equal(self.rooted(counted), self.rooted(wanted))
+
     def _view_sizes(self, node: fx.Node, made: Tensor, dim: int) -> list[int | None]:
         """The sizes a view must know itself: its channels, and others computed from a number of channels."""
-        given = list(node.args[1:])
-        if len(given) == 1 and isinstance(given[0], (tuple, list)):
-            given = list(given[0])
+        given = _given_sizes(node)
         if len(given) != made.dim():
             return [-1 if d == 0 else int(size) for d, size in enumerate(made.shape)]
         tainted = [isinstance(size, fx.Node) and size in self.p.sizes for size in given]
@@ -204,6 +227,11 @@ class Resolution:
             self.rewrites[node] = Rewrite(
                 kind="gather", source=origin, dim=dim, labels=(along(start, dim),), options={"index": index}
             )
+
+
+def _given_sizes(node: fx.Node) -> list[Any]:
+    given = list(node.args[1:])
+    return list(given[0]) if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
 
 
 def _places(shape: tuple[int, ...]) -> Tensor:

@@ -5,12 +5,13 @@ from typing import Any
 from torch import nn
 
 
-def fit_sizes(layer: nn.Module, original: nn.Module) -> None:
+def fit_sizes(layer: nn.Module, original: nn.Module, channels: int | None = None) -> None:
     """Set a layer's numbers to what its (already smaller) weights say.
 
     Args:
         layer: A convolution, linear layer or normalisation; anything else is left alone.
         original: The same layer before pruning.
+        channels: How many channels a normalisation has now; it may have no weights that say so.
     """
     size, before = layer, original
     one: Any = size
@@ -19,14 +20,11 @@ def fit_sizes(layer: nn.Module, original: nn.Module) -> None:
         _fit_convolution(one, old)
     elif isinstance(layer, nn.Linear):
         one.out_features, one.in_features = one.weight.shape
-    elif isinstance(layer, nn.GroupNorm):
-        if one.weight is not None:
-            one.num_groups = old.num_groups * one.weight.shape[0] // old.weight.shape[0]
-            one.num_channels = one.weight.shape[0]
-    elif isinstance(layer, nn.modules.batchnorm._NormBase):
-        known = one.weight if one.weight is not None else one.running_mean
-        if known is not None:
-            one.num_features = known.shape[0]
+    elif isinstance(layer, nn.GroupNorm) and channels is not None:
+        one.num_groups = old.num_groups * channels // old.num_channels
+        one.num_channels = channels
+    elif isinstance(layer, nn.modules.batchnorm._NormBase) and channels is not None:
+        one.num_features = channels
     elif isinstance(layer, nn.PReLU):
         one.num_parameters = one.weight.shape[0]
 

@@ -68,11 +68,13 @@ class SlicedNetwork(nn.Module):
             set_tensor(self._program.shells[item.shell], item.name, value)
         for name in self._attributes:
             self._select_attribute(name, extended, indices, device)
-        for shell in self._program.shells.values():
+        for name, shell in self._program.shells.items():
             if isinstance(shell, CHANNEL_LEAVES):
                 shell.select(extended, device)
             else:
-                fit_sizes(shell, self._original(shell))
+                axis = self._graph.norms.get(name)
+                channels = None if axis is None else int(np.count_nonzero(extended[axis]))
+                fit_sizes(shell, self._graph.graph_module.get_submodule(name), channels)
         self._skipped = dict.fromkeys(hollow)
         for number in emptied:
             self._skipped[self._graph.branches[number].exit] = self._program.constant(number)
@@ -84,18 +86,6 @@ class SlicedNetwork(nn.Module):
     def constant(self, number: int) -> Tensor:
         """What an emptied branch gives under this span's statistics, for the keep vector selected."""
         return self._program.constant(number)
-
-    def _original(self, shell: nn.Module) -> nn.Module:
-        return self._originals[id(shell)]
-
-    @property
-    def _originals(self) -> dict[int, nn.Module]:
-        known = self.__dict__.get("_known_originals")
-        if known is None:
-            module = self._graph.graph_module
-            known = {id(shell): module.get_submodule(name) for name, shell in self._program.shells.items()}
-            self.__dict__["_known_originals"] = known
-        return known  # type: ignore[no-any-return]
 
     def _select_attribute(
         self, name: str, extended: np.ndarray, indices: dict[int, Tensor | None], device: torch.device
@@ -143,7 +133,4 @@ def _gathered_tensors(program: Program, graph: ChannelGraph) -> list[_Gathered]:
 
 
 def _first_name(graph: ChannelGraph, name: str) -> str:
-    known = graph.__dict__.get("_first_names") if hasattr(graph, "__dict__") else None
-    if known is not None:
-        return str(known.get(name, name))
     return next((first for first, names in graph.aliases.items() if name in names), name)

@@ -1,6 +1,7 @@
 """Where a model comes from: the zoo, torchvision, timm, or the user's own code; and its weights from a file."""
 
 import importlib
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -150,7 +151,14 @@ def _load_weights(model: nn.Module, weights: dict[str, Tensor], path: str, sourc
             raise ProfileError(
                 f"model.weights: in {path} '{name}' is {shapes}", "Are model.source and model.classes right?"
             )
-    model.load_state_dict(weights, strict=False)
+    load_tensors(model, weights, strict=False)
+
+
+def load_tensors(model: nn.Module, weights: Mapping[str, Tensor], *, strict: bool = True) -> None:
+    """load_state_dict for plain tensors: a layer that asks for its format's version gets that of the model at hand."""
+    state = OrderedDict(weights)
+    state._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]
+    model.load_state_dict(state, strict=strict)
 
 
 def _without_prefix(weights: dict[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,8 +2,10 @@
 
 import inspect
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +13,7 @@ from torch import Tensor, fx, nn
 
 from emodir_tui.errors import ProfileError
 from emodir_tui.nets.channels import ChannelConstant, ChannelGather, ChannelPad, ChannelSplit, ChannelView
+from emodir_tui.nets.inplace import AliasError, functionalise
 
 _OWN_LEAVES = (ChannelPad, ChannelSplit, ChannelGather, ChannelView, ChannelConstant)
 # Modules of other packages that are known by name, so that those packages need not be installed.
@@ -20,13 +23,9 @@ _FOREIGN_LEAVES = {
     "timm.layers.norm_act.BatchNormAct2d",
     "timm.layers.conv2d_same.Conv2dSame",
 }
-_IN_PLACE = {
-    operator.iadd: operator.add,
-    operator.isub: operator.sub,
-    operator.imul: operator.mul,
-    operator.itruediv: operator.truediv,
-}
 _ASSERTIONS = {"_assert", "_assert_is_none"}
+# Functions that make tensors of sizes; torch.fx itself can't see them when a size is one of a traced tensor.
+_CREATORS = ("zeros", "ones", "full", "empty", "arange", "rand", "randn")
 
 
 def qualified(kind: type) -> str:
@@ -34,52 +33,38 @@ def qualified(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def symbolic(model: nn.Module) -> tuple[fx.Graph, dict[str, tuple[str, ...]]]:
+def symbolic(model: nn.Module, example: Tensor) -> tuple[fx.Graph, dict[str, tuple[str, ...]]]:
     """The model's graph in evaluation mode, and for each node's name the modules whose output it is, innermost first.
 
     A module that can't be traced becomes a leaf of the graph: it works, and protects the channels that reach it.
+    Decisions that depend on shapes alone are taken as for the example.
 
     Raises:
         ProfileError: The model itself can't be traced, takes more than one tensor, or returns anything but a tensor.
     """
     opaque: list[str] = []
     while True:
-        tracer = _Tracer(opaque)
+        tracer = _Tracer(opaque, example)
         try:
-            graph = tracer.trace(model, concrete_args=_defaults(model))
+            graph = _traced(tracer, model)
+            _drop_assertions(graph)
+            functionalise(graph)
             break
+        except AliasError as error:
+            place, reason = error.owner, str(error)
         except Exception as error:
-            if not tracer.path:
-                raise ProfileError(
-                    f"{type(model).__name__} can't be traced by torch.fx: {str(error).splitlines()[0]}",
-                    "keep Python branches and loops over tensors out of its own forward(); inside a submodule they "
-                    "are allowed, and protect that submodule's channels",
-                ) from error
-            opaque.append(tracer.path[-1])
-    _drop_assertions(graph)
-    _functionalise(graph)
+            place, reason = (tracer.path[-1] if tracer.path else ""), str(error).splitlines()[0]
+        if not place:
+            raise ProfileError(
+                f"{type(model).__name__} can't be traced by torch.fx: {reason}",
+                "keep branches on tensors' values and changes of parts of tensors out of its own forward(); inside a "
+                "submodule they are allowed, and protect that submodule's channels",
+            )
+        opaque.append(place)
     drop_unused(graph)
     _single_input(graph, type(model).__name__)
     alive = {node.name for node in graph.nodes}
     return graph, {name: tuple(paths) for name, paths in tracer.outputs.items() if name in alive}
-
-
-def record_shapes(module: fx.GraphModule, x: Tensor) -> None:
-    """Run the graph on x; each node's `meta` then has `shape` (a tensor's, or a tuple of them) or a plain `value`."""
-
-    class Recorder(fx.Interpreter):
-        def run_node(self, n: fx.Node) -> Any:
-            value = super().run_node(n)
-            if isinstance(value, Tensor):
-                n.meta["shape"] = tuple(value.shape)
-            elif isinstance(value, (tuple, list)) and any(isinstance(part, Tensor) for part in value):
-                n.meta["shape"] = [tuple(part.shape) if isinstance(part, Tensor) else None for part in value]
-            else:
-                n.meta["value"] = value
-            return value
-
-    with torch.no_grad():
-        Recorder(module).run(x)
 
 
 def drop_unused(graph: fx.Graph) -> None:
@@ -98,18 +83,26 @@ def operation(node: fx.Node) -> str | None:
     name = getattr(node.target, "__name__", "")
     known = any(getattr(space, name, None) is node.target for space in (torch, F, operator))
     if known or getattr(node.target, "__module__", "") == "torchvision.ops.stochastic_depth":
-        return "getattr" if node.target is getattr else name.strip("_")
+        return name.strip("_")
     return "getattr" if node.target is getattr else None
+
+
+class _Proxy(fx.Proxy):
+    def __len__(self) -> int:
+        return len(self.tracer.concrete(self.node))  # type: ignore[attr-defined]
 
 
 class _Tracer(fx.Tracer):
     """Keeps modules whole that have one meaning, and notes where it is and what each module returns."""
 
-    def __init__(self, opaque: list[str]) -> None:
+    def __init__(self, opaque: list[str], example: Tensor) -> None:
         super().__init__()
         self.opaque = opaque
         self.path: list[str] = []
         self.outputs: dict[str, list[str]] = {}
+        self._values: dict[fx.Node, Any] = {}
+        self._example = example
+        self._untouched = (nn.Module.__call__, nn.Module.__getattr__)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if module_qualified_name in self.opaque or isinstance(m, _OWN_LEAVES):
@@ -139,6 +132,62 @@ class _Tracer(fx.Tracer):
         node.meta["owner"] = self.path[-1] if self.path else ""
         return node
 
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
+
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        value = self.concrete(obj.node)
+        return super().to_bool(obj) if isinstance(value, Tensor) else bool(value)
+
+    def iter(self, obj: fx.Proxy) -> Iterator[Any]:
+        value = self.concrete(obj.node)
+        return super().iter(obj) if isinstance(value, Tensor) else iter([obj[i] for i in range(len(value))])  # type: ignore[index]
+
+    def concrete(self, wanted: fx.Node) -> Any:
+        """What a node makes of the example, with the modules as they are outside of tracing."""
+        traced = (nn.Module.__call__, nn.Module.__getattr__)
+        nn.Module.__call__, nn.Module.__getattr__ = self._untouched  # type: ignore[method-assign, assignment]
+        try:
+            with torch.no_grad():
+                for node in self.graph.nodes:
+                    if node not in self._values:
+                        self._values[node] = self._run(node)
+        finally:
+            nn.Module.__call__, nn.Module.__getattr__ = traced  # type: ignore[method-assign, assignment]
+        return self._values[wanted]
+
+    def _run(self, node: fx.Node) -> Any:
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda n: self._values[n])
+        match node.op:
+            case "placeholder":
+                return args[0] if args else self._example
+            case "get_attr":
+                return operator.attrgetter(str(node.target))(self.root)
+            case "call_module":
+                return self.root.get_submodule(str(node.target))(*args, **kwargs)
+            case "call_method":
+                return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+        return node.target(*args, **kwargs)  # type: ignore[operator]
+
+
+def _traced(tracer: _Tracer, model: nn.Module) -> fx.Graph:
+    """The raw graph; constants that torch.fx stores on the model on the way are taken off it again by the caller."""
+
+    def visible(function: Callable[..., Any]) -> Callable[..., Any]:
+        def create(*args: Any, **kwargs: Any) -> Any:
+            proxies: list[fx.Proxy] = []
+            fx.node.map_aggregate((args, kwargs), lambda a: proxies.append(a) if isinstance(a, fx.Proxy) else None)
+            return (
+                tracer.create_proxy("call_function", function, args, kwargs) if proxies else function(*args, **kwargs)
+            )
+
+        return create
+
+    with ExitStack() as stack:
+        for name in _CREATORS:
+            stack.enter_context(patch.object(torch, name, visible(getattr(torch, name))))
+        return tracer.trace(model, concrete_args=_defaults(model))
+
 
 def _inherits_forward(module: nn.Module) -> bool:
     """A subclass of one of torch's layers that computes what its base computes."""
@@ -163,60 +212,6 @@ def _drop_assertions(graph: fx.Graph) -> None:
     for node in list(graph.nodes):
         if node.op == "call_function" and getattr(node.target, "__name__", "") in _ASSERTIONS:
             graph.erase_node(node)
-
-
-def _functionalise(graph: fx.Graph) -> None:
-    """Let every later reader of a tensor that is changed in place read the result instead, so edges tell the truth."""
-    order = {node: position for position, node in enumerate(graph.nodes)}
-    for node in list(graph.nodes):
-        changed = _changes_in_place(node)
-        if changed is None:
-            continue
-        for user in list(changed.users):
-            if order[user] > order[node]:
-                user.replace_input_with(changed, node)
-        if node.op == "call_function" and node.target in _IN_PLACE:
-            node.target = _IN_PLACE[node.target]
-        elif node.op == "call_method":
-            node.target = str(node.target).rstrip("_")
-        elif node.op == "call_function" and _asks_in_place(node):
-            node.args, node.kwargs = node.args[:1], _named(node, inplace=False)
-        elif node.op == "call_function":
-            node.target = getattr(torch, node.target.__name__.rstrip("_"))
-
-
-def _named(node: fx.Node, **replaced: Any) -> dict[str, Any]:
-    """The arguments of a call to a Python function, but the first, by their names."""
-    bound = inspect.signature(node.target).bind(*node.args, **node.kwargs).arguments  # type: ignore[arg-type]
-    return {**dict(list(bound.items())[1:]), **replaced}
-
-
-def _asks_in_place(node: fx.Node) -> bool:
-    if node.kwargs.get("inplace") is True:
-        return True
-    if len(node.args) < 2 or getattr(F, getattr(node.target, "__name__", ""), None) is not node.target:
-        return False
-    try:
-        return _named(node).get("inplace") is True
-    except (TypeError, ValueError):
-        return False
-
-
-def _changes_in_place(node: fx.Node) -> fx.Node | None:
-    """The node whose tensor this one changes, if it changes one."""
-    first = node.args[0] if node.args else node.kwargs.get("input")
-    if not isinstance(first, fx.Node):
-        return None
-    if node.op == "call_module":
-        return first if node.meta["inplace"] else None
-    if node.op == "call_method":
-        name = str(node.target)
-        return first if name.endswith("_") and not name.endswith("__") else None
-    if node.op == "call_function":
-        name = getattr(node.target, "__name__", "")
-        marked = node.target in _IN_PLACE or _asks_in_place(node)
-        return first if marked or (name.endswith("_") and hasattr(torch, name)) else None
-    return None
 
 
 def _single_input(graph: fx.Graph, name: str) -> None:

@@ -12,7 +12,7 @@ from emodir_tui.nets.complexity import ComplexityModel
 from emodir_tui.nets.graph import trace
 from emodir_tui.nets.groups import ChannelGraph, analyse
 from emodir_tui.nets.latency import LatencyModel, LatencyTable
-from emodir_tui.nets.sources import load_model
+from emodir_tui.nets.sources import load_model, load_tensors
 from emodir_tui.nets.subnetwork import Division, divide
 from emodir_tui.profile import Profile
 from emodir_tui.training.data import ImageData, Split
@@ -40,7 +40,7 @@ class Bench:
         classes = settings.classes or self.data.classes
         model = load_model(settings.source, "" if weights is not None else settings.weights, classes)
         if weights is not None:
-            model.load_state_dict(weights)
+            load_tensors(model, weights)
         model = model.to(self.device).eval()
         return model.to(memory_format=torch.channels_last) if self.device.type == "cuda" else model
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from emodir_tui.nets.files import save_pruned
 from emodir_tui.nets.latency import measure
 from emodir_tui.nets.removal import apply_structure
+from emodir_tui.nets.sources import load_tensors
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.log import Run
 from emodir_tui.seeds import derive_seed
@@ -65,7 +66,7 @@ def finetune(run: Run, bench: Bench, original: Original, pruned: list[Pruned]) -
 
 def _finish(run: Run, bench: Bench, original: Original, made: Pruned, base: tuple[int, int]) -> Finished:
     model = apply_structure(bench.model(), bench.example, json.loads(made.structure))
-    model.load_state_dict(made.weights)
+    load_tensors(model, made.weights)
     model.to(bench.device)
     if bench.profile.finetune.epochs > 0:
         _train(run, bench, original, model, made.pick.name, base)

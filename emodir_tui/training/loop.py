@@ -218,7 +218,10 @@ def _copy(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _restore(model: nn.Module, optimiser: torch.optim.SGD, state: TrainingState) -> None:
-    model.load_state_dict(state.weights)
+    with torch.no_grad():
+        # In place, because a few models refuse a state_dict that has been to the disk as plain tensors.
+        for name, value in model.state_dict().items():
+            value.copy_(state.weights[name])
     for name, weight in model.named_parameters():
         optimiser.state[weight].pop("momentum_buffer", None)
         if name in state.momenta:

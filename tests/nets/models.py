@@ -13,13 +13,17 @@ ZOO = list(zoo.NAMES)
 
 def disturbed(model: nn.Module) -> nn.Module:
     """The model with statistics as after training: without that, removing a bias would go unnoticed."""
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            with torch.no_grad():
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.running_mean.normal_(0, 0.1)
                 module.running_var.uniform_(0.5, 1.5)
-                module.weight.uniform_(0.5, 1.5)
-                module.bias.normal_(0, 0.2)
+                if module.weight is not None:
+                    module.weight.uniform_(0.5, 1.5)
+                    module.bias.normal_(0, 0.2)
+            # Layer scales start at a millionth, where no error of a branch would show.
+            if isinstance(getattr(module, "layer_scale", None), nn.Parameter):
+                module.layer_scale.uniform_(0.5, 1.5)
     return model.eval()
 
 

@@ -1,0 +1,399 @@
+"""What users write in their own networks: each is pruned exactly, or protected with its reason, or refused in a sentence."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import fx, nn
+from torch.nn.utils import parametrizations
+
+from emodir_tui.errors import ProfileError
+from emodir_tui.nets.channels import ChannelConstant
+from emodir_tui.nets.complexity import ComplexityModel
+from emodir_tui.nets.graph import trace
+from emodir_tui.nets.groups import analyse
+from emodir_tui.nets.masked import MaskedNetwork
+from emodir_tui.nets.removal import apply_structure, remove, structure
+from emodir_tui.nets.sliced import SlicedNetwork
+from emodir_tui.nets.sources import load_model
+from emodir_tui.nets.subnetwork import divide
+from tests.nets.models import difference, disturbed, graph_of, random_keep
+from tests.nets.test_removal import macs_by_hooks
+
+
+class Net(nn.Module):
+    """A stem, something in the middle that the test is about, a head."""
+
+    def __init__(self, middle, *, stem=8, made=8, **modules):
+        super().__init__()
+        self.stem = layer(3, stem)
+        self.body = Middle(middle, modules)
+        self.last = layer(made, 6)
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x):
+        return self.head(self.last(self.body(self.stem(x))).mean((2, 3)))
+
+
+class Middle(nn.Module):
+    def __init__(self, function, modules):
+        super().__init__()
+        self.function = function
+        for name, module in modules.items():
+            setattr(self, name, module)
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+def layer(inputs, outputs):
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+def masked_by_hooks(graph, x, keep):
+    """The user's own model, at full size, with zeros where layers consume what was dropped: no graph of ours runs."""
+    extended, handles = np.append(keep, True), []
+    for item in graph.layers:
+        if item.inputs is None:
+            continue
+        mask = torch.from_numpy(extended[item.inputs]).float()
+
+        def hide(module, args, mask=mask, dim=item.dim):
+            shape = [1] * args[0].dim()
+            shape[dim] = -1
+            return (args[0] * mask.view(shape),)
+
+        module = graph.network.model.get_submodule(item.name)
+        handles.append(module.register_forward_pre_hook(hide))
+    try:
+        with torch.no_grad():
+            return graph.network.model(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def check_exact(model, x, *, seeds=3):
+    """Removed = the user's own masked model = sliced; rebuilt from its structure bit for bit; trains; MACs are right."""
+    graph = graph_of(disturbed(model), x)
+    for seed in range(seeds):
+        keep = random_keep(graph, seed, empty=seed > 0)
+        assert not keep.all()
+        made = remove(graph, keep)
+        with torch.no_grad():
+            found = made(x)
+            sliced = SlicedNetwork(graph, None, None, statistics="running")
+            sliced.select(keep)
+            assert difference(found, masked_by_hooks(graph, x, keep)) < 1e-4
+            assert difference(sliced(x), found) < 1e-4
+            again = apply_structure(model, x, json.loads(json.dumps(structure(graph, keep))))
+            again.load_state_dict(made.state_dict())
+            assert torch.equal(again(x), found)
+        assert macs_by_hooks(made, x) == ComplexityModel(graph).measure(keep[None])[0]
+        assert sum(w.numel() for w in made.parameters()) == ComplexityModel(graph, "params").measure(keep[None])[0]
+        made.train()(x).square().mean().backward()
+        made.eval()
+    value = x
+    with torch.no_grad():
+        for part in divide(graph).subnetworks:
+            span = SlicedNetwork(graph, part.start, part.stop, statistics="running")
+            span.select(np.ones(graph.genes, dtype=bool))
+            value = span(value)
+        assert torch.equal(value, model.eval()(x))
+    return graph
+
+
+def squeeze_excite(m, x):
+    batch, channels, _, _ = x.size()
+    scale = F.relu(m.reduce(x.mean((2, 3)).view(batch, channels)))
+    return x * torch.sigmoid(m.expand(scale)).view(batch, channels, 1, 1)
+
+
+def shuffle(m, x):
+    batch, channels, height, width = x.shape
+    return x.view(batch, 2, channels // 2, height, width).transpose(1, 2).contiguous().view(batch, -1, height, width)
+
+
+def shuffle_by_batch(m, x):
+    batch, channels, height, width = x.size()
+    x = x.reshape(batch * channels // 2, 2, height * width).permute(1, 0, 2)
+    first, second = x.reshape(2, -1, channels // 2, height, width)
+    return torch.cat([m.conv(first), second], 1)
+
+
+def add_in_place(m, x):
+    out = m.two(F.relu(m.one(x)))
+    out += x
+    return out
+
+
+def scaled_residual(m, x):
+    return x + m.two(F.gelu(m.one(x))) * m.gamma.view(1, -1, 1, 1)
+
+
+def halves(m, x):
+    first, second = torch.chunk(x, 2, dim=1)
+    return torch.cat([m.conv(first), second], 1)
+
+
+def interleaved(m, x):
+    return torch.cat([m.conv(x[:, ::2]), x[:, 1::2]], 1)
+
+
+def gated(m, x):
+    return F.glu(m.conv(x), dim=1)
+
+
+def select_kernel(m, x):
+    both = torch.stack([m.one(x), m.two(x)], dim=1)
+    return both.sum(dim=1)
+
+
+def shape_decides(m, x):
+    assert x.shape[1] == 8
+    if x.shape[2] > 4:
+        x = m.conv(x)
+    return torch.cat(list(x.chunk(2, 1)), 1)
+
+
+def normalised(m, x):
+    return F.relu(m.norm(m.conv(x)))
+
+
+conv = nn.Conv2d
+CASES = {
+    "squeeze and excitation by views": Net(squeeze_excite, reduce=nn.Linear(8, 4), expand=nn.Linear(4, 8)),
+    "a channel shuffle": Net(shuffle),
+    "a channel shuffle through the batch dimension": Net(shuffle_by_batch, conv=conv(4, 4, 1)),
+    "an addition in place": Net(add_in_place, one=conv(8, 12, 3, padding=1), two=conv(12, 8, 3, padding=1)),
+    "a residual scaled by a parameter": Net(
+        scaled_residual, one=conv(8, 12, 1), two=conv(12, 8, 1), gamma=nn.Parameter(torch.rand(8))
+    ),
+    "chunk and concatenation": Net(halves, conv=conv(4, 4, 1)),
+    "every second channel": Net(interleaved, conv=conv(4, 4, 1)),
+    "a gated linear unit": Net(gated, conv=conv(8, 16, 1)),
+    "a pixel shuffle": Net(lambda m, x: F.pixel_shuffle(m.conv(x), 2), conv=conv(8, 32, 1)),
+    "a pixel unshuffle": Net(lambda m, x: F.pixel_unshuffle(x, 2), made=32),
+    "the sum of a stack": Net(select_kernel, one=conv(8, 8, 1), two=conv(8, 8, 3, padding=1)),
+    "the larger of two halves": Net(lambda m, x: torch.max(x[:, :4], x[:, 4:]), made=4),
+    "flipped channels": Net(lambda m, x: torch.flip(x, [1])),
+    "where": Net(lambda m, x: torch.where(x > 0.2, x, 0.1 * x)),
+    "a depthwise layer with a multiplier": Net(lambda m, x: m.conv(x), conv=conv(8, 16, 3, groups=8), made=16),
+    "a grouped transposed layer": Net(lambda m, x: m.up(x), up=nn.ConvTranspose2d(8, 12, 2, 2, groups=4), made=12),
+    "a depthwise transposed layer": Net(lambda m, x: m.up(x), up=nn.ConvTranspose2d(8, 8, 2, 2, groups=8)),
+    "PReLU": Net(lambda m, x: m.act(m.conv(x)), conv=conv(8, 8, 1), act=nn.PReLU(8)),
+    "normalisation without weights": Net(normalised, conv=conv(8, 8, 1), norm=nn.BatchNorm2d(8, affine=False)),
+    "group normalisation without weights": Net(normalised, conv=conv(8, 8, 1), norm=nn.GroupNorm(4, 8, affine=False)),
+    "instance normalisation": Net(normalised, conv=conv(8, 8, 1), norm=nn.InstanceNorm2d(8, affine=True)),
+    "a linear layer on channels last": Net(
+        lambda m, x: m.linear(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), linear=nn.Linear(8, 8)
+    ),
+    "a constant made in forward": Net(lambda m, x: x * torch.linspace(0.5, 1.5, 8).view(1, 8, 1, 1)),
+    "a shape that decides, and an assertion of channels": Net(shape_decides, conv=conv(8, 8, 1)),
+    "a layer called twice": Net(lambda m, x: F.relu(m.conv(F.relu(m.conv(x)))), conv=conv(8, 8, 1)),
+    "a weight-normalised layer": Net(
+        lambda m, x: m.two(m.one(x)),
+        one=parametrizations.weight_norm(conv(8, 8, 1)),
+        two=conv(8, 8, 1),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_pruned_exactly(name):
+    torch.manual_seed(0)
+    check_exact(CASES[name], torch.randn(3, 3, 12, 12))
+
+
+class TwoNames(nn.Module):
+    """One block under two names, and two linear layers with one weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = layer(3, 8)
+        self.one = layer(8, 8)
+        self.two = self.one
+        self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.second.weight = self.first.weight
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = self.two(self.one(self.stem(x))).mean((2, 3))
+        return self.head(F.relu(self.second(F.relu(self.first(x)))))
+
+
+def test_shared_modules_and_shared_weights_stay_shared():
+    torch.manual_seed(0)
+    x = torch.randn(3, 3, 8, 8)
+    graph = graph_of(disturbed(TwoNames()), x)
+    keep = random_keep(graph, 0)
+    made = remove(graph, keep)
+    assert made.one is made.two
+    assert made.first.weight is made.second.weight
+    with torch.no_grad():
+        expected = MaskedNetwork(graph, None, None, statistics="running")(x, torch.from_numpy(keep).float())
+        assert difference(made(x), expected) < 1e-4
+
+
+def test_an_emptied_branch_whose_sum_is_made_in_place_needs_a_graph_and_computes_the_same():
+    torch.manual_seed(0)
+    model = disturbed(CASES["an addition in place"])
+    x = torch.randn(3, 3, 8, 8)
+    graph = graph_of(model, x)
+    keep = np.ones(graph.genes, dtype=bool)
+    for group in graph.groups:
+        if group.branch is not None:
+            keep[group.start : group.stop] = False
+    made = remove(graph, keep)
+    assert isinstance(made, fx.GraphModule)
+    assert any(isinstance(module, ChannelConstant) for module in made.modules())
+    with torch.no_grad():
+        assert difference(made(x), masked_by_hooks(graph, x, keep)) < 1e-4
+
+
+class Auxiliary(nn.Module):
+    """A second classifier that only runs in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = layer(3, 8), layer(8, 8)
+        self.aux = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x):
+        x = self.one(x)
+        other = self.aux(x) if self.training else 0
+        return self.head(self.two(x).mean((2, 3))) + other
+
+
+def test_what_only_runs_in_training_is_named_and_left_out_so_that_training_works():
+    x = torch.randn(3, 3, 8, 8)
+    graph = graph_of(disturbed(Auxiliary()), x)
+    assert any(item.place == "aux" and item.channels == 4 for item in graph.protected)
+    made = remove(graph, random_keep(graph, 0))
+    made.train()(x).sum().backward()
+    assert not any("aux" in name for name in made.state_dict())
+
+
+def test_a_functional_dropout_drops_again_when_the_removed_network_is_trained():
+    model = Net(lambda m, x: F.dropout(shuffle(m, x), 0.5, m.training))
+    x = torch.randn(3, 3, 8, 8)
+    made = remove(graph_of(disturbed(model), x), random_keep(graph_of(model, x), 0))
+    assert isinstance(made, fx.GraphModule)
+    with torch.no_grad():
+        assert torch.equal(made(x), made(x))
+        made.train()
+        assert not torch.equal(made(x), made(x))
+
+
+@pytest.mark.parametrize(
+    ("middle", "modules", "place", "channels", "reason"),
+    [
+        (lambda m, x: torch.cumsum(x, 1), {}, "body: cumsum()", 8, "not known"),
+        (lambda m, x: F.softmax(x, 1), {}, "body: softmax()", 8, "softmax over the channels"),
+        (lambda m, x: x / x.shape[1], {}, "body: truediv()", 8, "a number of channels enters"),
+        (lambda m, x: x + torch.zeros(x.size(0), 8, 1, 1), {}, "body: zeros()", 8, "as many channels as is said"),
+        (lambda m, x: m.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), {"norm": nn.LayerNorm(8)}, "body.norm", 8, "normalises over the channels"),
+        (lambda m, x: m.one(m.two(x)) if x.sum() > 0 else x, {"one": conv(8, 8, 1), "two": conv(8, 8, 1)}, "body (Middle)", 24, "not known"),
+        (lambda m, x: F.conv2d(x, m.weight.tanh()), {"weight": nn.Parameter(torch.rand(8, 8, 1, 1))}, "body: conv2d()", 8 + 8, "computed weight"),
+    ],
+)  # fmt: skip
+def test_what_is_not_known_protects_the_channels_that_reach_it_and_is_listed(middle, modules, place, channels, reason):
+    torch.manual_seed(0)
+    model, x = disturbed(Net(middle, **modules)), torch.randn(3, 3, 8, 8)
+    graph = graph_of(model, x)
+    (item,) = [item for item in graph.protected if item.place.startswith(place)]
+    assert item.channels == channels
+    assert reason in item.reason
+    keep = random_keep(graph, 0)
+    made = remove(graph, keep)
+    with torch.no_grad():
+        expected = MaskedNetwork(graph, None, None, statistics="running")(x, torch.from_numpy(keep).float())
+        assert difference(made(x), expected) < 1e-4
+
+
+def test_every_output_channel_is_in_a_group_or_protected():
+    for name in ("convnext_tiny", "regnet_y_400mf", "shufflenet_v2_x1_0", "squeezenet1_1"):
+        model, x = load_model(f"torchvision:{name}", "", 10).eval(), torch.randn(2, 3, 64, 64)
+        graph = graph_of(model, x)
+        depthwise = (m for m in model.modules() if isinstance(m, nn.Conv2d) and m.groups == m.in_channels > 1)
+        made = sum(m.weight.shape[0] for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear))
+        made -= sum(m.weight.shape[0] for m in depthwise)
+        grouped = sum(
+            int((item.outputs < graph.genes).sum()) for item in graph.layers if not _is_depthwise(model, item)
+        )
+        assert grouped + sum(item.channels for item in graph.protected) == made
+
+
+def _is_depthwise(model, item):
+    module = model.get_submodule(item.name)
+    return getattr(module, "groups", 1) == getattr(module, "in_channels", 0) > 1
+
+
+def changes_a_view(m, x):
+    x = m.conv(x)
+    F.relu_(x.view(x.size(0), -1))
+    return x
+
+
+def test_a_change_in_place_of_a_view_protects_its_module_and_changes_nothing():
+    torch.manual_seed(0)
+    model, x = disturbed(Net(changes_a_view, conv=conv(8, 8, 1))), torch.randn(3, 3, 8, 8)
+    graph = graph_of(model, x)
+    assert any(item.place == "body (Middle)" for item in graph.protected)
+    with torch.no_grad():
+        assert torch.equal(graph.network.graph_module(x), model(x))
+
+
+class Wild(nn.Module):
+    def __init__(self, forward):
+        super().__init__()
+        self.one, self.head = conv(3, 4, 1), nn.Linear(4, 2)
+        self.function = forward
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+@pytest.mark.parametrize(
+    ("forward", "sentence"),
+    [
+        (lambda m, x: m.one(x) if x.sum() > 0 else x, "can't be traced by torch.fx"),
+        (lambda m, x: (m.one(x), x), "returns tuple, not one tensor"),
+        (lambda m, x: (F.relu_((y := m.one(x)).view(-1)), m.head(y.mean((2, 3))))[1], "changes a view of a tensor"),
+        (lambda m, x: m.head(m.one(x).mean((2, 3)) + torch.rand(1)), "computes something else than its graph"),
+        (lambda m, x: m.head(m.one(x).flatten(1)), r"can't process a batch of shape \(2, 3, 8, 8\)"),
+    ],
+)
+def test_a_forward_that_cannot_be_traced_is_refused_in_a_sentence(forward, sentence):
+    with pytest.raises(ProfileError, match=sentence):
+        trace(Wild(forward), torch.randn(2, 3, 8, 8))
+
+
+def test_tracing_leaves_the_model_as_it_was():
+    model = CASES["a constant made in forward"]
+    model.train()
+    before, state = set(vars(model)), {name: value.clone() for name, value in model.state_dict().items()}
+    analyse(trace(model, torch.randn(2, 3, 8, 8)))
+    assert model.training
+    assert set(vars(model)) == before
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+
+
+def test_a_batch_size_read_at_the_top_leaves_the_network_divisible():
+    def top(m, x):
+        batch = x.shape[0]
+        return m.two(F.relu(m.one(x))).mean((2, 3)).view(batch, -1)
+
+    class Top(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two, self.head = layer(3, 8), layer(8, 8), nn.Linear(8, 4)
+
+        def forward(self, x):
+            return self.head(top(self, x))
+
+    graph = check_exact(Top(), torch.randn(3, 3, 8, 8))
+    assert len(divide(graph, subnetworks=2).subnetworks) == 2
