@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from emodir_tui.errors import ConflictError, ExitCode
-from emodir_tui.profile import Profile, validate
+from emodir_tui.profile import Profile, load, validate
 from emodir_tui.runs.control import send
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.events import EventReader, read_all
@@ -482,16 +482,19 @@ def all_faults(chaos: Chaos, kills: int, others: int) -> list[Tally]:
     return tallies
 
 
-def checkpoint_cost(folder: Path) -> float:
-    """The share of its search's time that a run with a checkpoint in every generation spends on saving them."""
-    spent = total = 0.0
-    for path in folder.glob("*"):
-        for event in read_all(path / "events"):
-            if event["kind"] == "checkpoint_saved" and event["stage"] == "search":
-                spent += event["seconds"]
-            if event["kind"] == "stage_finished" and event["stage"] == "search":
-                total += event["seconds"]
-    return spent / total if total else 0.0
+def checkpoint_cost(chaos: Chaos) -> str:
+    """What the checkpoints of a real search cost: profiles/digits.toml as it ships, but for a short baseline."""
+    path = Path(__file__).parent.parent / "profiles" / "digits.toml"
+    directory = prepare(load(path, ["baseline.epochs=1", "checkpoint.seconds=2.0"]), chaos.folder, "digits")
+    chaos.wait(chaos.fork(directory), seconds=600)
+    spent = total = count = largest = 0.0
+    for event in read_all(directory.events_folder):
+        if event["kind"] == "checkpoint_saved" and event["stage"] in ("search", "joint"):
+            spent, count, largest = spent + event["seconds"], count + 1, max(largest, event["bytes"])
+        if event["kind"] == "stage_finished" and event["stage"] in ("search", "joint"):
+            total += event["seconds"]
+    share = f"{100 * spent / total:.3f} % of the searches' time"
+    return f"profiles/digits.toml, a checkpoint each 2 s: {count:.0f} checkpoints of at most {largest / 1e3:.0f} kB took {share}"
 
 
 def main() -> None:
@@ -508,6 +511,7 @@ def main() -> None:
             name for name in STAGES if replay(read_all(chaos.reference.events_folder)).stages[name].state == "done"
         }
         print(f"\nundisturbed run: {json.dumps(sorted(stages))}, {len(chaos.expected)} products compared byte for byte")
+        print(checkpoint_cost(chaos))
     sys.exit(any(tally.different or tally.survived < tally.tried for tally in tallies))
 
 
