@@ -1,0 +1,1 @@
+"""The dashboard. Sees RunState only."""

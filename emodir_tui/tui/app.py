@@ -1,0 +1,230 @@
+"""The dashboard application: opens screens, chooses the theme, leaves when the terminal goes."""
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
+from textual.screen import Screen
+
+from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.tui.commands import MOVE, Command, commands_of
+from emodir_tui.tui.feed import LiveSource, Source
+from emodir_tui.tui.look import THEMES, Look, look_of
+from emodir_tui.tui.plain_ascii import AsciiFilter
+from emodir_tui.tui.replay import ReplaySource
+from emodir_tui.tui.screens.main import MainScreen
+
+WATCHDOG_SECONDS = 5.0
+GRACE_SECONDS = 1.0
+
+
+def run_dashboard(
+    directory: RunDirectory | None,
+    runs_dir: Path,
+    *,
+    replay: bool = False,
+    speed: float = 20.0,
+    read_only: bool = False,
+    ascii_only: bool = False,
+    refresh_seconds: float = 1.0,
+    compare: Sequence[RunDirectory] = (),
+) -> RunDirectory | None:
+    """Show the dashboard until the user leaves.
+
+    Args:
+        directory: The run to show; None lets the user choose one.
+        runs_dir: Where the list of runs is read.
+        replay: Play the recording instead of following the run.
+        speed: How many times faster than it was.
+        read_only: Offer no controls.
+        ascii_only: Use no character beyond ASCII; also where the locale is not UTF-8.
+        refresh_seconds: Between two updates of the screen.
+        compare: Two to four runs to compare, instead of showing one.
+
+    Returns:
+        The run that was open last, or None.
+    """
+    app = Dashboard(
+        directory,
+        runs_dir,
+        replay=replay,
+        speed=speed,
+        read_only=read_only,
+        ascii_only=ascii_only or "utf" not in (sys.stderr.encoding or "utf-8").lower(),
+        refresh_seconds=refresh_seconds,
+        compare=compare,
+    )
+    # A long run is made of millions of small objects without a cycle among them: looking for cycles doubles the time.
+    gc.set_threshold(200_000, 50, 100)
+    app.run()
+    return app.last_open
+
+
+class Dashboard(App[None]):
+    """Screens over one or many runs."""
+
+    CSS_PATH = "emodir.tcss"
+    TITLE = "emodir"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        # Textual's own Ctrl+C only shows a hint.
+        Binding("ctrl+c", "leave", "Leave", show=False, priority=True),
+        Binding("ctrl+q", "leave", "Leave", show=False, priority=True),
+    ]
+
+    def __init__(
+        self,
+        directory: RunDirectory | None,
+        runs_dir: Path,
+        *,
+        replay: bool = False,
+        speed: float = 20.0,
+        read_only: bool = False,
+        ascii_only: bool = False,
+        refresh_seconds: float = 1.0,
+        compare: Sequence[RunDirectory] = (),
+    ) -> None:
+        super().__init__()
+        self.animation_level = "none"
+        self.last_open: RunDirectory | None = directory
+        self._runs_dir = runs_dir
+        self._directory, self._compare = directory, tuple(compare)
+        self._replay, self._speed = replay, speed
+        self._read_only, self._refresh_seconds = read_only, refresh_seconds
+        self._ascii = AsciiFilter() if ascii_only else None
+        if "TEXTUAL_THEME" not in os.environ and not _has_true_colour():
+            self.theme = "ansi-dark"
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's own, and the one that leaves nothing but ASCII."""
+        filters = super().get_line_filters()
+        return filters if self._ascii is None else [*filters, self._ascii]
+
+    def on_mount(self) -> None:
+        """Open what was asked for."""
+        if not self.is_headless:
+            self._guard_terminal()
+        if self._compare:
+            self.open_comparison(self._compare)
+        elif self._directory is not None:
+            self.open_run(self._directory)
+        else:
+            self.open_runs()
+
+    def look(self) -> Look:
+        """The look that fits the theme in use."""
+        return look_of(ansi=bool(self.native_ansi_color), dark=self.current_theme.dark)
+
+    # ---- screens
+
+    def open_run(self, directory: RunDirectory, *, replay: bool | None = None) -> None:
+        """The main screen of a run."""
+        self.last_open = directory
+        self.push_screen(
+            MainScreen(
+                directory,
+                self.source_of(directory, replay=self._replay if replay is None else replay),
+                self.look,
+                self.open_runs,
+                read_only=self._read_only,
+                refresh_seconds=self._refresh_seconds,
+            )
+        )
+
+    def source_of(self, directory: RunDirectory, *, replay: bool = False) -> Source:
+        """A run as it is watched here: live or replayed."""
+        if replay:
+            return ReplaySource(directory.events_folder, speed=self._speed)
+        return LiveSource(directory)
+
+    def open_runs(self) -> None:
+        """The list of runs; a run that is open is closed."""
+        from emodir_tui.tui.screens.picker import PickerScreen
+
+        if any(isinstance(screen, PickerScreen) for screen in self.screen_stack):
+            while not isinstance(self.screen, PickerScreen):
+                self.pop_screen()
+        elif isinstance(self.screen, MainScreen):
+            self.switch_screen(PickerScreen(self._runs_dir, self.look, self))
+        else:
+            self.push_screen(PickerScreen(self._runs_dir, self.look, self))
+
+    def open_comparison(self, directories: Sequence[RunDirectory]) -> None:
+        """Runs over one another."""
+        from emodir_tui.tui.screens.comparison import ComparisonScreen
+
+        self.push_screen(ComparisonScreen(directories, self.look, self.source_of))
+
+    # ---- actions
+
+    def action_leave(self) -> None:
+        """Leave; the run goes on."""
+        self.exit()
+
+    def action_theme(self) -> None:
+        """The next theme of the short list; the palette has all."""
+        at = THEMES.index(self.theme) if self.theme in THEMES else -1
+        self.theme = THEMES[(at + 1) % len(THEMES)]
+        draw = getattr(self.screen, "draw", None)
+        if callable(draw):
+            draw()
+
+    def action_help(self) -> None:
+        """All keys, and how to read the screens."""
+        from emodir_tui.tui.screens.help import HelpScreen
+
+        self.push_screen(HelpScreen(self.look))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The palette: the same table as the keys, and the themes."""
+        offers = getattr(screen, "offers", lambda _: True)
+        for command in commands_of(*getattr(screen, "SCREENS_OF_COMMANDS", ())):
+            if command.id == "palette" or command.group == MOVE or not offers(command):
+                continue
+            yield SystemCommand(command.help, _key_hint(command), partial(screen.run_action, command.does))
+        for name in sorted(self.available_themes):
+            yield SystemCommand(f"Theme: {name}", "Colours of the dashboard", partial(setattr, self, "theme", name))
+        yield SystemCommand("Screenshot", "Save this screen as an SVG file here", self._take_picture)
+
+    def _take_picture(self) -> None:
+        path = self.save_screenshot(path=str(Path.cwd()))
+        self.notify(path, title="Saved", markup=False)
+
+    # ---- the terminal
+
+    def _guard_terminal(self) -> None:
+        """Without a terminal Textual would spin for ever."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            with suppress(NotImplementedError, RuntimeError):
+                loop.add_signal_handler(number, self._leave_at_once)
+        self.set_interval(WATCHDOG_SECONDS, self._check_terminal)
+
+    def _check_terminal(self) -> None:
+        if not os.isatty(0) or not os.isatty(2):
+            self._leave_at_once()
+
+    def _leave_at_once(self) -> None:
+        # Writing to a terminal that is gone can block the orderly way out.
+        timer = threading.Timer(GRACE_SECONDS, os._exit, (129,))
+        timer.daemon = True
+        timer.start()
+        self.exit()
+
+
+def _has_true_colour() -> bool:
+    return os.environ.get("COLORTERM", "").lower() in ("truecolor", "24bit")
+
+
+def _key_hint(command: Command) -> str:
+    return f"{command.group} · key {' '.join(command.shown_keys)}" if command.keys else command.group

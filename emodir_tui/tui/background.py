@@ -1,0 +1,43 @@
+"""Work beside the screen: in a daemon thread, because leaving must never wait for a file system that hangs."""
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from emodir_tui.errors import EmodirError
+
+T = TypeVar("T")
+
+
+class Mailbox:
+    """The way from a thread back to the thread of the screen in which this is made."""
+
+    def __init__(self) -> None:
+        self._loop, self._context = asyncio.get_running_loop(), contextvars.copy_context()
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Have something called there; nothing happens once the application has ended."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(call, context=self._context)
+
+
+def in_background(work: Callable[[], T], then: Callable[[T], None], failed: Callable[[EmodirError], None]) -> None:
+    """Do `work` in a thread, then one of the others in the screen's thread."""
+    mailbox = Mailbox()
+
+    def run() -> None:
+        try:
+            result = work()
+        except EmodirError as error:
+            problem = error
+        except OSError as error:
+            problem = EmodirError(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "))
+        else:
+            mailbox.post(lambda: then(result))
+            return
+        mailbox.post(lambda: failed(problem))
+
+    threading.Thread(target=run, name="background", daemon=True).start()

@@ -1,0 +1,216 @@
+"""The one table of commands: bindings, key line, palette, help and the documentation are made from it."""
+
+from dataclasses import dataclass
+
+from textual.binding import Binding, BindingType
+
+MAIN, PICKER, COMPARISON, LOG, DETAILS, REPLAY = "main", "picker", "comparison", "log", "details", "replay"
+RUN, VIEW, MOVE, RUNS, PLAY, HELP = "Run", "View", "Move", "Runs", "Replay", "Help and leaving"
+PANELS = ("Sub-networks", "Hypervolume", "Ranking", "Front", "Checkpoints", "Log")
+_ALL = (MAIN, PICKER, COMPARISON, LOG)
+
+_SHOWN = {
+    "question_mark": "?",
+    "slash": "/",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "comma": ",",
+    "full_stop": ".",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
+    "escape": "Esc",
+    "enter": "Enter",
+    "tab": "Tab",
+    "shift+tab": "Shift+Tab",
+    "space": "Space",
+    "left": "←",
+    "right": "→",
+    "up": "↑",
+    "down": "↓",
+    "home": "Home",
+    "end": "End",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "ctrl+c": "Ctrl+C",
+    "ctrl+p": "Ctrl+P",
+    "ctrl+q": "Ctrl+Q",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Command:
+    """Something a key does. `line` orders the key line, 0 leaves it out; `action` is Textual's, by default the id."""
+
+    id: str
+    keys: tuple[str, ...]
+    label: str
+    help: str
+    group: str
+    screens: tuple[str, ...] = (MAIN,)
+    action: str = ""
+    line: int = 0
+
+    @property
+    def does(self) -> str:
+        """The action."""
+        return self.action or self.id.replace("-", "_")
+
+    @property
+    def shown_keys(self) -> tuple[str, ...]:
+        """The keys as they stand on a keyboard."""
+        return tuple(_SHOWN.get(key, key) for key in self.keys)
+
+
+def _panels() -> tuple[Command, ...]:
+    return tuple(
+        Command(
+            id=f"panel-{number}",
+            keys=(str(number),),
+            label=title,
+            help=f"Go to panel {number}, {title}",
+            group=VIEW,
+            action=f"panel({number})",
+        )
+        for number, title in enumerate(PANELS, start=1)
+    )
+
+
+def _make(
+    name: str, key: str, label: str, does: str, group: str, *screens: str, action: str = "", line: int = 0
+) -> Command:
+    return Command(
+        id=name,
+        keys=tuple(key.split()),
+        label=label,
+        help=does,
+        group=group,
+        screens=screens or (MAIN,),
+        action=action,
+        line=line,
+    )
+
+
+COMMANDS: tuple[Command, ...] = (
+    _make("save", "s", "Save", "Save a checkpoint now", RUN, line=10),
+    _make("pause", "p", "Pause", "Pause the run (its memory is kept), or continue it", RUN, line=11),
+    _make("stop", "x", "Stop", "Save a checkpoint and end the worker; asks first", RUN, line=12),
+    _make("stop-now", "", "Stop now", "End the worker at once, without saving; asks first", RUN),
+    _make("resume", "r", "Resume", "Resume a run that stopped, failed or was lost", RUN, MAIN, PICKER, line=13),
+    _make("checkpoints", "c", "Ckpts", "Go to the checkpoints; Enter there offers to resume from one", RUN, line=40),
+    _make("realise", "e", "Realise", "In a scheme's details: make a network of this scheme too", RUN, DETAILS),
+    _make("resume-from", "r", "Resume from", "In a checkpoint's details: resume from it; asks first", RUN, DETAILS),
+    *_panels(),
+    _make("zoom", "z", "Zoom", "One panel alone on the screen, or all again", VIEW, line=20),
+    _make(
+        "scope-on",
+        "right_square_bracket",
+        "Next front",
+        "Next front: each sub-network's, merged, joint",
+        VIEW,
+        MAIN,
+        COMPARISON,
+        action="scope(1)",
+    ),
+    _make(
+        "scope-back",
+        "left_square_bracket",
+        "Front before",
+        "The front before",
+        VIEW,
+        MAIN,
+        COMPARISON,
+        action="scope(-1)",
+    ),
+    _make("sort", "o", "Sort", "Sort the ranking by the next column", VIEW),
+    _make("filter", "slash", "Filter", "Filter the ranking (in panel 3) or the log", VIEW, MAIN, LOG, line=31),
+    _make("level", "v", "Level", "Next level of the log: all, info, warnings, errors", VIEW),
+    _make("logarithmic", "L", "Log axis", "Logarithmic impairment in the front, or linear", VIEW),
+    _make("freeze", "f", "Freeze", "Freeze the display; the run and the reading go on", VIEW, line=21),
+    _make("worker-log", "l", "Log", "What the worker printed", VIEW, line=41),
+    _make(
+        "theme", "t", "Theme", "Next theme: dark, light, the terminal's own colours", VIEW, *_ALL, action="app.theme"
+    ),
+    _make("panel-on", "tab", "Next panel", "Next panel", MOVE, action="next_panel(1)"),
+    _make("panel-back", "shift+tab", "Panel before", "The panel before", MOVE, action="next_panel(-1)"),
+    _make("rows", "up down", "Rows", "Move in a list; also j k, PgUp PgDn, Home End", MOVE, *_ALL, DETAILS),
+    _make("point", "left right", "Points", "Select a point of the front (panel 4)", MOVE),
+    _make("details", "enter", "Details", "Details of the selected row or point", MOVE, MAIN, DETAILS),
+    _make(
+        "back", "escape", "Back", "Close what is open; end zoom or filter", MOVE, MAIN, COMPARISON, LOG, DETAILS, line=1
+    ),
+    _make("close", "q", "Close", "Close the details", MOVE, DETAILS, action="dismiss(None)"),
+    _make("open", "enter", "Open", "Open the selected run", RUNS, PICKER, line=5),
+    _make("mark", "space", "Mark", "Mark a run for comparison", RUNS, PICKER, line=6),
+    _make("compare", "m", "Compare", "Compare the marked runs (two to four)", RUNS, PICKER, line=7),
+    _make("replay", "v", "Replay", "Play the recording of the selected run", RUNS, PICKER, line=14),
+    _make("runs", "w", "Runs", "The list of all runs", RUNS, line=42),
+    _make("play", "space", "Play", "Play a recording, or pause", PLAY, REPLAY, line=5),
+    _make("step-back", "comma", "Back", "Back by a fiftieth of the recording", PLAY, REPLAY, action="step(-1)", line=6),
+    _make("step-on", "full_stop", "On", "On by a fiftieth of the recording", PLAY, REPLAY, action="step(1)", line=7),
+    _make("slower", "less_than_sign", "Slower", "Half the speed", PLAY, REPLAY, action="speed(-1)", line=8),
+    _make("faster", "greater_than_sign", "Faster", "Twice the speed", PLAY, REPLAY, action="speed(1)", line=9),
+    _make("copy", "y", "Copy", "Copy the command that belongs here; it is shown too", HELP, MAIN, DETAILS),
+    _make(
+        "help",
+        "question_mark",
+        "Help",
+        "All keys, and how to read the screens",
+        HELP,
+        *_ALL,
+        action="app.help",
+        line=50,
+    ),
+    _make("palette", "ctrl+p", "Palette", "All commands by name", HELP, *_ALL, action="app.command_palette", line=43),
+    _make(
+        "leave",
+        "q ctrl+c ctrl+q",
+        "Leave",
+        "Leave the dashboard; the run goes on",
+        HELP,
+        *_ALL,
+        action="app.leave",
+        line=51,
+    ),
+)
+
+# Lists and the front bind these themselves, where they have the focus; the application binds these above everything.
+_BOUND_ELSEWHERE = ("rows", "point", "details", "open")
+_BOUND_BY_APPLICATION = ("ctrl+c", "ctrl+q", "ctrl+p")
+
+
+def commands_of(*screens: str) -> list[Command]:
+    """The commands of these screens, in the order of the table."""
+    return [command for command in COMMANDS if any(screen in command.screens for screen in screens)]
+
+
+def bindings(*screens: str) -> list[BindingType]:
+    """The bindings of these screens."""
+    return [
+        Binding(key, command.does, command.help, show=False, tooltip=command.help)
+        for command in commands_of(*screens)
+        if command.id not in _BOUND_ELSEWHERE
+        for key in command.keys
+        if key not in _BOUND_BY_APPLICATION
+    ]
+
+
+def keys_of(*screens: str) -> list[tuple[str, str, str]]:
+    """(key, label, action) for the key line of these screens."""
+    chosen = [command for command in commands_of(*screens) if command.line]
+    return [
+        (command.shown_keys[0], command.label, command.does) for command in sorted(chosen, key=lambda item: item.line)
+    ]
+
+
+def key_table() -> str:
+    """All commands as a Markdown table, for the documentation."""
+    lines = ["| Key | Does | Where |", "|---|---|---|"]
+    for group in dict.fromkeys(command.group for command in COMMANDS):
+        lines += [_table_line(command) for command in COMMANDS if command.group == group]
+    return "\n".join(lines)
+
+
+def _table_line(command: Command) -> str:
+    keys = " ".join(f"`{key}`" for key in command.shown_keys) or "(palette)"
+    where = "everywhere" if set(command.screens) >= set(_ALL) else ", ".join(command.screens)
+    return f"| {keys} | {command.help} | {where} |"

@@ -1,0 +1,117 @@
+"""What things look like: a colour for each meaning, per theme. No meaning is told by colour alone."""
+
+from dataclasses import dataclass
+
+from rich.style import Style
+
+THEMES = ("textual-dark", "textual-light", "ansi-dark", "ansi-light")
+BLOCKS = "▁▂▃▄▅▆▇█"
+BAR_DONE, BAR_LEFT = "━", "╌"
+CHANNEL_KEPT, CHANNEL_GONE = "█", "░"
+KNEE, PICK, SELECTED, MEMBER = "◆", "▲", "◉", "•"
+
+# A glyph and a word for each status; the glyph never stands alone.
+STATUS_GLYPHS = {
+    "starting": "○",
+    "running": "●",
+    "paused": "‖",
+    "stopping": "◌",
+    "no-progress": "◍",
+    "unsure": "?",
+    "lost": "✗",
+    "failed": "✗",
+    "stopped": "■",
+    "finished": "✓",
+    "replay": "▷",
+}
+STATUS_WORDS = {"no-progress": "no progress"}
+STAGE_GLYPHS = {"done": "✓", "running": "▶", "waiting": "·"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """Styles by meaning, and one colour per sub-network or run in a plot."""
+
+    good: Style
+    warn: Style
+    bad: Style
+    accent: Style
+    dim: Style
+    strong: Style
+    cursor: Style
+    cursor_blurred: Style
+    series: tuple[str, ...]
+
+    def status(self, word: str) -> Style:
+        """The style of a status word."""
+        if word in ("running", "finished"):
+            return self.good + self.strong
+        if word in ("lost", "failed"):
+            return self.bad + self.strong
+        if word in ("no-progress", "unsure", "paused", "stopping"):
+            return self.warn + self.strong
+        return self.accent + self.strong
+
+    def colour(self, index: int) -> str:
+        """The colour of the nth thing in a plot."""
+        return self.series[index % len(self.series)]
+
+
+_DARK = Look(
+    good=Style(color="#7fd88f"),
+    warn=Style(color="#f5c46b"),
+    bad=Style(color="#ff7b85"),
+    accent=Style(color="#6cb6ff"),
+    dim=Style(color="#8a919c"),
+    strong=Style(bold=True),
+    cursor=Style(bgcolor="#1f4b7a", bold=True),
+    cursor_blurred=Style(bgcolor="#2c3340"),
+    series=("#5cc8ff", "#ffb454", "#7fd88f", "#ff7b85", "#c792ea", "#f78fb3", "#e5e56a", "#4fd6be"),
+)
+_LIGHT = Look(
+    good=Style(color="#1a7f37"),
+    warn=Style(color="#8a5a00"),
+    bad=Style(color="#c11f2e"),
+    accent=Style(color="#0b5cad"),
+    dim=Style(color="#666c76"),
+    strong=Style(bold=True),
+    cursor=Style(bgcolor="#b6d7f7", bold=True),
+    cursor_blurred=Style(bgcolor="#d8dde4"),
+    series=("#0b6fb8", "#b35c00", "#1a7f37", "#c11f2e", "#7a3ea8", "#b0306a", "#7a7000", "#007a6c"),
+)
+# The terminal's own sixteen colours.
+_ANSI = Look(
+    good=Style(color="green"),
+    warn=Style(color="yellow"),
+    bad=Style(color="red"),
+    accent=Style(color="cyan"),
+    dim=Style(color="bright_black"),
+    strong=Style(bold=True),
+    cursor=Style(reverse=True),
+    cursor_blurred=Style(bold=True, underline=True),
+    series=("cyan", "yellow", "green", "red", "magenta", "bright_blue", "bright_yellow", "bright_cyan"),
+)
+
+
+def look_of(*, ansi: bool, dark: bool) -> Look:
+    """The look that fits a theme."""
+    return _ANSI if ansi else _DARK if dark else _LIGHT
+
+
+def sparkline(values: list[float], width: int) -> str:
+    """The values as blocks of eight heights, the newest at the right."""
+    if not values or width < 1:
+        return ""
+    if len(values) > width:
+        step = (len(values) - 1) / max(1, width - 1)
+        values = [values[round(index * step)] for index in range(width)]
+    low, high = min(values), max(values)
+    if high <= low:
+        return BLOCKS[0] * len(values)
+    return "".join(BLOCKS[int((value - low) / (high - low) * 7.999)] for value in values)
+
+
+def bar(share: float, width: int, done: str = BAR_DONE, left: str = BAR_LEFT) -> str:
+    """A share as a bar of `width` cells."""
+    filled = round(max(0.0, min(1.0, share)) * width)
+    return done * filled + left * (width - filled)

@@ -1,0 +1,124 @@
+"""Details of a row or point, kept up to date while open; what it leads to can be opened in turn."""
+
+from collections.abc import Callable, Hashable
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from emodir_tui.tui.commands import DETAILS, bindings
+from emodir_tui.tui.details import Detail, describe
+from emodir_tui.tui.subjects import Subject
+from emodir_tui.tui.view import View
+from emodir_tui.tui.widgets.rows import Cells, Column, Rows
+
+_LINK_COLUMNS = (Column(key="label", label="", width=20, stretch=True),)
+
+
+class DetailsScreen(ModalScreen[None]):
+    """Shows a subject; asks whoever opened it to act on it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings(DETAILS)
+
+    def __init__(
+        self,
+        subject: Subject,
+        look_at: Callable[[], View],
+        realise: Callable[[int], None],
+        resume_from: Callable[[str], None],
+        copy: Callable[[str], None],
+    ) -> None:
+        super().__init__()
+        self._path = [subject]
+        self._look_at, self._realise, self._resume_from, self._copy = look_at, realise, resume_from, copy
+        self._shown: Detail | None = None
+
+    def compose(self) -> ComposeResult:
+        """Title, text, links, keys."""
+        with Vertical(classes="dialog wide-dialog"):
+            yield Static("", id="detail-title", classes="dialog-title", markup=False)
+            with VerticalScroll(id="detail-body", can_focus=True):
+                yield Static("", id="detail-text", markup=False)
+            yield Static("", id="detail-links-title", markup=False)
+            yield Rows(_LINK_COLUMNS, head=False, name="detail-links")
+            yield Static("", id="detail-keys", classes="dialog-hint", markup=False)
+
+    def on_mount(self) -> None:
+        """First drawing; the links take the keys where there are any."""
+        self.update()
+        self._focus()
+
+    def update(self) -> None:
+        """Draw it anew if anything changed."""
+        view = self._look_at()
+        detail = describe(view, self._path[-1])
+        if detail == self._shown:
+            return
+        self._shown = detail
+        self.query_one("#detail-title", Static).update(detail.title)
+        self.query_one("#detail-text", Static).update(detail.body)
+        links = self.query_one(Rows)
+        links.display = bool(detail.links)
+        title = self.query_one("#detail-links-title", Static)
+        title.display = bool(detail.links)
+        title.update(f"{detail.links_title} ({len(detail.links)})")
+
+        def cells(key: Hashable) -> Cells:
+            return (detail.links[key].label,) if isinstance(key, int) and key < len(detail.links) else ()
+
+        links.show(range(len(detail.links)), cells, view.look)
+        self.query_one("#detail-keys", Static).update(self._keys(detail))
+
+    def on_rows_chosen(self, event: Rows.Chosen) -> None:
+        """Open a link."""
+        event.stop()
+        if self._shown is not None and isinstance(event.key, int) and event.key < len(self._shown.links):
+            self._path.append(self._shown.links[event.key].subject)
+            self._reopen()
+
+    def action_back(self) -> None:
+        """To what led here, or out."""
+        if len(self._path) > 1:
+            self._path.pop()
+            self._reopen()
+        else:
+            self.dismiss()
+
+    def action_realise(self) -> None:
+        """Only for a scheme that is no pick yet."""
+        if self._shown is not None and self._shown.scheme is not None:
+            self._realise(self._shown.scheme)
+
+    def action_resume_from(self) -> None:
+        """Only for a checkpoint."""
+        if self._shown is not None and self._shown.checkpoint is not None:
+            checkpoint = self._shown.checkpoint
+            self.dismiss()
+            self._resume_from(checkpoint)
+
+    def action_copy(self) -> None:
+        """The command that belongs to it."""
+        if self._shown is not None and self._shown.command:
+            self._copy(self._shown.command)
+
+    def _reopen(self) -> None:
+        self._shown = None
+        self.query_one(Rows).action_jump(0)
+        self.update()
+        self.query_one("#detail-body", VerticalScroll).scroll_home(animate=False)
+        self._focus()
+
+    def _focus(self) -> None:
+        links = self.query_one(Rows)
+        (links if links.display else self.query_one("#detail-body", VerticalScroll)).focus()
+
+    def _keys(self, detail: Detail) -> str:
+        words = ["Esc back" if len(self._path) > 1 else "Esc closes"]
+        words += ["Enter opens the line · Tab text or list"] if detail.links else []
+        words += ["e realise this one too"] if detail.scheme is not None else []
+        words += ["r resume from here"] if detail.checkpoint is not None else []
+        words += ["y copy"] if detail.command else []
+        return " · ".join(words)

@@ -1,0 +1,211 @@
+"""The list of all runs: states, ages, the best pick of each; opens, resumes, replays and compares them."""
+
+import time
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Protocol
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.screen import Screen
+
+from emodir_tui.errors import EmodirError
+from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.tui.background import Mailbox, in_background
+from emodir_tui.tui.commands import PICKER, bindings, keys_of
+from emodir_tui.tui.look import STATUS_GLYPHS, STATUS_WORDS, Look, bar
+from emodir_tui.tui.screens.notice import NoticeScreen
+from emodir_tui.tui.summaries import Summaries, Summary
+from emodir_tui.tui.text import age, literal, literal_lines, percent, plural, points
+from emodir_tui.tui.widgets.lines import Line, key_line
+from emodir_tui.tui.widgets.rows import Cells, Column, Rows
+
+MOST_COMPARED = 4
+_COLUMNS = (
+    Column(key="mark", label="", width=1),
+    Column(key="run", label="run", width=16, stretch=True),
+    Column(key="status", label="status", width=13),
+    Column(key="stage", label="stage", width=11, drop=1),
+    Column(key="progress", label="progress", width=11),
+    Column(key="accuracy", label="accuracy", width=14, right=True),
+    Column(key="macs", label="MACs", width=6, right=True),
+    Column(key="age", label="age", width=6, right=True),
+    Column(key="host", label="host", width=10, drop=2),
+)
+
+
+class Opener(Protocol):
+    """What the application does for this screen."""
+
+    def open_run(self, directory: RunDirectory, *, replay: bool | None = None) -> None:
+        """Open the main screen."""
+
+    def open_comparison(self, directories: list[RunDirectory]) -> None:
+        """Open the comparison."""
+
+
+class PickerScreen(Screen[None]):
+    """All runs of a folder, newest first."""
+
+    SCREENS_OF_COMMANDS: tuple[str, ...] = (PICKER,)
+    BINDINGS = bindings(PICKER)
+
+    def __init__(self, runs_dir: Path, look: Callable[[], Look], opener: Opener) -> None:
+        super().__init__()
+        self._runs_dir, self._look, self._opener = runs_dir, look, opener
+        self._summaries: list[Summary] = []
+        self._heard = False
+        self._marked: list[str] = []
+        self._message: tuple[str, str] = ("", "")
+        self._reading: Summaries | None = None
+
+    def compose(self) -> ComposeResult:
+        """Title, table, message line, key line."""
+        yield Line("picker-title")
+        yield Rows(_COLUMNS, name="runs")
+        yield Line("message")
+        yield Line("keys")
+
+    def on_mount(self) -> None:
+        """Begin to read."""
+        self._mailbox = Mailbox()
+        self._reading = Summaries(self._runs_dir, self._tell)
+        self.query_one(Rows).focus()
+        self.draw()
+
+    def on_unmount(self) -> None:
+        """Read no more."""
+        if self._reading is not None:
+            self._reading.close()
+
+    def on_screen_resume(self) -> None:
+        """Back from a run."""
+        self.draw()
+
+    def on_resize(self) -> None:
+        """Other widths."""
+        self.draw()
+
+    def draw(self) -> None:
+        """Draw what changed."""
+        look, rows = self._look(), self.query_one(Rows)
+        by_id = {summary.directory.id: summary for summary in self._summaries}
+        now = time.time()
+
+        def cells(key: Hashable) -> Cells:
+            summary = by_id.get(str(key))
+            return _cells(summary, look, now, marked=str(key) in self._marked) if summary is not None else ()
+
+        running = sum(summary.word in ("running", "starting") for summary in self._summaries)
+        found = f"{plural(len(by_id), 'run')} · {running} running" if self._heard else "reading …"
+        self.query_one("#picker-title", Line).show(
+            Text(f" emodir runs in {literal(str(self._runs_dir))} · {found}", style=look.strong)
+        )
+        empty = "there are no runs here yet · start one: emodir run digits" if self._heard else "reading …"
+        rows.show(list(by_id), cells, look, empty=empty)
+        text, level = self._message
+        hint = "Enter opens · Space marks for m compare · r resumes · v replays"
+        style = {"error": look.bad, "warning": look.warn, "good": look.good}.get(level, look.dim)
+        self.query_one("#message", Line).show(Text(f" {text or hint}", style=style))
+        self.query_one("#keys", Line).show(key_line(keys_of(PICKER), self.size.width, look))
+
+    def say(self, text: str, level: str) -> None:
+        """Say something until the next thing is said."""
+        self._message = (literal(text, 300), level)
+        self.draw()
+
+    @on(Rows.Chosen, "#runs")
+    def _chosen(self) -> None:
+        self.action_open()
+
+    def action_open(self) -> None:
+        """Open the run under the cursor."""
+        if (directory := self._directory()) is not None:
+            self._opener.open_run(directory)
+
+    def action_replay(self) -> None:
+        """Play its recording."""
+        if (directory := self._directory()) is not None:
+            self._opener.open_run(directory, replay=True)
+
+    def action_mark(self) -> None:
+        """Mark it, or not."""
+        key = self.query_one(Rows).key
+        if key is None:
+            return
+        if str(key) in self._marked:
+            self._marked.remove(str(key))
+        elif len(self._marked) >= MOST_COMPARED:
+            self.say(f"at most {MOST_COMPARED} runs can be compared", "warning")
+            return
+        else:
+            self._marked.append(str(key))
+        self._message = (f"{plural(len(self._marked), 'run')} marked · m compares them" if self._marked else "", "")
+        self.query_one(Rows).action_move(1)
+        self.draw()
+
+    def action_compare(self) -> None:
+        """Compare the marked runs."""
+        chosen = [summary.directory for summary in self._summaries if summary.directory.id in self._marked]
+        if len(chosen) < 2:
+            self.say("mark two to four runs with Space first", "warning")
+            return
+        self._opener.open_comparison(chosen)
+
+    def action_resume(self) -> None:
+        """Start a worker again on the run under the cursor."""
+        directory = self._directory()
+        if directory is None:
+            return
+
+        def work() -> None:
+            from emodir_tui.runs.launch import resume
+
+            resume(directory)
+
+        self.say(f"starting the worker of {directory.id} …", "")
+        in_background(work, lambda _: self.say(f"{directory.id} is resumed", "good"), self._failed)
+
+    def action_back(self) -> None:
+        """There is nothing behind it."""
+
+    def _failed(self, error: EmodirError) -> None:
+        self.say(error.message, "error")
+        if error.hint:
+            self.app.push_screen(
+                NoticeScreen("It did not work", f"{literal(error.message)}\n\n{literal_lines(error.hint)}")
+            )
+
+    def _directory(self) -> RunDirectory | None:
+        key = self.query_one(Rows).key
+        return next((summary.directory for summary in self._summaries if summary.directory.id == key), None)
+
+    def _tell(self, summaries: list[Summary]) -> None:
+        """From the reading thread."""
+
+        def take() -> None:
+            self._summaries, self._heard = summaries, True
+            if self.is_current:
+                self.draw()
+
+        self._mailbox.post(take)
+
+
+def _cells(summary: Summary, look: Look, now: float, *, marked: bool) -> Cells:
+    word = summary.word
+    glyph = STATUS_GLYPHS.get(word, " ")
+    accuracy = percent(summary.accuracy, 2) if summary.accuracy is not None else "—"
+    if summary.accuracy_change is not None:
+        accuracy += f" {points(summary.accuracy_change)}"
+    return (
+        ("+" if marked else " ", look.accent + look.strong),
+        literal(summary.directory.id, 100),
+        (f"{glyph} {STATUS_WORDS.get(word, word)}", look.status(word)) if word else "…",
+        literal(summary.stage),
+        f"{bar(summary.progress, 6)} {percent(summary.progress)}" if word else "",
+        accuracy,
+        percent(summary.macs_kept),
+        age(now - summary.updated) if summary.updated is not None else "—",
+        literal(summary.host, 40),
+    )

@@ -1,0 +1,141 @@
+"""What the worker printed: the end of its log, followed, with a filter."""
+
+import os
+from collections.abc import Callable, Hashable
+from pathlib import Path
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.screen import Screen
+
+from emodir_tui.errors import EmodirError
+from emodir_tui.tui.background import in_background
+from emodir_tui.tui.commands import LOG, bindings, keys_of
+from emodir_tui.tui.look import Look
+from emodir_tui.tui.screens.notice import NoticeScreen
+from emodir_tui.tui.text import literal, literal_lines, plural
+from emodir_tui.tui.widgets.filter_box import FilterBox
+from emodir_tui.tui.widgets.lines import Line, key_line
+from emodir_tui.tui.widgets.rows import Cells, Column, Rows
+
+EVERY_SECONDS = 1.0
+TAIL_BYTES = 512 << 10
+_COLUMNS = (
+    Column(key="number", label="", width=6, right=True, drop=1),
+    Column(key="text", label="", width=20, stretch=True),
+)
+
+
+class WorkerLogScreen(Screen[None]):
+    """The worker's standard output and error."""
+
+    SCREENS_OF_COMMANDS: tuple[str, ...] = (LOG,)
+    BINDINGS = bindings(LOG)
+
+    def __init__(self, path: Path, run_id: str, look: Callable[[], Look]) -> None:
+        super().__init__()
+        self._path, self._run_id, self._look = path, run_id, look
+        self._lines: list[str] = []
+        self._bytes = -1
+        self._filter = ""
+        self._reading = False
+        self._trouble = ""
+
+    def compose(self) -> ComposeResult:
+        """Title, lines, filter, key line."""
+        yield Line("log-title")
+        yield Rows(_COLUMNS, head=False, follow=True, name="worker-lines")
+        yield Line("message")
+        yield FilterBox("a line")
+        yield Line("keys")
+
+    def on_mount(self) -> None:
+        """Begin to read."""
+        self.query_one(Rows).focus()
+        self.set_interval(EVERY_SECONDS, self._read)
+        self._read()
+        self.draw()
+
+    def on_resize(self) -> None:
+        """Other widths."""
+        self.draw()
+
+    def draw(self) -> None:
+        """Draw what changed."""
+        look = self._look()
+        lines = {number: line for number, line in enumerate(self._lines, start=1) if self._filter in line.lower()}
+
+        def cells(key: Hashable) -> Cells:
+            line = lines.get(key, "")  # type: ignore[call-overload]
+            return ((str(key), look.dim), literal(line))
+
+        rows = self.query_one(Rows)
+        empty = self._trouble or ("no line has it" if self._lines else "the worker has printed nothing: that is usual")
+        rows.show(tuple(lines), cells, look, empty=empty)
+        told = [f"{plural(len(lines), 'line')}", "following" if rows.is_following else "End follows"]
+        if self._filter:
+            told.append(f"with '{literal(self._filter, 40)}'")
+        title = f" worker's log of {literal(self._run_id)} · {' · '.join(told)}"
+        self.query_one("#log-title", Line).show(Text(title, style=look.strong))
+        self.query_one("#message", Line).show(Text(" Enter whole line · / filter · Esc back", style=look.dim))
+        self.query_one("#keys", Line).show(key_line(keys_of(LOG), self.size.width, look))
+
+    def action_back(self) -> None:
+        """End the filter, or go back."""
+        if self.query_one(FilterBox).is_open:
+            self._close_filter(keep=False)
+        else:
+            self.app.pop_screen()
+
+    def action_filter(self) -> None:
+        """Open the filter."""
+        self.query_one("#message", Line).display = False
+        self.query_one(FilterBox).open()
+
+    @on(FilterBox.Changed)
+    def _filter_changed(self, event: FilterBox.Changed) -> None:
+        self._filter = event.value.strip().lower()
+        self.draw()
+
+    @on(FilterBox.Kept)
+    def _filter_kept(self) -> None:
+        self._close_filter(keep=True)
+
+    @on(Rows.Chosen, "#worker-lines")
+    def _chosen(self, event: Rows.Chosen) -> None:
+        if isinstance(event.key, int) and event.key <= len(self._lines):
+            self.app.push_screen(NoticeScreen(f"Line {event.key}", literal_lines(self._lines[event.key - 1], 12_000)))
+
+    def _close_filter(self, *, keep: bool) -> None:
+        self.query_one(FilterBox).close(keep=keep)
+        self.query_one("#message", Line).display = True
+        self.query_one(Rows).focus()
+
+    def _read(self) -> None:
+        if not self._reading:
+            self._reading = True
+            in_background(lambda: read_tail(self._path, self._bytes), self._take, self._failed)
+
+    def _take(self, found: tuple[int, list[str]] | None) -> None:
+        self._reading = False
+        if found is not None and self.is_mounted:
+            self._trouble = ""
+            self._bytes, self._lines = found
+            self.draw()
+
+    def _failed(self, error: EmodirError) -> None:
+        self._reading = False
+        self._trouble = f"the log can't be read: {error.message}"
+        self.draw()
+
+
+def read_tail(path: Path, size_before: int) -> tuple[int, list[str]] | None:
+    """(size, last lines) of a text file, or None when its size is what it was."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size == size_before:
+            return None
+        file.seek(max(0, size - TAIL_BYTES))
+        lines = file.read(TAIL_BYTES).decode("utf-8", "replace").split("\n")
+    return size, lines[1 if size > TAIL_BYTES else 0 : None if lines[-1] else -1]

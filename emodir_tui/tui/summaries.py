@@ -1,0 +1,115 @@
+"""Summaries of all runs in a folder, read in a thread; a run whose events have not grown is not read again."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from emodir_tui.runs.directory import RunDirectory, list_runs
+from emodir_tui.runs.events import EventReader
+from emodir_tui.runs.fold import apply
+from emodir_tui.runs.state import STAGES, RunState
+from emodir_tui.runs.status import Observer
+
+AGAIN_SECONDS = 3.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """A run in one line. Accuracy and MACs are those of its best pick; `updated` is the last event's time."""
+
+    directory: RunDirectory
+    word: str = ""
+    stage: str = ""
+    progress: float = 0.0
+    accuracy: float | None = None
+    accuracy_change: float | None = None
+    macs_kept: float | None = None
+    updated: float | None = None
+    host: str = ""
+
+
+class Summaries:
+    """Reads one run after the other, newest first, and tells after each; again and again until closed."""
+
+    def __init__(self, runs_dir: Path, tell: Callable[[list[Summary]], None]) -> None:
+        self._runs_dir, self._tell = runs_dir, tell
+        self._end = threading.Event()
+        self._watched: dict[str, _Watched] = {}
+        threading.Thread(target=self._read, name="summaries", daemon=True).start()
+
+    def close(self) -> None:
+        """Read no more."""
+        self._end.set()
+
+    def _read(self) -> None:
+        while not self._end.is_set():
+            directories = list_runs(self._runs_dir)
+            for directory in directories:
+                self._watched.setdefault(directory.id, _Watched(directory))
+            self._tell([self._watched[directory.id].summary for directory in directories])
+            told = time.monotonic()
+            for directory in directories:
+                if self._end.is_set():
+                    return
+                self._watched[directory.id].look()
+                if time.monotonic() - told > 0.25:
+                    self._tell([self._watched[item.id].summary for item in directories])
+                    told = time.monotonic()
+            self._tell([self._watched[directory.id].summary for directory in directories])
+            self._end.wait(AGAIN_SECONDS)
+
+
+class _Watched:
+    """One run; its whole state is kept only as long as it lives."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self.summary = Summary(directory=directory)
+        self._observer = Observer(directory)
+        self._reader = EventReader(directory.events_folder)
+        self._state = RunState()
+        self._size = -1
+
+    def look(self) -> None:
+        """Bring the summary up to date."""
+        size = self._events_size()
+        ended = self.summary.word in ("finished", "failed", "stopped", "lost")
+        if ended and size == self._size:
+            return
+        if self._size > size or ended:
+            self._reader, self._state = EventReader(self.summary.directory.events_folder), RunState()
+        self._size = size
+        while events := self._reader.poll(512 << 10):
+            for event in events:
+                apply(self._state, event)
+            # The screen's thread gets its turn.
+            time.sleep(0.001)
+        self.summary = _summarise(self.summary.directory, self._state, self._observer)
+        if self.summary.word in ("finished", "failed", "stopped", "lost"):
+            self._reader, self._state = EventReader(self.summary.directory.events_folder), RunState()
+
+    def _events_size(self) -> int:
+        try:
+            return sum(path.stat().st_size for path in self.summary.directory.events_folder.iterdir())
+        except OSError:
+            return 0
+
+
+def _summarise(directory: RunDirectory, state: RunState, observer: Observer) -> Summary:
+    stage = state.stage
+    finished = [pick for pick in state.picks.values() if pick.accuracy is not None]
+    best = max(finished, key=lambda pick: pick.accuracy or 0.0, default=None)
+    original = state.baseline.accuracy if state.baseline is not None else None
+    change = best.accuracy - original if best and best.accuracy is not None and original is not None else None
+    return Summary(
+        directory=directory,
+        word=observer.status(state).word,
+        stage=f"{STAGES.index(stage.name) + 1}/{len(STAGES)} {stage.name}" if stage is not None else "",
+        progress=state.progress,
+        accuracy=best.accuracy if best is not None else None,
+        accuracy_change=change,
+        macs_kept=best.macs_kept if best is not None else None,
+        updated=state.updated or directory.created or None,
+        host=state.host,
+    )

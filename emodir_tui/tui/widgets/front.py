@@ -1,0 +1,184 @@
+"""Panel 4: a front as a scatter with staircase, knee and picks; a point of it can be selected."""
+
+from typing import ClassVar
+
+from rich.style import Style
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from emodir_tui.runs.state import RunState
+from emodir_tui.tui.chart import Chart, Series
+from emodir_tui.tui.look import KNEE, MEMBER, PICK, SELECTED
+from emodir_tui.tui.scopes import JOINT, MERGED, Spot, knee, spots
+from emodir_tui.tui.subjects import Subject
+from emodir_tui.tui.text import literal, number, percent, plural
+from emodir_tui.tui.view import View
+from emodir_tui.tui.widgets.lines import Line
+from emodir_tui.tui.widgets.panel import Panel
+from emodir_tui.tui.widgets.plot import Plot
+
+
+class FrontPlot(Plot):
+    """The scatter; left and right select a point."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,h", "move(-1)", "Less kept", show=False),
+        Binding("right", "move(1)", "More kept", show=False),
+        Binding("home", "move(-100000)", "First", show=False),
+        Binding("end", "move(100000)", "Last", show=False),
+        Binding("enter", "choose", "Details", show=False),
+    ]
+
+    class Moved(Message):
+        """Select another point: `by` places to the right."""
+
+        def __init__(self, by: int) -> None:
+            super().__init__()
+            self.by = by
+
+    class Opened(Message):
+        """Enter on the selected point."""
+
+    def action_move(self, by: int) -> None:
+        """Left or right along the front."""
+        self.post_message(self.Moved(by))
+
+    def action_choose(self) -> None:
+        """Open the selected point."""
+        self.post_message(self.Opened())
+
+
+class FrontPanel(Panel):
+    """The selected sub-network's front, all of them merged, or the joint one."""
+
+    NUMBER = 4
+    TITLE = "Front"
+    SHORT = "Front"
+    HINT = "← → select a point · Enter details · [ ] other front · L logarithmic"
+
+    class Chosen(Message):
+        """Enter on a point that stands for something."""
+
+        def __init__(self, subject: Subject) -> None:
+            super().__init__()
+            self.subject = subject
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._selected: int | None = None
+        self._scope = ""
+        self._spots: list[Spot] = []
+        self.logarithmic = False
+
+    def compose(self) -> ComposeResult:
+        """The scatter, and a line about the selected point."""
+        yield FrontPlot("front-plot")
+        yield Line("front-line")
+
+    @property
+    def subject(self) -> Subject | None:
+        """What is selected."""
+        if self._selected is None or self._selected >= len(self._spots):
+            return None
+        return self._spots[self._selected].subject
+
+    def move(self, by: int) -> None:
+        """Select another point; from nothing selected, the knee."""
+        if not self._spots:
+            return
+        if self._selected is None:
+            self._selected = self._knee() or 0
+            by = 0 if abs(by) <= 1 else by
+        self._selected = max(0, min(len(self._spots) - 1, self._selected + by))
+
+    def on_front_plot_opened(self, event: FrontPlot.Opened) -> None:
+        """Tell which point, the knee if none was selected."""
+        event.stop()
+        if self._selected is None:
+            self.move(0)
+        if self.subject is not None:
+            self.post_message(self.Chosen(self.subject))
+
+    def show(self, view: View) -> None:
+        """Draw the front."""
+        if view.scope != self._scope:
+            self._scope, self._selected = view.scope, None
+        if not view.plots:
+            return
+        self._spots = spots(view.state, view.scope)
+        if self._selected is not None and self._selected >= len(self._spots):
+            self._selected = None
+        self.query_one(FrontPlot).show(self._chart(view), view.look.dim)
+        self.query_one(Line).show(Text(self._line(view.state), style=view.look.dim))
+        told = f"  {plural(len(self._spots), 'point')}" if self._spots else ""
+        self.set_title(f"‹ {literal(view.scope)} ›{told}")
+
+    def _knee(self) -> int | None:
+        on_front = [index for index, spot in enumerate(self._spots) if spot.on_front]
+        found = knee([self._spots[index].point for index in on_front])
+        return None if found is None else on_front[found]
+
+    def _chart(self, view: View) -> Chart:
+        look = view.look
+        names = list(view.state.subnetworks)
+        series: list[Series] = []
+        front = tuple(spot.point for spot in self._spots if spot.on_front)
+        series.append(Series(points=front, style=look.dim, form="stairs"))
+        for index, name in enumerate([*names, ""]):
+            style = Style(color=look.colour(index)) if name else look.accent
+            behind = tuple(spot.point for spot in self._spots if spot.subnetwork == name and not spot.on_front)
+            members = tuple(spot.point for spot in self._spots if spot.subnetwork == name and spot.on_front)
+            series.append(Series(points=behind, style=style, form="dots"))
+            series.append(Series(points=members, style=style, form="marks", glyph=MEMBER))
+        bend = self._knee()
+        if bend is not None:
+            series.append(_mark(self._spots[bend], KNEE, look.warn + look.strong))
+        if view.scope == JOINT:
+            series.extend(_mark(spot, PICK, look.good + look.strong) for spot in self._picked(view.state))
+        if self._selected is not None:
+            series.append(_mark(self._spots[self._selected], SELECTED, look.strong))
+        return Chart(
+            series=tuple(item for item in series if item.points),
+            empty=_empty(view),
+            x_label="kept",
+            y_label="impairment",
+            x_percent=True,
+            log_y=self.logarithmic,
+        )
+
+    def _picked(self, state: RunState) -> list[Spot]:
+        schemes = {pick.scheme for pick in state.picks.values()}
+        return [spot for spot in self._spots if spot.subject is not None and spot.subject.number in schemes]
+
+    def _line(self, state: RunState) -> str:
+        """About the selected point, else what the marks mean."""
+        if not self._spots:
+            return ""
+        if self._selected is None:
+            picks = f"   {PICK} pick" if self._scope == JOINT and state.picks else ""
+            return f" {KNEE} knee{picks}   ← → select"
+        spot = self._spots[self._selected]
+        complexity, impairment = spot.point
+        return f" {SELECTED} {_name(spot)} kept {percent(complexity, 1)}  impairment {number(impairment)}"
+
+
+def _name(spot: Spot) -> str:
+    if spot.subject is None:
+        return ""
+    if spot.subject.kind == "row":
+        return f"#{spot.subject.number} {literal(spot.subnetwork)}"
+    return f"{spot.subject.kind} {spot.subject.number}"
+
+
+def _mark(spot: Spot, glyph: str, style: Style) -> Series:
+    return Series(points=(spot.point,), style=style, form="marks", glyph=glyph)
+
+
+def _empty(view: View) -> str:
+    if view.scope == JOINT:
+        return "the joint front appears in stage 6"
+    if view.scope == MERGED:
+        return "appears when all members have been ranked (stage 5)"
+    return f"waiting for the first front of {literal(view.scope)}"

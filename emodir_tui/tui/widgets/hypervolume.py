@@ -1,0 +1,90 @@
+"""Panel 2: hypervolume over generations, one curve per sub-network and one of the joint search."""
+
+from rich.style import Style
+from textual.app import ComposeResult
+
+from emodir_tui.runs.state import Point, RunState, Subnetwork
+from emodir_tui.tui.chart import Chart, Series, thin_out
+from emodir_tui.tui.look import Look
+from emodir_tui.tui.text import literal, number
+from emodir_tui.tui.view import View
+from emodir_tui.tui.widgets.panel import Panel
+from emodir_tui.tui.widgets.plot import Plot
+
+
+class HypervolumePanel(Panel):
+    """All curves, in the colours of panel 1; the joint search's is the bold one without colour."""
+
+    NUMBER = 2
+    TITLE = "Hypervolume"
+    SHORT = "HV"
+    HINT = "one curve per sub-network, in the colours of panel 1, and the joint search's"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thinned: dict[str, tuple[int, float, tuple[Point, ...]]] = {}
+
+    def compose(self) -> ComposeResult:
+        """The plot."""
+        yield Plot("hypervolume-plot")
+
+    def show(self, view: View) -> None:
+        """Draw the curves."""
+        if not view.plots:
+            return
+        joint = view.state.joint.hypervolume
+        chart = self._chart(view.state, view.look)
+        training = _baseline_chart(view.state, view.look) if not chart.series else None
+        self.query_one(Plot).show(training or chart, view.look.dim)
+        self.set_title(
+            "first the baseline is trained" if training else f"joint {number(joint)}" if joint is not None else ""
+        )
+
+    def _chart(self, state: RunState, look: Look) -> Chart:
+        series = [
+            Series(points=self._points(item), style=Style(color=look.colour(index)), label=literal(item.name, 8))
+            for index, item in enumerate(state.subnetworks.values())
+            if item.hypervolumes
+        ]
+        if state.joint.hypervolumes:
+            curve = tuple((float(generation), value) for generation, value in state.joint.hypervolumes.items())
+            series.append(Series(points=thin_out(curve), style=look.strong, label="joint"))
+        return Chart(
+            series=tuple(series), empty=_empty(state), x_label="generation", y_label="hypervolume", y_floor=None
+        )
+
+    def _points(self, item: Subnetwork) -> tuple[Point, ...]:
+        """Thinned once per change: a long history is costly to go through."""
+        length, newest = len(item.hypervolumes), item.hypervolume or 0.0
+        known = self._thinned.get(item.name)
+        if known is None or known[:2] != (length, newest):
+            known = (length, newest, thin_out(curve(item)))
+            self._thinned[item.name] = known
+        return known[2]
+
+
+def curve(item: Subnetwork) -> tuple[Point, ...]:
+    """(generation, hypervolume) of all rounds; a second round goes on where the first one ended."""
+    first = max((generation for number_of, generation in item.hypervolumes if number_of == 1), default=0)
+    points = [
+        (float(generation + (first if number_of > 1 else 0)), value)
+        for (number_of, generation), value in item.hypervolumes.items()
+    ]
+    return tuple(sorted(points))
+
+
+def _baseline_chart(state: RunState, look: Look) -> Chart | None:
+    """The baseline's accuracy while it is trained: there is nothing else to see yet."""
+    points = tuple(
+        (float(epoch.epoch), epoch.accuracy)
+        for epoch in state.epochs.values()
+        if epoch.stage == "baseline" and epoch.accuracy is not None
+    )
+    if not points or state.stages["baseline"].state == "done":
+        return None
+    series = Series(points=thin_out(points), style=look.accent)
+    return Chart(series=(series,), x_label="epoch", y_label="accuracy", y_floor=None)
+
+
+def _empty(state: RunState) -> str:
+    return f"waiting for the first generation of {literal(next(iter(state.subnetworks), 'sn1'))}"

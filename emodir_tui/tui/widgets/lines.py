@@ -1,0 +1,88 @@
+"""Lines of text that are sent only when they change: header, tabs, message line, key line."""
+
+from collections.abc import Sequence
+
+from rich.style import Style
+from rich.text import Text
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from emodir_tui.tui.look import Look
+
+
+class Line(Widget):
+    """One line of styled text, or a few."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(id=name)
+        self._lines: list[Text] = []
+
+    def show(self, *lines: Text) -> None:
+        """Show these; only those that changed are sent."""
+        before, self._lines = self._lines, list(lines)
+        rows = range(max(len(before), len(lines)))
+        changed = [
+            row for row in rows if before[row : row + 1] != self._lines[row : row + 1] or not _same(before, lines, row)
+        ]
+        if changed:
+            self.refresh(*(Region(0, row, self.size.width, 1) for row in changed))
+
+    @property
+    def plain(self) -> str:
+        """What it says."""
+        return "\n".join(line.plain for line in self._lines)
+
+    def render_line(self, y: int) -> Strip:
+        """The line of that number."""
+        width = self.size.width
+        if y >= len(self._lines):
+            return Strip.blank(width, self.rich_style)
+        line = self._lines[y]
+        # Rich leaves the style of the whole out where no part has one of its own.
+        whole = line.style if isinstance(line.style, Style) else Style()
+        strip = Strip(line.render(self.app.console)).apply_style(whole)
+        return strip.adjust_cell_length(width).apply_style(self.rich_style)
+
+
+def _same(before: Sequence[Text], after: Sequence[Text], row: int) -> bool:
+    """Rich calls texts equal that differ in the style of the whole."""
+    return row < len(before) and row < len(after) and before[row].style == after[row].style
+
+
+def tabs(names: Sequence[str], current: int, look: Look) -> Text:
+    """The panels of a narrow screen; each can be clicked."""
+    text = Text(no_wrap=True, end="")
+    for number, name in enumerate(names, start=1):
+        style = look.cursor if number == current else look.dim
+        text.append(f" {number} {name} ", style + Style(meta={"@click": f"screen.panel({number})"}))
+        text.append(" ")
+    return text
+
+
+def key_line(keys: Sequence[tuple[str, str, str]], width: int, look: Look, *, always: int = 2) -> Text:
+    """(key, label, action) as far as they fit, the last `always` of them in any case; each can be clicked."""
+    shown = [(name.replace("Ctrl+", "^"), label, action) for name, label, action in keys]
+    first, last = shown[: len(shown) - always], shown[len(shown) - always :]
+    room = width - sum(_key_width(item) for item in last)
+    text = Text(no_wrap=True, end="")
+    for item in first:
+        if text.cell_len + _key_width(item) > room:
+            break
+        _append_key(text, item, look)
+    for item in last:
+        _append_key(text, item, look)
+    return text
+
+
+def _key_width(item: tuple[str, str, str]) -> int:
+    key, label, _ = item
+    return len(key) + len(label) + 3
+
+
+def _append_key(text: Text, item: tuple[str, str, str], look: Look) -> None:
+    key, label, action = item
+    target = action if "." in action else f"screen.{action}"
+    click = Style(meta={"@click": target if "(" in target else f"{target}()"})
+    text.append(f" {key}", look.accent + look.strong + click)
+    text.append(f" {label} ", click)

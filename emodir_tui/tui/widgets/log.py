@@ -1,0 +1,91 @@
+"""Panel 6: the log, with levels and a filter; it follows as long as its end is in sight."""
+
+from collections.abc import Hashable
+
+from textual.app import ComposeResult
+
+from emodir_tui.tui.narrate import LEVELS, LogLine
+from emodir_tui.tui.text import clock, literal
+from emodir_tui.tui.view import View
+from emodir_tui.tui.widgets.panel import Panel
+from emodir_tui.tui.widgets.rows import Cells, Column, Rows
+
+_COLUMNS = (
+    Column(key="time", label="", width=8, drop=1),
+    Column(key="text", label="", width=10, stretch=True),
+)
+_PREFIX = {"warning": "WARN ", "error": "ERROR "}
+
+
+class LogPanel(Panel):
+    """Lines at or above a level that contain the filter."""
+
+    NUMBER = 6
+    TITLE = "Log"
+    SHORT = "Log"
+    HINT = "Enter whole line · / filter · v level · End follows · l worker's log"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._level = "info"
+        self._filter = ""
+        self._chosen: tuple[object, dict[int, LogLine]] = ((), {})
+
+    def compose(self) -> ComposeResult:
+        """The lines."""
+        yield Rows(_COLUMNS, head=False, follow=True, name="log")
+
+    def level_next(self) -> str:
+        """The next level; its name."""
+        self._level = LEVELS[(LEVELS.index(self._level) + 1) % len(LEVELS)]
+        return self._level
+
+    def filter_by(self, text: str) -> None:
+        """Show lines only that contain this."""
+        self._filter = text.strip().lower()
+
+    def line(self, number: int) -> LogLine | None:
+        """A line by its number."""
+        return self._chosen[1].get(number)
+
+    def show(self, view: View) -> None:
+        """Draw the lines."""
+        chosen = self._choose(view)
+
+        def cells(key: Hashable) -> Cells:
+            line = chosen.get(key)  # type: ignore[call-overload]
+            return _cells(line, view) if line is not None else ()
+
+        rows = self.query_one(Rows)
+        rows.show(tuple(chosen), cells, view.look, empty=self._empty(view))
+        words = [
+            "following" if rows.is_following else "",
+            {"detail": "all levels", "info": "", "warning": "warnings", "error": "errors only"}[self._level],
+            f"with '{literal(self._filter, 30)}'" if self._filter else "",
+        ]
+        self.set_title(" · ".join(word for word in words if word))
+
+    def _choose(self, view: View) -> dict[int, LogLine]:
+        """The lines that pass; the same as before while neither log nor wish has changed."""
+        ends = (view.lines[0].number, view.lines[-1].number) if view.lines else ()
+        wish = (ends, self._level, self._filter)
+        if self._chosen[0] != wish:
+            levels = LEVELS[LEVELS.index(self._level) :]
+            passing = {
+                line.number: line
+                for line in view.lines
+                if line.level in levels and (not self._filter or self._filter in line.text.lower())
+            }
+            self._chosen = (wish, passing)
+        return self._chosen[1]
+
+    def _empty(self, view: View) -> str:
+        if view.lines:
+            return "no line passes level and filter"
+        return "the worker is loading · l shows its own log" if view.word == "starting" else "nothing was logged yet"
+
+
+def _cells(line: LogLine, view: View) -> Cells:
+    look = view.look
+    style = {"warning": look.warn, "error": look.bad, "detail": look.dim}.get(line.level)
+    return ((clock(line.time), look.dim), (_PREFIX.get(line.level, "") + line.text, style))

@@ -1,0 +1,283 @@
+"""Rows: a table that formats only the rows in sight and sends only lines that changed.
+
+Textual's own table costs time in proportion to all its rows when refilled, and fixed widths fit no narrow terminal.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from emodir_tui.tui.look import Look
+from emodir_tui.tui.text import fit
+
+Cell = tuple[str, Style | None]
+Cells = Sequence[str | Cell]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Column:
+    """A column: its width in cells; `stretch` takes what is left; the highest `drop` goes first where room lacks."""
+
+    key: str
+    label: str
+    width: int
+    right: bool = False
+    stretch: bool = False
+    drop: int = 0
+    tooltip: str = ""
+
+
+class Rows(ScrollView, can_focus=True):
+    """Keyed rows under a header line, with a cursor that stays on its key when rows move."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("home", "jump(0)", "First row", show=False),
+        Binding("end", "jump(1)", "Last row", show=False),
+        Binding("enter", "choose", "Details", show=False),
+    ]
+
+    class Moved(Message):
+        """The cursor went to another key."""
+
+        def __init__(self, rows: "Rows", key: Hashable) -> None:
+            super().__init__()
+            self.rows, self.key = rows, key
+
+        @property
+        def control(self) -> "Rows":
+            """The table it came from."""
+            return self.rows
+
+    class Chosen(Moved):
+        """Enter, or a second click, on a row."""
+
+    class HeadClicked(Message):
+        """A click on a column's head."""
+
+        def __init__(self, rows: "Rows", column: str) -> None:
+            super().__init__()
+            self.rows, self.column = rows, column
+
+        @property
+        def control(self) -> "Rows":
+            """The table it came from."""
+            return self.rows
+
+    def __init__(
+        self, columns: Sequence[Column], *, head: bool = True, follow: bool = False, name: str | None = None
+    ) -> None:
+        super().__init__(id=name)
+        self._columns = tuple(columns)
+        self._head = 1 if head else 0
+        # Following: as long as the cursor is on the last row it stays there.
+        self._follow = follow
+        self._keys: Sequence[Hashable] = ()
+        self._cells: Callable[[Hashable], Cells] = lambda _: ()
+        self._look: Look | None = None
+        self._empty = ""
+        self._sorted = ""
+        self._cursor = 0
+        self._on_last = follow
+        self._sent: dict[int, Strip] = {}
+
+    @property
+    def key(self) -> Hashable | None:
+        """The key under the cursor."""
+        return self._keys[self._cursor] if self._cursor < len(self._keys) else None
+
+    @property
+    def is_following(self) -> bool:
+        """Whether the newest row is kept in sight."""
+        return self._follow and self._on_last
+
+    def show(
+        self,
+        keys: Sequence[Hashable],
+        cells: Callable[[Hashable], Cells],
+        look: Look,
+        *,
+        empty: str = "",
+        sorted_by: str = "",
+    ) -> None:
+        """Show these rows. `cells` is asked for the rows in sight only."""
+        before = self.key
+        rows_before = len(self._keys)
+        self._keys, self._cells, self._look = keys, cells, look
+        self._empty, self._sorted = empty, sorted_by
+        self._keep_cursor(before)
+        if len(keys) != rows_before:
+            self.virtual_size = Size(1, len(keys) + self._head)
+        if self.is_following and not self._is_in_sight:
+            # How far it can be scrolled is known after the next layout only.
+            self.call_after_refresh(self._into_sight)
+        self._send_changes()
+
+    def select(self, key: Hashable) -> None:
+        """Put the cursor on a key, if it is there."""
+        if key in self._keys:
+            self._go(self._keys.index(key))
+
+    def action_move(self, rows: int) -> None:
+        """Up or down."""
+        self._go(self._cursor + rows)
+
+    def action_page(self, pages: int) -> None:
+        """A page up or down."""
+        self._go(self._cursor + pages * max(1, self.size.height - self._head - 1))
+
+    def action_jump(self, to_end: int) -> None:
+        """To the first or the last row."""
+        self._go(len(self._keys) - 1 if to_end else 0)
+
+    def action_choose(self) -> None:
+        """Open what the cursor is on."""
+        if self.key is not None:
+            self.post_message(self.Chosen(self, self.key))
+
+    def on_click(self, event: events.Click) -> None:
+        """Head: sort. Row: go there; on the cursor's row: choose."""
+        if self._head and event.y == 0:
+            column = self._column_at(event.x)
+            if column is not None:
+                self.post_message(self.HeadClicked(self, column.key))
+            return
+        index = self.scroll_offset.y + event.y - self._head
+        if not 0 <= index < len(self._keys):
+            return
+        if index == self._cursor and event.chain > 1:
+            self.action_choose()
+        else:
+            self._go(index)
+
+    def on_mouse_scroll_up(self) -> None:
+        """Whoever looks back is not pulled to the end again."""
+        self._on_last = False
+
+    def on_focus(self) -> None:
+        """The cursor's line looks different with the focus."""
+        self._send_changes()
+
+    def on_blur(self) -> None:
+        """And without."""
+        self._send_changes()
+
+    def on_resize(self) -> None:
+        """The cursor stays in sight."""
+        if self.is_following or self._cursor:
+            self.call_after_refresh(self._into_sight)
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the table."""
+        strip = self._line(y)
+        self._sent[y] = strip
+        return strip.apply_style(self.rich_style)
+
+    def _send_changes(self) -> None:
+        """Have those lines drawn anew whose text or style is not what was drawn last."""
+        width, height = self.size
+        changed = [y for y in range(height) if self._sent.get(y) != self._line(y)]
+        if len(changed) == height:
+            self.refresh()
+        elif changed:
+            self.refresh(*(Region(0, y, width, 1) for y in changed))
+
+    def _line(self, y: int) -> Strip:
+        width = self.size.width
+        if self._look is None:
+            return Strip.blank(width)
+        if not self._keys:
+            text = self._empty if y == self._head else ""
+            return Strip([Segment(fit(f" {text}", width), self._look.dim)])
+        if self._head and y == 0:
+            return self._head_line(width, self._look)
+        index = self.scroll_offset.y + y - self._head
+        if index >= len(self._keys):
+            return Strip.blank(width)
+        return self._row_line(index, width, self._look)
+
+    def _head_line(self, width: int, look: Look) -> Strip:
+        segments = [Segment(" ")]
+        for column, cells in self._layout(width):
+            label = column.label + ("▾" if column.key == self._sorted else "")
+            segments.append(Segment(fit(label, cells, right=column.right) + " ", look.dim))
+        return Strip(segments).adjust_cell_length(width)
+
+    def _row_line(self, index: int, width: int, look: Look) -> Strip:
+        values = {
+            column.key: value for column, value in zip(self._columns, self._cells(self._keys[index]), strict=False)
+        }
+        segments = [Segment(" ")]
+        for column, cells in self._layout(width):
+            value = values.get(column.key, "")
+            text, style = (value, None) if isinstance(value, str) else value
+            segments.append(Segment(fit(text, cells, right=column.right) + " ", style))
+        strip = Strip(segments).adjust_cell_length(width)
+        if index == self._cursor and (self.has_focus or not self._follow):
+            strip = strip.apply_style(look.cursor if self.has_focus else look.cursor_blurred)
+        return strip
+
+    def _layout(self, width: int) -> list[tuple[Column, int]]:
+        """The columns that have room, and their widths."""
+        kept = list(self._columns)
+
+        def needed() -> int:
+            return 1 + sum(column.width + 1 for column in kept)
+
+        while needed() > width and any(column.drop for column in kept):
+            kept.remove(max(kept, key=lambda column: column.drop))
+        spare = max(0, width - needed())
+        stretching = [column for column in kept if column.stretch]
+        extra = spare // len(stretching) if stretching else 0
+        return [(column, column.width + (extra if column.stretch else 0)) for column in kept]
+
+    def _column_at(self, x: int) -> Column | None:
+        at = 1
+        for column, cells in self._layout(self.size.width):
+            if at <= x <= at + cells:
+                return column
+            at += cells + 1
+        return None
+
+    def _keep_cursor(self, before: Hashable | None) -> None:
+        last = max(0, len(self._keys) - 1)
+        if self.is_following:
+            self._cursor = last
+        elif before is not None and self.key != before and before in self._keys:
+            self._cursor = self._keys.index(before)
+        self._cursor = min(self._cursor, last)
+
+    def _go(self, index: int) -> None:
+        index = max(0, min(len(self._keys) - 1, index))
+        self._on_last = self._follow and index >= len(self._keys) - 1
+        if index == self._cursor or not self._keys:
+            return
+        self._cursor = index
+        self._into_sight()
+        self._send_changes()
+        self.post_message(self.Moved(self, self._keys[index]))
+
+    @property
+    def _is_in_sight(self) -> bool:
+        room = max(1, self.size.height - self._head)
+        return self.scroll_offset.y <= self._cursor < self.scroll_offset.y + room
+
+    def _into_sight(self) -> None:
+        room = max(1, self.size.height - self._head)
+        top = self.scroll_offset.y
+        if self._cursor < top:
+            self.scroll_to(y=self._cursor, animate=False)
+        elif self._cursor >= top + room:
+            self.scroll_to(y=self._cursor - room + 1, animate=False)

@@ -1,0 +1,157 @@
+"""The real program in a real (pseudo-)terminal: from `emodir run` to the end, with everything that can happen between."""
+
+import os
+import signal
+import time
+from itertools import pairwise
+
+import pytest
+
+from benchmarks.dashboard import Terminal
+from emodir_tui.runs.directory import list_runs
+from emodir_tui.runs.events import read_all
+from emodir_tui.runs.fold import replay
+from emodir_tui.runs.process import start_ticks
+from tests.tui.recording import copy_recording
+
+pytestmark = pytest.mark.xdist_group("terminal")
+
+# Long enough that a person has time to press keys.
+SLOWER = ("--set", "joint.generations=400", "--set", "joint.images=60", "--set", "checkpoint.seconds=0.5")
+
+
+@pytest.fixture
+def terminals(emodir):
+    opened = []
+
+    def open_terminal(*arguments, **options):
+        environment = {**emodir.environment, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+        opened.append(Terminal(*arguments, folder=emodir.folder, environment=environment, **options))
+        return opened[-1]
+
+    yield open_terminal
+    for terminal in opened:
+        terminal.end()
+
+
+def pressed(terminal, keys):
+    """Press keys; where the output begins that comes after."""
+    start = len(terminal.output)
+    terminal.press(keys)
+    return start
+
+
+def state_of(directory):
+    return replay(read_all(directory.events_folder))
+
+
+def kill(pid):
+    os.kill(pid, signal.SIGKILL)
+    end = time.monotonic() + 5
+    while start_ticks(pid) is not None and time.monotonic() < end:
+        time.sleep(0.02)
+
+
+@pytest.mark.timeout(180)
+def test_a_run_is_started_watched_controlled_lost_resumed_and_finished(emodir, terminals):
+    terminal = terminals("run", "tiny.toml", *SLOWER)
+    terminal.wait_for("Sub-networks", "running", seconds=90)
+    (directory,) = list_runs(emodir.folder / "runs")
+    terminal.wait_for("6/8 joint", seconds=60)
+
+    start = pressed(terminal, "s")
+    terminal.wait_for("save: requested → accepted → done: ck-", start=start)
+    start = pressed(terminal, "p")
+    terminal.wait_for("paused", "p continues", start=start)
+    assert state_of(directory).condition == "paused"
+    start = pressed(terminal, "p")
+    terminal.wait_for("continue: requested → accepted → done", start=start)
+
+    start = len(terminal.output)
+    kill(state_of(directory).pid)
+    terminal.wait_for("lost", "is gone", "r resume", start=start, seconds=10)
+    start = pressed(terminal, "r")
+    terminal.wait_for("resumed", start=start, seconds=60)
+    terminal.wait_for("✓ finished", "knee", start=start, seconds=90)
+    assert state_of(directory).attempt == 2
+
+    terminal.press("q")
+    # After `run` the exit code is the run's result.
+    assert terminal.wait() == 0
+
+
+@pytest.mark.timeout(120)
+def test_leaving_never_stops_the_run_and_says_how_to_come_back(emodir, terminals):
+    terminal = terminals("run", "tiny.toml", "--set", "joint.generations=4000", width=80, height=24)
+    terminal.wait_for("running", seconds=90)
+    (directory,) = list_runs(emodir.folder / "runs")
+    terminal.press("\x03")
+    assert terminal.wait() == 6
+    assert f"emodir watch {directory.id}" in terminal.text()
+    pid = state_of(directory).pid
+    assert start_ticks(pid) is not None
+
+    # Its terminal is taken away from a second one: that ends, the worker goes on.
+    second = terminals("watch", directory.id)
+    second.wait_for("running")
+    second.hang_up()
+    end = time.monotonic() + 10
+    while start_ticks(second.pid) is not None and time.monotonic() < end:
+        time.sleep(0.05)
+    assert start_ticks(second.pid) is None
+    assert start_ticks(pid) is not None
+    kill(pid)
+
+
+def test_a_recording_is_played_and_stepped_through(emodir, terminals):
+    copy_recording(emodir.folder / "runs")
+    terminal = terminals("watch", "digits-8322", "--replay", "--speed", "4")
+    terminal.wait_for("replay", "×4", "/ 00:0")
+    start = pressed(terminal, ">")
+    terminal.wait_for("×8", start=start)
+    start = pressed(terminal, " ")
+    terminal.wait_for("paused at", start=start)
+    start = pressed(terminal, "." * 60)
+    terminal.wait_for("127 points", start=start)
+    terminal.press("q")
+    assert terminal.wait() == 0
+
+
+def test_without_a_name_one_chooses_among_the_runs_and_compares_them(emodir, terminals):
+    for name in ("digits-8322", "digits-b200", "other-0001"):
+        copy_recording(emodir.folder / "runs", name)
+    terminal = terminals("watch")
+    terminal.wait_for("3 runs", "other-0001", "98.89%")
+    start = pressed(terminal, "  m")
+    terminal.wait_for("comparison", "2 runs", "hypervolume", start=start)
+    start = pressed(terminal, "\x1b")
+    terminal.wait_for("3 runs", start=start)
+    start = pressed(terminal, "\r")
+    terminal.wait_for("Sub-networks", "✓ finished", start=start)
+    terminal.press("q")
+    assert terminal.wait() == 0
+
+
+def test_nothing_is_written_when_nothing_happens(emodir, terminals):
+    copy_recording(emodir.folder / "runs")
+    terminal = terminals("watch", "digits-8322")
+    terminal.wait_for("✓ finished", "127 points")
+    time.sleep(2.5)
+    written = [len(terminal.output)]
+    for _ in range(3):
+        time.sleep(1.5)
+        written.append(len(terminal.output))
+    # An age in minutes may have changed once.
+    assert sum(later > before for before, later in pairwise(written)) <= 1
+
+
+def test_neither_torch_nor_numpy_is_loaded_by_the_dashboard(emodir):
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, emodir_tui.cli, emodir_tui.tui.app, emodir_tui.tui.screens.picker, emodir_tui.tui.screens.comparison\n"
+        "print([name for name in ('torch', 'numpy', 'pymoo', 'pydantic') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
