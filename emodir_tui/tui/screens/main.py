@@ -126,10 +126,15 @@ class MainScreen(Screen[None]):
     async def _watch(self) -> None:
         """Take in events in small pieces, draw once a second; keys are answered in between."""
         while True:
+            was_reading = not self.source.caught_up
             more = self.source.pump()
             now = time.monotonic()
             signature = self._controls.signature()
-            if now - self._drawn >= self._refresh_seconds - 0.05 or signature != self._signature:
+            is_there = was_reading and self.source.caught_up
+            if is_there:
+                # Whoever waited for a long run sees it at once, plots too.
+                self._plots_drawn = float("-inf")
+            if is_there or now - self._drawn >= self._refresh_seconds - 0.05 or signature != self._signature:
                 self._signature = signature
                 self._tick()
             waiting = min(POLL_SECONDS, self._refresh_seconds) / 2 if self.source.caught_up else CATCHING_UP_SECONDS
