@@ -11,7 +11,7 @@ from emodir_tui.nets.groups import ChannelGraph
 
 FEWEST, MOST = 2, 8
 # A part this much smaller than the mean has a search of its own that decides next to nothing.
-SMALLEST_SHARE_OF_MEAN = 0.25
+SMALLEST_SHARE_OF_MEAN = 0.4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

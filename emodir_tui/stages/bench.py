@@ -48,9 +48,13 @@ class Bench:
         """The traced and analysed network with these weights."""
         known = self._graphs.get(id(weights))
         if known is None:
-            known = (weights, analyse(trace(self.model(weights), self.example)))
+            known = (weights, self.build(weights))
             self._graphs[id(weights)] = known
         return known[1]
+
+    def build(self, weights: Weights) -> ChannelGraph:
+        """The same, but the caller's own: its weights may be trained, and its memory goes with it."""
+        return analyse(trace(self.model(weights), self.example))
 
     def division(self, weights: Weights, cuts: tuple[str, ...]) -> tuple[ChannelGraph, Division]:
         """The network with these weights, cut after these modules."""

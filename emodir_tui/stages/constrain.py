@@ -76,7 +76,7 @@ def _fit(
     settings = bench.profile.constrain
     graph, division = bench.division(original.weights, parts.cuts)
     # A graph of its own: its weights change while it trains.
-    live, _ = bench.division(dict(weights), parts.cuts)
+    live = bench.build(weights)
     part = division.subnetworks[index]
     names = span_modules(live, part.start, part.stop)
     model = nn.ModuleDict({name.replace(".", "/"): live.network.model.get_submodule(name) for name in names})
