@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 
 from rich.style import Style
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.css.query import NoMatches
 from textual.screen import Screen
 
 from emodir_tui.runs.directory import RunDirectory
@@ -91,7 +93,9 @@ class ComparisonScreen(Screen[None]):
         while True:
             more = [source.pump() for source in self._sources]
             if time.monotonic() - self._drawn >= EVERY_SECONDS:
-                self.draw()
+                # While the application ends, the widgets go before the screen does.
+                with suppress(NoMatches):
+                    self.draw()
             await asyncio.sleep(0.0 if any(more) else 0.25)
 
     def draw(self) -> None:

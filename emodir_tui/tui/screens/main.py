@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from typing import ClassVar
@@ -11,6 +12,7 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.css.query import NoMatches
 from textual.screen import Screen
 
 from emodir_tui.runs.directory import RunDirectory
@@ -136,7 +138,9 @@ class MainScreen(Screen[None]):
                 self._plots_drawn = float("-inf")
             if is_there or now - self._drawn >= self._refresh_seconds - 0.05 or signature != self._signature:
                 self._signature = signature
-                self._tick()
+                # While the application ends, the widgets go before the screen does.
+                with suppress(NoMatches):
+                    self._tick()
             waiting = min(POLL_SECONDS, self._refresh_seconds) / 2 if self.source.caught_up else CATCHING_UP_SECONDS
             await asyncio.sleep(0.0 if more else waiting)
 
