@@ -1,8 +1,6 @@
 """A pruned network in one safetensors file: weights, structure, origin, and what was measured. No pickle."""
 
 import json
-import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from torch import Tensor, nn
 from emodir_tui.errors import ProfileError
 from emodir_tui.nets.removal import apply_structure
 from emodir_tui.nets.sources import load_model, load_tensors
+from emodir_tui.runs.directory import write_file
 
 SCHEMA = 1
 KEY = "emodir"
@@ -64,16 +63,7 @@ def save_pruned(
     }
     tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
     payload = save_safetensors(tensors, metadata={KEY: json.dumps(header)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(3)}.tmp"
-    try:
-        with temporary.open("wb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_file(path, payload)
 
 
 def read_pruned(path: Path) -> tuple[PrunedFile, dict[str, Tensor]]:
