@@ -121,7 +121,7 @@ class Search(Section):
         "original features, or KL divergence of the logits through the rest of the original network.",
     )
     images: Count = Field(default=500, description="Images of the search split that each candidate sees.")
-    batch: Count = Field(default=250, description="Images per forward pass; batch statistics are taken over one.")
+    batch: Count = Field(default=125, description="Images per forward pass; batch statistics are taken over one.")
     patience: int = Field(default=15, ge=0, description="Generations without gain after which a search ends; 0: never.")
     tolerance: NotNegative = Field(
         default=1e-3, description="Relative gain of hypervolume over `patience` generations that counts as none."
@@ -147,7 +147,7 @@ class Rank(Section):
     """The global performance impairment ranking."""
 
     images: Count = Field(default=1000, description="Images of the search split on which each member is placed alone.")
-    batch: Count = Field(default=250, description="Images per forward pass.")
+    batch: Count = Field(default=125, description="Images per forward pass.")
 
 
 class Joint(Section):
@@ -160,7 +160,7 @@ class Joint(Section):
         description="Relative error of the last features before the classifier, or KL of the logits.",
     )
     images: Count = Field(default=500, description="Images of the search split that each scheme sees.")
-    batch: Count = Field(default=250, description="Images per forward pass.")
+    batch: Count = Field(default=125, description="Images per forward pass.")
     patience: int = Field(
         default=20, ge=0, description="Generations without gain after which the search ends; 0: never."
     )

@@ -4,8 +4,9 @@ Batch normalisation runs on batch statistics, so every candidate is recalibrated
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from threading import Lock
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,21 +15,25 @@ from torch import Tensor
 
 from emodir_tui.nets.graph import CutPoint
 from emodir_tui.nets.groups import ChannelGraph
+from emodir_tui.nets.lanes import in_lanes, lanes_for
 from emodir_tui.nets.sliced import SlicedNetwork, kept_channels
 from emodir_tui.nets.span import genes_used
 
 Keep = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
+Result = TypeVar("Result")
 
 
 class Impairment(Protocol):
-    """How much an output is damaged, as a quotient of two sums over batches."""
+    """How much an output is damaged."""
 
-    def select(self, keep: Keep) -> None:
-        """The next outputs come from this keep vector, bool[genes]."""
+    def of(self, keep: Keep, outputs: Iterable[Tensor]) -> Tensor:
+        """The impairment as a scalar, float64 on the device; several threads may ask at once.
 
-    def of(self, batch: int, output: Tensor) -> tuple[Tensor, float]:
-        """(numerator, denominator) of one batch's output, which has the kept channels only."""
+        Args:
+            keep: The keep vector that made the outputs, bool[genes].
+            outputs: One a batch, with the kept channels only.
+        """
 
 
 class FeatureError:
@@ -38,53 +43,77 @@ class FeatureError:
         self._graph, self._cut = graph, cut
         self._references = references
         self._energies = [_channel_energy(reference) for reference in references]
-        self._totals = [float(energy.sum()) for energy in self._energies]
-        self._kept: Tensor | None = None
+        self._total = max(sum(float(energy.sum()) for energy in self._energies), 1e-12)
 
-    def select(self, keep: Keep) -> None:
+    def of(self, keep: Keep, outputs: Iterable[Tensor]) -> Tensor:
         """See Impairment."""
-        kept = None if self._cut is None else kept_channels(self._graph, self._cut, keep)
         channels = self._references[0].shape[1]
-        self._kept = None if kept is None or len(kept) == channels else kept.to(self._references[0].device)
-
-    def of(self, batch: int, output: Tensor) -> tuple[Tensor, float]:
-        """See Impairment."""
-        reference, total = self._references[batch], self._totals[batch]
-        if self._kept is None:
-            return (output - reference).square_().sum(), total
-        energy = self._energies[batch]
-        removed = energy.sum() - energy[self._kept].sum()
-        return (output - reference[:, self._kept]).square_().sum() + removed, total
+        kept = None if self._cut is None else kept_channels(self._graph, self._cut, keep)
+        index = None if kept is None or len(kept) == channels else kept.to(self._references[0].device)
+        errors = []
+        for output, reference, energy in zip(outputs, self._references, self._energies, strict=True):
+            if index is None:
+                errors.append((output - reference).square_().sum())
+            else:
+                removed = energy.sum() - energy[index].sum()
+                errors.append((output - reference[:, index]).square_().sum() + removed)
+        return torch.stack(errors).double().sum() / self._total
 
 
 class SubnetworkEvaluator:
     """Evaluates masks of one sub-network on cached features.
 
     Args:
-        network: The sub-network's span.
+        graph: The network.
+        start: Where the sub-network begins; None at the input.
+        stop: Where it ends; None at the logits.
         inputs: Its original input features, a tensor [n, c, …] a batch.
         impairment: Measures its output.
+        varying: The genes that the masks may drop, bool[genes]; all unless given. What they leave as it is, is computed
+            once.
+        memory: Bytes for what is computed once; where they are too few it is computed for each mask.
     """
 
-    def __init__(self, network: SlicedNetwork, inputs: Sequence[Tensor], impairment: Impairment) -> None:
-        self.network = network
-        self.inputs = inputs
-        self.impairment = impairment
+    def __init__(
+        self,
+        graph: ChannelGraph,
+        start: CutPoint | None,
+        stop: CutPoint | None,
+        inputs: Sequence[Tensor],
+        impairment: Impairment,
+        *,
+        varying: Keep | None = None,
+        memory: int = 1 << 30,
+    ) -> None:
+        lanes = lanes_for(graph.network.example.device)
+        self._networks = [SlicedNetwork(graph, start, stop, varying=varying) for _ in range(lanes)]
+        self._impairment = impairment
+        self._inputs = list(inputs)
+        self._known = self._settle(memory)
 
-    @torch.no_grad()
     def evaluate(self, keeps: Keep, check: Callable[[], None] = lambda: None) -> Floats:
         """The impairment of each keep vector, bool[n, genes] to float64[n]; `check` is called before each one."""
-        values: list[Tensor] = []
-        for keep in keeps:
-            check()
-            self.network.select(keep)
-            self.impairment.select(keep)
-            pairs = [self.impairment.of(batch, self.network(inputs)) for batch, inputs in enumerate(self.inputs)]
-            values.append(
-                torch.stack([top for top, _ in pairs]).double().sum() / max(sum(low for _, low in pairs), 1e-12)
-            )
+        values = in_lanes(self._one, list(keeps), self._networks, check)
         # One transfer for all candidates: a device is never waited for in the loop.
         return torch.stack(values).cpu().numpy() if values else np.zeros(0)
+
+    @torch.no_grad()
+    def _one(self, network: SlicedNetwork, keep: Keep) -> Tensor:
+        network.select(keep)
+        pairs = zip(self._inputs, self._known, strict=True)
+        return self._impairment.of(keep, (network(inputs, known) for inputs, known in pairs))
+
+    def _settle(self, memory: int) -> list[dict[str, Tensor] | None]:
+        """What is computed once, batch by batch; nothing where the first batch tells that all would not fit."""
+
+        @torch.no_grad()
+        def one(network: SlicedNetwork, inputs: Tensor) -> dict[str, Tensor]:
+            return network.settle(inputs)
+
+        first = in_lanes(one, self._inputs[:1], self._networks)
+        if sum(_bytes(known.values()) for known in first) * len(self._inputs) > memory:
+            return [None] * len(self._inputs)
+        return [*first, *in_lanes(one, self._inputs[1:], self._networks)]
 
 
 class NetworkEvaluator:
@@ -102,22 +131,49 @@ class NetworkEvaluator:
         self.cuts = list(cuts)
         ends: list[CutPoint | None] = [*self.cuts, None]
         starts: list[CutPoint | None] = [None, *self.cuts]
-        self._spans = [SlicedNetwork(graph, start, end) for start, end in zip(starts, ends, strict=True)]
+        self._lanes = [
+            [SlicedNetwork(graph, start, end) for start, end in zip(starts, ends, strict=True)]
+            for _ in range(lanes_for(graph.network.example.device))
+        ]
         self._genes = [genes_used(graph, start, end) for start, end in zip(starts, ends, strict=True)]
         self._inputs = list(inputs)
         self._memory = memory
         self._used = 0
         self._known: OrderedDict[tuple[int, bytes], list[Tensor]] = OrderedDict()
+        self._lock = Lock()
 
-    @torch.no_grad()
     def run(self, keep: Keep, stop: CutPoint | None) -> list[Tensor]:
         """The features at a cut (None: the logits) with the kept channels only, a tensor a batch."""
-        last = len(self._spans) if stop is None else self.cuts.index(stop) + 1
+        return self.map([keep], stop, lambda _, features: features)[0]
+
+    def map(
+        self,
+        keeps: Sequence[Keep],
+        stop: CutPoint | None,
+        use: Callable[[Keep, list[Tensor]], Result],
+        check: Callable[[], None] = lambda: None,
+    ) -> list[Result]:
+        """`use(keep, features at a cut)` for each keep vector, several side by side.
+
+        Args:
+            keeps: Keep vectors bool[genes].
+            stop: The cut; None for the logits.
+            use: Runs in several threads at once.
+            check: Is called before each result is waited for.
+        """
+        last = len(self.cuts) + 1 if stop is None else self.cuts.index(stop) + 1
+
+        @torch.no_grad()
+        def one(spans: list[SlicedNetwork], keep: Keep) -> Result:
+            return use(keep, self._run(spans, keep, last))
+
+        return in_lanes(one, list(keeps), self._lanes, check)
+
+    def _run(self, spans: list[SlicedNetwork], keep: Keep, last: int) -> list[Tensor]:
         keys = self._keys(keep, last)
-        begun = next((at for at in range(last, 0, -1) if (at, keys[at]) in self._known), 0)
-        features = self._recall((begun, keys[begun])) if begun else self._inputs
+        begun, features = self._recall(keys, last)
         for at in range(begun, last):
-            span = self._spans[at]
+            span = spans[at]
             span.select(keep)
             features = [span(batch) for batch in features]
             self._remember((at + 1, keys[at + 1]), features)
@@ -131,19 +187,29 @@ class NetworkEvaluator:
             keys.append(np.packbits(keep[used]).tobytes())
         return keys
 
-    def _recall(self, key: tuple[int, bytes]) -> list[Tensor]:
-        self._known.move_to_end(key)
-        return self._known[key]
+    def _recall(self, keys: list[bytes], last: int) -> tuple[int, list[Tensor]]:
+        """The longest beginning that is remembered, and its features."""
+        with self._lock:
+            for at in range(last, 0, -1):
+                if (at, keys[at]) in self._known:
+                    self._known.move_to_end((at, keys[at]))
+                    return at, self._known[at, keys[at]]
+        return 0, self._inputs
 
     def _remember(self, key: tuple[int, bytes], features: list[Tensor]) -> None:
-        size = sum(batch.numel() * batch.element_size() for batch in features)
-        if size > self._memory // 4:
-            return
-        while self._known and self._used + size > self._memory:
-            _, old = self._known.popitem(last=False)
-            self._used -= sum(batch.numel() * batch.element_size() for batch in old)
-        self._known[key] = features
-        self._used += size
+        size = _bytes(features)
+        with self._lock:
+            if size > self._memory // 4 or key in self._known:
+                return
+            while self._known and self._used + size > self._memory:
+                _, old = self._known.popitem(last=False)
+                self._used -= _bytes(old)
+            self._known[key] = features
+            self._used += size
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def _channel_energy(features: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ step, and in exchange a candidate needs no new graph, however many channels or b
 """
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -54,7 +54,11 @@ class Program:
                 raise ValueError(f"a cut goes through the residual branch that ends at {branch.exit}")
 
     def run(
-        self, x: Tensor, skipped: dict[str, Tensor | None], gate: Callable[[str, Tensor], Tensor] | None = None
+        self,
+        x: Tensor,
+        skipped: Mapping[str, Tensor | None],
+        gate: Callable[[str, Tensor], Tensor] | None = None,
+        seen: Callable[[str, Tensor], None] | None = None,
     ) -> Tensor:
         """What the span makes of x.
 
@@ -62,6 +66,7 @@ class Program:
             x: The start cut's tensor.
             skipped: Nodes that are not run, with what they give instead (None: nothing reads it).
             gate: Changes the first argument of a node, given the node's name.
+            seen: Is shown what each node gives.
         """
         values: dict[str, Any] = {self._input: x}
         for node in self.nodes:
@@ -69,6 +74,8 @@ class Program:
                 values[node.name] = skipped[node.name]
             else:
                 values[node.name] = self._step(node, values, gate)
+            if seen is not None:
+                seen(node.name, values[node.name])
             for name in self._last_use.get(node.name, ()):
                 values.pop(name, None)
         return values[self._output]  # type: ignore[no-any-return]

@@ -1,5 +1,6 @@
 """A span of the network that runs with the kept channels only: weights are gathered for each keep vector."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from emodir_tui.nets.channels import Axis, Keep
 from emodir_tui.nets.graph import CutPoint
 from emodir_tui.nets.groups import ChannelGraph, kept_channels
 from emodir_tui.nets.program import CHANNEL_LEAVES, Program, set_tensor
+from emodir_tui.nets.settled import gather_channels, index_of, pack_channels, settled
 from emodir_tui.nets.sizes import fit_sizes
 
 __all__ = ["SlicedNetwork", "kept_channels"]
@@ -33,10 +35,18 @@ class SlicedNetwork(nn.Module):
         start: Behind this cut; None from the input.
         stop: Up to and with this cut; None to the end.
         statistics: "batch" or "running"; see `Program`.
+        varying: The genes that keep vectors may drop, bool[genes]: what they leave as it is can then be computed once,
+            by `settle`. All of them unless given.
     """
 
     def __init__(
-        self, graph: ChannelGraph, start: CutPoint | None, stop: CutPoint | None, *, statistics: str = "batch"
+        self,
+        graph: ChannelGraph,
+        start: CutPoint | None,
+        stop: CutPoint | None,
+        *,
+        statistics: str = "batch",
+        varying: Keep | None = None,
     ) -> None:
         super().__init__()
         self._graph = graph
@@ -44,6 +54,9 @@ class SlicedNetwork(nn.Module):
         self._gathered = _gathered_tensors(self._program, graph)
         self._attributes = {str(node.target): node for node in self._program.nodes if node.op == "get_attr"}
         self._skipped: dict[str, Tensor | None] = {}
+        output = self._program.nodes[-1].name if self._program.nodes else ""
+        self._settled = None if varying is None else settled(graph, self._program.nodes, varying, output)
+        self._frontier: dict[str, Tensor | None] = {}
         self._inside = [
             number
             for number, branch in enumerate(graph.branches)
@@ -79,9 +92,38 @@ class SlicedNetwork(nn.Module):
         for number in emptied:
             self._skipped[self._graph.branches[number].exit] = self._program.constant(number)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """What the span makes of x, which has the kept channels of the start cut only; so has the result, of the stop."""
-        return self._program.run(x, self._skipped)
+        for name, axis in self._settled.frontier.items() if self._settled else ():
+            self._frontier[name] = index_of(axis, extended, device)
+
+    def forward(self, x: Tensor, known: Mapping[str, Tensor] | None = None) -> Tensor:
+        """What the span makes of x, which has the kept channels of the start cut only; so has the result, of the stop.
+
+        Args:
+            x: [n, c, …].
+            known: What `settle` gave for this x, so that it need not be computed again.
+        """
+        if self._settled is None or known is None:
+            return self._program.run(x, self._skipped)
+        skipped: dict[str, Tensor | None] = dict.fromkeys(self._settled.inside)
+        for name, packed in known.items():
+            if name not in self._skipped:
+                skipped[name] = gather_channels(packed, self._frontier[name])
+        return self._program.run(x, {**skipped, **self._skipped})
+
+    def settle(self, x: Tensor) -> dict[str, Tensor]:
+        """What no keep vector changes of x [n, c, …], for `forward`: full width, channels last. Selects all genes."""
+        found: dict[str, Tensor] = {}
+        if self._settled is None or not self._settled.frontier:
+            return found
+        frontier = self._settled.frontier
+
+        def seen(name: str, value: Tensor) -> None:
+            if name in frontier:
+                found[name] = pack_channels(value)
+
+        self.select(np.ones(self._graph.genes, dtype=np.bool_))
+        self._program.run(x, self._skipped, seen=seen)
+        return found
 
     def constant(self, number: int) -> Tensor:
         """What an emptied branch gives under this span's statistics, for the keep vector selected."""
@@ -106,8 +148,7 @@ class SlicedNetwork(nn.Module):
     ) -> Tensor:
         for dim, axis in axes:
             if id(axis) not in indices:
-                alive = extended[axis]
-                indices[id(axis)] = None if alive.all() else torch.from_numpy(np.flatnonzero(alive)).to(device)
+                indices[id(axis)] = index_of(axis, extended, device)
             index = indices[id(axis)]
             if index is not None:
                 value = value.index_select(dim, index)

@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import numpy as np
+import torch
 
 from emodir_tui.emo.genome import GeneGroup, Genome
 from emodir_tui.nets.complexity import ComplexityModel
@@ -80,11 +81,12 @@ def _seconds_per_image(bench: Bench, weights: dict[str, Any]) -> float:
     graph = bench.graph(weights)
     batch = min(bench.profile.search.batch, len(bench.data.search))
     inputs = [pixels for pixels, _ in bench.batches(bench.data.search, batch, batch)]
-    network = SlicedNetwork(graph, None, graph.network.features)
+    features = graph.network.features
+    network = SlicedNetwork(graph, None, features)
     network.select(keep_all(graph)[0])
-    evaluator = SubnetworkEvaluator(
-        network, inputs, FeatureError(graph, graph.network.features, [network(inputs[0]).detach()])
-    )
+    with torch.no_grad():
+        impairment = FeatureError(graph, features, [network(pixels) for pixels in inputs])
+    evaluator = SubnetworkEvaluator(graph, None, features, inputs, impairment)
     draws = np.random.default_rng(derive_seed(bench.profile.seed, "check"))
     keeps = draws.random((PROBES, graph.genes)) < 0.8
     for group in graph.groups:

@@ -41,8 +41,8 @@ class Bench:
         model = load_model(settings.source, "" if weights is not None else settings.weights, classes)
         if weights is not None:
             load_tensors(model, weights)
-        model = model.to(self.device).eval()
-        return model.to(memory_format=torch.channels_last) if self.device.type == "cuda" else model
+        # Convolutions are fastest with the channels last in memory, on CPUs as on GPUs.
+        return model.to(self.device).to(memory_format=torch.channels_last).eval()
 
     def graph(self, weights: Weights) -> ChannelGraph:
         """The traced and analysed network with these weights."""

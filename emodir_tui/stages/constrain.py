@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from emodir_tui.emo.front import hypervolume, non_dominated
-from emodir_tui.nets.evaluate import FeatureError, SubnetworkEvaluator
+from emodir_tui.nets.evaluate import FeatureError
 from emodir_tui.nets.groups import ChannelGraph
 from emodir_tui.nets.sliced import SlicedNetwork, kept_channels
 from emodir_tui.nets.span import span_modules
@@ -29,6 +29,7 @@ from emodir_tui.stages.searching import (
     expand,
     front_of,
     generation_events,
+    make_evaluator,
     make_search,
     measure_masks,
     run_search,
@@ -205,8 +206,8 @@ def _remeasure(
         network.select(keep_all(graph)[0])
         with torch.no_grad():
             outputs = [network(batch) for batch in features]
-        student = SlicedNetwork(adapted[0], part.start, part.stop)
-        evaluator = SubnetworkEvaluator(student, features, FeatureError(adapted[0], part.stop, outputs))
+        impairment = FeatureError(adapted[0], part.stop, outputs)
+        evaluator = make_evaluator(bench, adapted[0], part, features, impairment)
         objectives = partial(measure_masks, run, bench, graph, part, evaluator)
         if settings.rounds > 1:
             measure = partial(_second_round, run, bench, adapted, index, front, objectives)

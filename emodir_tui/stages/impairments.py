@@ -1,6 +1,6 @@
 """The three local impairments of a search: features, detector, downstream."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -34,24 +34,27 @@ class Downstream:
     """KL divergence of the logits through the rest of the original network, in nats."""
 
     def __init__(self, graph: ChannelGraph, part: SubNetwork, outputs: Sequence[Tensor]) -> None:
-        self._rest = None if part.stop is None else SlicedNetwork(graph, part.stop, None)
-        if self._rest is not None:
-            self._rest.select(keep_all(graph)[0])
+        self._graph, self._stop = graph, part.stop
+        self._count = sum(len(output) for output in outputs)
+        whole = self._rest(keep_all(graph)[0])
         with torch.no_grad():
-            self._references = [self._logits(output) for output in outputs]
+            self._references = [whole(output) for output in outputs]
 
-    def select(self, keep: Keep) -> None:
+    def of(self, keep: Keep, outputs: Iterable[Tensor]) -> Tensor:
         """See Impairment."""
-        if self._rest is not None:
-            self._rest.select(keep)
+        # A network of each call's own, because several threads ask at once; it costs little beside its forward pass.
+        rest = self._rest(keep)
+        pairs = zip(outputs, self._references, strict=True)
+        return torch.stack([kl(rest(output), wanted) * len(output) for output, wanted in pairs]).double().sum() / (
+            self._count
+        )
 
-    def of(self, batch: int, output: Tensor) -> tuple[Tensor, float]:
-        """See Impairment."""
-        count = len(output)
-        return kl(self._logits(output), self._references[batch]) * count, float(count)
-
-    def _logits(self, output: Tensor) -> Tensor:
-        return output if self._rest is None else self._rest(output)
+    def _rest(self, keep: Keep) -> nn.Module:
+        if self._stop is None:
+            return nn.Identity()
+        network = SlicedNetwork(self._graph, self._stop, None)
+        network.select(keep)
+        return network
 
 
 class Detector:
@@ -65,21 +68,19 @@ class Detector:
         pooled = [_pool(output) for output in outputs]
         self._channels = pooled[0].shape[1]
         self._head = _train_head(torch.cat(pooled), torch.cat(list(labels)), seed)
-        self._kept: Tensor | None = None
 
-    def select(self, keep: Keep) -> None:
+    def of(self, keep: Keep, outputs: Iterable[Tensor]) -> Tensor:
         """See Impairment."""
-        if self._cut is not None:
-            self._kept = kept_channels(self._graph, self._cut, keep)
-
-    def of(self, batch: int, output: Tensor) -> tuple[Tensor, float]:
-        """See Impairment."""
-        pooled = _pool(output)
-        if self._kept is not None and pooled.shape[1] < self._channels:
-            whole = pooled.new_zeros(len(pooled), self._channels)
-            whole[:, self._kept.to(pooled.device)] = pooled
-            pooled = whole
-        return cross_entropy(self._head(pooled), self._labels[batch]) * len(output), float(len(output))
+        kept = None if self._cut is None else kept_channels(self._graph, self._cut, keep)
+        losses = []
+        for output, labels in zip(outputs, self._labels, strict=True):
+            pooled = _pool(output)
+            if kept is not None and pooled.shape[1] < self._channels:
+                whole = pooled.new_zeros(len(pooled), self._channels)
+                whole[:, kept.to(pooled.device)] = pooled
+                pooled = whole
+            losses.append(cross_entropy(self._head(pooled), labels) * len(output))
+        return torch.stack(losses).double().sum() / sum(len(labels) for labels in self._labels)
 
 
 def _pool(output: Tensor) -> Tensor:

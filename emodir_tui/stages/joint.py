@@ -33,15 +33,11 @@ def _joint_in_batches(
     members = members_of(bench, whole.graph, whole.division, adapted.fronts, importance)
     space = PositionSpace(_walkable(members, ranking))
     nsga2 = Nsga2(space, population=settings.population, seed=derive_seed(bench.profile.seed, "joint"))
-    measure = whole.feature_error if settings.impairment == "features" else whole.divergence
+    measure = whole.feature_errors if settings.impairment == "features" else whole.divergences
 
     def objectives(positions: npt.NDArray[np.int64]) -> Floats:
         keeps = combine(members, positions)
-        impairments = []
-        for keep in keeps:
-            run.check()
-            impairments.append(measure(keep))
-        return np.stack([whole.complexity(keeps), np.array(impairments)], axis=1)
+        return np.stack([whole.complexity(keeps), measure(keeps, run.check)], axis=1)
 
     state = run_search(
         run,
@@ -90,7 +86,7 @@ def _front(nsga2: Nsga2, state: SearchState, whole: Whole, members: list[Members
         positions=positions,
         keeps=keeps,
         objectives=state.seen_objectives[chosen],
-        accuracies=np.array([whole.damage(keep).accuracy for keep in keeps]),
+        accuracies=np.array([damage.accuracy for damage in whole.damages(keeps)]),
         original_accuracy=whole.original_accuracy,
         hypervolumes=state.hypervolumes,
         evaluations=len(state.seen),

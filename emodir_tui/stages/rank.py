@@ -3,6 +3,8 @@
 from dataclasses import asdict
 from functools import partial
 
+import numpy as np
+
 from emodir_tui.emo.gpir import RankingRow
 from emodir_tui.emo.gpir import rank as rank_rows
 from emodir_tui.runs.checkpoint import Place
@@ -13,6 +15,7 @@ from emodir_tui.stages.results import Adapted, Importance, Original, Parts, Rank
 from emodir_tui.stages.whole import Members, Whole, members_of
 
 ROWS_PER_EVENT = 200
+ROWS_AT_ONCE = 10
 
 
 def rank(run: Run, bench: Bench, original: Original, parts: Parts, adapted: Adapted) -> Ranking:
@@ -28,28 +31,31 @@ def _rank_in_batches(run: Run, bench: Bench, original: Original, parts: Parts, a
     place = Place(stage="rank")
     ranking = run.resume_point(place, Ranking) or Ranking(rows=[])
     todo = [(front, member) for front in fronts for member in range(len(front.keeps))]
-    for front, member in todo[len(ranking.rows) :]:
-        ranking = Ranking(rows=[*ranking.rows, _place_alone(whole, front, member)])
+    while len(ranking.rows) < len(todo):
+        some = todo[len(ranking.rows) : len(ranking.rows) + ROWS_AT_ONCE]
+        ranking = Ranking(rows=[*ranking.rows, *_place_alone(run, whole, some)])
         done = len(ranking.rows)
-        progress = {"stage": "rank", "step": done, "steps": len(todo), "unit": "member", "note": front.name}
-        events = [("progress", progress)] if done % 10 == 0 or done == len(todo) else []
-        run.advance(place, done, partial(_same, ranking), events)
+        progress = {"stage": "rank", "step": done, "steps": len(todo), "unit": "member", "note": some[-1][0].name}
+        run.advance(place, done, partial(_same, ranking), [("progress", progress)])
     _tell(run, ranking)
     return ranking
 
 
-def _place_alone(whole: Whole, front: Members, member: int) -> RankingRow:
-    keep = front.keeps[member]
-    damage = whole.damage(keep)
-    return RankingRow(
-        subnetwork=front.name,
-        member=member,
-        kept=float(whole.complexity(keep[None])[0]),
-        local_impairment=float(front.local_impairments[member]),
-        global_impairment=damage.features,
-        accuracy_change=damage.accuracy - whole.original_accuracy,
-        kl=damage.kl,
-    )
+def _place_alone(run: Run, whole: Whole, places: list[tuple[Members, int]]) -> list[RankingRow]:
+    keeps = np.stack([front.keeps[member] for front, member in places])
+    kept = whole.complexity(keeps)
+    return [
+        RankingRow(
+            subnetwork=front.name,
+            member=member,
+            kept=float(share),
+            local_impairment=float(front.local_impairments[member]),
+            global_impairment=damage.features,
+            accuracy_change=damage.accuracy - whole.original_accuracy,
+            kl=damage.kl,
+        )
+        for (front, member), share, damage in zip(places, kept, whole.damages(keeps, run.check), strict=True)
+    ]
 
 
 def _tell(run: Run, ranking: Ranking) -> None:

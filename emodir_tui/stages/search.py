@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emodir_tui.nets.evaluate import SubnetworkEvaluator
 from emodir_tui.nets.groups import ChannelGraph
 from emodir_tui.nets.importance import taylor
 from emodir_tui.nets.sliced import SlicedNetwork
@@ -21,6 +20,7 @@ from emodir_tui.stages.results import Bits, Floats, Front, Importance, Original,
 from emodir_tui.stages.searching import (
     front_of,
     generation_events,
+    make_evaluator,
     make_search,
     measure_masks,
     run_search,
@@ -67,8 +67,7 @@ class _Task:
     def front(self, features: list[Tensor], outputs: list[Tensor]) -> Front:
         settings = self.bench.profile.search
         impairment = build_impairment(self.bench, self.graph, self.part, outputs)
-        network = SlicedNetwork(self.graph, self.part.start, self.part.stop)
-        evaluator = SubnetworkEvaluator(network, features, impairment)
+        evaluator = make_evaluator(self.bench, self.graph, self.part, features, impairment)
         nsga2 = make_search(self.bench, self.graph, self.part, self.importance, 1)
         state = run_search(
             self.run,

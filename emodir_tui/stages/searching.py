@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from emodir_tui.emo.front import stagnated
 from emodir_tui.emo.genome import GeneGroup, Genome
 from emodir_tui.emo.nsga2 import Nsga2, SearchState
 from emodir_tui.emo.operators import MaskSpace
-from emodir_tui.nets.evaluate import SubnetworkEvaluator
+from emodir_tui.nets.evaluate import Impairment, SubnetworkEvaluator
 from emodir_tui.nets.groups import ChannelGraph
 from emodir_tui.nets.subnetwork import SubNetwork
 from emodir_tui.runs.checkpoint import Place
@@ -155,6 +156,16 @@ def generation_events(
 def rounded(points: Floats) -> list[list[float]]:
     """Points for the screen: six digits are more than it can show."""
     return [[float(f"{x:.6g}"), float(f"{y:.6g}")] for x, y in points]
+
+
+def make_evaluator(
+    bench: Bench, graph: ChannelGraph, part: SubNetwork, features: list[Tensor], impairment: Impairment
+) -> SubnetworkEvaluator:
+    """The evaluator of one sub-network's masks on its original input features."""
+    varying = np.zeros(graph.genes, dtype=np.bool_)
+    varying[own_genes(graph, part)] = True
+    memory = int(bench.profile.search.memory * 1e6 / 2)
+    return SubnetworkEvaluator(graph, part.start, part.stop, features, impairment, varying=varying, memory=memory)
 
 
 def measure_masks(

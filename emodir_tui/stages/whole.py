@@ -1,5 +1,6 @@
 """Whole pruned networks: how the ranking and the joint search place members and measure what they do to the output."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from emodir_tui.stages.searching import expand
 from emodir_tui.training.losses import kl
 
 STREAM_LEVELS = 9
+Check = Callable[[], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,32 +75,39 @@ class Whole:
         """The share of the whole network's complexity that keep vectors keep, float64[n]."""
         return self._model.measure(keeps) / self._total
 
-    def feature_error(self, keep: Keep) -> float:
-        """Relative error of the last features before the classifier."""
-        outputs = self._evaluator.run(keep, self._features)
-        self._error.select(keep)
-        with torch.no_grad():
-            pairs = [self._error.of(batch, output) for batch, output in enumerate(outputs)]
-        return float(torch.stack([top for top, _ in pairs]).double().sum()) / max(sum(low for _, low in pairs), 1e-12)
+    def feature_errors(self, keeps: Keep, check: Check = lambda: None) -> Floats:
+        """Relative errors of the last features before the classifier, float64[n]."""
+        errors = self._evaluator.map(list(keeps), self._features, self._error.of, check)
+        return _numbers(errors)
 
-    def divergence(self, keep: Keep) -> float:
-        """KL divergence of the logits from the original's, in nats."""
-        return self._kl(self._evaluator.run(keep, None))
+    def divergences(self, keeps: Keep, check: Check = lambda: None) -> Floats:
+        """KL divergences of the logits from the original's in nats, float64[n]."""
+        return _numbers(self._evaluator.map(list(keeps), None, lambda _, logits: self._kl(logits), check))
 
-    def damage(self, keep: Keep) -> Damage:
-        """All three at once."""
-        features = self.feature_error(keep)
-        logits = self._evaluator.run(keep, None)
-        return Damage(features=features, kl=self._kl(logits), accuracy=self._accuracy(logits))
+    def damages(self, keeps: Keep, check: Check = lambda: None) -> list[Damage]:
+        """All three at once, for each keep vector."""
+        features = self.feature_errors(keeps, check)
+        measured = self._evaluator.map(
+            list(keeps), None, lambda _, logits: (self._kl(logits), self._accuracy(logits)), check
+        )
+        return [
+            Damage(features=float(error), kl=float(divergence), accuracy=accuracy)
+            for error, (divergence, accuracy) in zip(features, measured, strict=True)
+        ]
 
-    def _kl(self, logits: list[Tensor]) -> float:
+    def _kl(self, logits: list[Tensor]) -> Tensor:
         pairs = zip(logits, self._logits, strict=True)
-        count = sum(len(batch) for batch in logits)
-        return sum(float(kl(batch, reference)) * len(batch) for batch, reference in pairs) / count
+        sums = [kl(batch, reference).double() * len(batch) for batch, reference in pairs]
+        return torch.stack(sums).sum() / sum(len(batch) for batch in logits)
 
     def _accuracy(self, logits: list[Tensor]) -> float:
         right = [int((batch.argmax(1) == labels).sum()) for batch, labels in zip(logits, self._labels, strict=True)]
         return sum(right) / sum(len(labels) for labels in self._labels)
+
+
+def _numbers(values: list[Tensor]) -> Floats:
+    """Scalars of the device in one transfer, so that it is never waited for in the loop."""
+    return torch.stack(values).cpu().numpy() if values else np.zeros(0)
 
 
 def members_of(

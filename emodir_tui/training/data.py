@@ -102,11 +102,11 @@ class Split:
         return augment(self._inputs(pixels), augmentation, generator), self._labels(positions)
 
     def _inputs(self, pixels: Tensor) -> Tensor:
-        if self.device.type != "cuda":
-            return pixels.to(self.device).float().div_(255).sub_(self.mean).div_(self.std)
-        # Pinned memory lets the copy run beside the computation; convolutions prefer the channels last.
-        pinned = pixels if pixels.is_cuda else pixels.pin_memory()
-        values = pinned.to(self.device, non_blocking=True).float().div_(255).sub_(self.mean).div_(self.std)
+        if self.device.type == "cuda" and not pixels.is_cuda:
+            # Pinned memory lets the copy run beside the computation.
+            pixels = pixels.pin_memory().to(self.device, non_blocking=True)
+        values = pixels.to(self.device).float().div_(255).sub_(self.mean).div_(self.std)
+        # Convolutions are fastest with the channels last in memory.
         return values.contiguous(memory_format=torch.channels_last)
 
     def _labels(self, positions: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ def test_the_unpruned_mask_has_no_impairment_and_a_removed_channel_costs_its_ene
     span.select(whole)
     with torch.no_grad():
         output = span(x)
-    evaluator = SubnetworkEvaluator(span, [x], FeatureError(graph, part.stop, [output]))
+    evaluator = SubnetworkEvaluator(graph, part.start, part.stop, [x], FeatureError(graph, part.stop, [output]))
     boundary = graph.groups[part.groups[-1]]
     pruned = whole.copy()
     pruned[boundary.start] = False

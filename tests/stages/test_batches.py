@@ -21,16 +21,16 @@ def test_a_batch_that_does_not_fit_is_halved_for_good_and_said(run):
 
     def work(batch):
         tried.append(batch)
-        if batch > 70:
+        if batch > 40:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return "done"
 
     assert in_memory(run, "search", work) == "done"
-    assert tried == [250, 125, 62]
-    assert batch_of(run, "search") == 62
-    assert batch_of(run, "joint") == 250
+    assert tried == [125, 62, 31]
+    assert batch_of(run, "search") == 31
+    assert batch_of(run, "joint") == 125
     log = (run.directory.events_folder / "0001.jsonl").read_text()
-    assert "goes on with batches of 62 instead of 125" in log
+    assert "goes on with batches of 31 instead of 62" in log
 
 
 def test_memory_that_holds_nothing_is_an_error(run):

@@ -1,0 +1,100 @@
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from emodir_tui.nets.evaluate import FeatureError, SubnetworkEvaluator
+from emodir_tui.nets.lanes import in_lanes
+from emodir_tui.nets.sliced import SlicedNetwork
+from emodir_tui.nets.subnetwork import divide
+from tests.nets.models import graph_of, random_keep, zoo_model
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_results_come_in_the_order_of_the_items_and_no_state_is_used_twice_at_once():
+    busy = [0, 0, 0]
+
+    def work(lane, item):
+        busy[lane] += 1
+        assert busy[lane] == 1
+        threading.Event().wait(0.001 * (item % 3))
+        busy[lane] -= 1
+        return item**2
+
+    assert in_lanes(work, range(40), [0, 1, 2]) == [item**2 for item in range(40)]
+
+
+def test_what_check_raises_ends_the_work():
+    done = []
+
+    def check():
+        if len(done) > 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        in_lanes(lambda _, item: done.append(item) or threading.Event().wait(0.01), range(1000), [0, 1], check)
+    assert len(done) < 20
+
+
+def test_an_error_of_a_lane_reaches_the_caller():
+    def work(_, item):
+        if item == 5:
+            raise ValueError("five")
+
+    with pytest.raises(ValueError, match="five"):
+        in_lanes(work, range(10), [0, 1])
+
+
+@pytest.mark.parametrize("name", ["resnet20", "vgg16"])
+def test_neither_lanes_nor_what_is_computed_once_change_an_impairment(name, threads):
+    model, x = zoo_model(name)
+    graph = graph_of(model, x)
+    features = x
+    for part in divide(graph).subnetworks:
+        span = SlicedNetwork(graph, part.start, part.stop)
+        span.select(np.ones(graph.genes, dtype=bool))
+        with torch.no_grad():
+            output = span(features)
+        own = np.zeros(graph.genes, dtype=bool)
+        for number in part.groups:
+            own[graph.groups[number].start : graph.groups[number].stop] = True
+        keeps = np.stack([random_keep(graph, seed, empty=True) | ~own for seed in range(5)])
+        values = []
+        for count, varying, memory in ((1, None, 0), (3, own, 1 << 30), (1, own, 1 << 30), (1, own, 0)):
+            threads(count)
+            error = FeatureError(graph, part.stop, [output])
+            evaluator = SubnetworkEvaluator(
+                graph, part.start, part.stop, [features], error, varying=varying, memory=memory
+            )
+            values.append(evaluator.evaluate(keeps))
+        for other in values[1:]:
+            np.testing.assert_allclose(other, values[0], rtol=1e-5, atol=1e-9)
+        np.testing.assert_array_equal(values[1], values[2])
+        features = output
+
+
+def test_the_first_layer_of_a_sub_network_is_computed_once():
+    model, x = zoo_model("resnet20")
+    graph = graph_of(model, x)
+    part = divide(graph).subnetworks[1]
+    own = np.zeros(graph.genes, dtype=bool)
+    for number in part.groups:
+        own[graph.groups[number].start : graph.groups[number].stop] = True
+    span = SlicedNetwork(graph, part.start, part.stop, varying=own)
+    with torch.no_grad():
+        known = span.settle(torch.randn(2, *part.start.shape[1:]))
+        # Neither the layer nor the normalisation and activation behind it run again.
+        first = graph.graph_module.get_submodule(part.layers[0])
+        assert len(known) == 1
+        assert next(iter(known.values())).shape[-1] == first.out_channels
+        span.select(random_keep(graph, 0, empty=False) | ~own)
+        wrong = {name: torch.zeros_like(value) for name, value in known.items()}
+        inputs = torch.randn(2, *part.start.shape[1:])
+        assert not torch.equal(span(inputs, wrong), span(inputs))
