@@ -1,5 +1,8 @@
 """The header's words: state, progress, time, hardware; for every state what it means and what to do next."""
 
+from collections.abc import Sequence
+
+from rich.cells import cell_len, set_cell_size
 from rich.style import Style
 from rich.text import Text
 
@@ -26,37 +29,41 @@ def status_line(view: View) -> str:
 
 
 def _first(view: View, width: int) -> Text:
-    look, word = view.look, view.word
+    look, word, narrow = view.look, view.word, width < 100
     line = Text(no_wrap=True, end="")
-    if width >= 100:
+    if not narrow:
         line.append("emodir ", look.dim)
     line.append(literal(view.run_id, 60), look.strong)
     line.append(f" {STATUS_GLYPHS.get(word, '?')} {STATUS_WORDS.get(word, word)} ", look.status(word))
     for badge in _badges(view):
         line.append(f"[{badge}]", look.warn + look.strong)
         line.append(" ")
-    right = _times(view, short=width < 100)
-    room = width - line.cell_len - len(right) - 2
     said = _said(view)
-    if said:
-        # What happened is worth more than the times.
-        line.append(_cut(said, width - line.cell_len - (len(right) + 2 if room > len(said) else 0)))
-    else:
-        line.append(_cut(_where(view.state, short=width < 100), max(0, room)))
-    if not said or room > len(said):
-        line.append(" " * max(1, width - line.cell_len - len(right)))
+    wordings = [said] if said else [_where(view.state, short=narrow), _where(view.state, short=True)]
+    what, right = _beside(wordings, _times(view, short=narrow), width - line.cell_len)
+    line.append(what)
+    if right:
+        line.append(" " * (width - line.cell_len - len(right)))
         line.append(right)
     line.truncate(width)
     return line
 
 
+def _beside(wordings: Sequence[str], times: Sequence[str], room: int) -> tuple[str, str]:
+    """What happens and the times, the longest first of each: what happens is worth more than the times."""
+    pairs = [*((what, times[0]) for what in wordings), *((wordings[-1], right) for right in (*times[1:], ""))]
+    for what, right in pairs:
+        if cell_len(what) + (len(right) + 2 if right else 0) <= room:
+            return what, right
+    return _cut(wordings[-1], room), ""
+
+
 def _second(view: View, width: int) -> Text:
     look = view.look
     line = Text(no_wrap=True, end="")
-    if (advice := _advice(view)) and view.playback is None:
-        line.append(
-            _cut(advice, width), look.status(view.word) + Style(bold=False) if view.word != "finished" else None
-        )
+    if (advice := _advice(view, width)) and view.playback is None:
+        style = None if view.word == "finished" else look.status(view.word) + Style(bold=False)
+        line.append(_cut(advice, width), look.warn if view.stalled_seconds else style)
         return line
     right = Text.assemble(*_hardware(view, width))
     line.append_text(_track(view, max(10, width - right.cell_len - 1)))
@@ -89,7 +96,7 @@ def _said(view: View) -> str:
     return told.get(view.word, "")
 
 
-def _advice(view: View) -> str:
+def _advice(view: View, width: int) -> str:
     """The next step in an unusual state; empty where the usual second line says more."""
     state, status = view.state, view.status
     newest = max(state.checkpoints.values(), key=lambda item: item.saved, default=None)
@@ -97,13 +104,15 @@ def _advice(view: View) -> str:
     if view.read_only and view.word in ("lost", "failed", "stopped"):
         again = "read-only"
     if view.stalled_seconds:
-        return f"the run directory has not answered for {duration(view.stalled_seconds)}: a network file system that hangs?"
+        return f"the run directory has not answered for {duration(view.stalled_seconds)} · does its file system hang?"
+    # A long hint leaves room for the next step.
+    hint = _cut(literal(state.hint, 300), width - len(f" · {again} · l worker's log"))
     told = {
         "paused": "p continues · x stops and saves · it can stay paused for days",
         "no-progress": f"a long step, or a hang? · l worker's log · kill -QUIT {state.pid} writes there what it does",
         "unsure": "l worker's log · if it stays away, the run counts as lost and can be resumed",
         "lost": f"{_lost_work(state, newest)} · {again} · l worker's log",
-        "failed": f"{literal(state.hint, 300) + ' · ' if state.hint else ''}{again} · l worker's log",
+        "failed": f"{hint + ' · ' if hint else ''}{again} · l worker's log",
         "stopped": f"{again} · emodir resume {literal(view.run_id)}",
         "finished": f"{_picks(state)} · emodir export {literal(view.run_id)} --pick {_best(state)} · emodir show {literal(view.run_id)}",
     }
@@ -179,17 +188,21 @@ def _step(stage: Stage, state: RunState) -> str:
     return f" · {note}{literal(stage.unit, 20)} {stage.step}/{stage.steps}"
 
 
-def _times(view: View, *, short: bool) -> str:
+def _times(view: View, *, short: bool) -> tuple[str, ...]:
+    """Elapsed and expected times, and what can be left of them where room lacks."""
     state, word = view.state, view.word
     if word == "starting" and state.opened is None:
-        return ""
+        return ("",)
     ended = {"paused": state.condition_since}.get(word, state.updated)
     # A display where nothing happens stands still.
     still = word in ("paused", "lost", "finished", "failed", "stopped") and ended is not None
     elapsed = duration(state.elapsed_seconds(ended if still and ended is not None else view.now))
+    elapsed = elapsed if short else f"elapsed {elapsed}"
     eta = state.eta_seconds(view.now) if word in ("running", "replay") else None
-    told = "" if eta is None else f"ETA ~{duration(eta)} ({clock(view.now + eta, seconds=False)})"
-    return f"{elapsed} {told}".rstrip() if short else f"elapsed {elapsed}  {told}".rstrip()
+    if eta is None:
+        return (elapsed,)
+    expected = f"{elapsed}{' ' if short else '  '}ETA ~{duration(eta)}"
+    return f"{expected} ({clock(view.now + eta, seconds=False)})", expected, elapsed
 
 
 def _badges(view: View) -> list[str]:
@@ -262,6 +275,11 @@ def _gpu(gpu: Gpu, *, short: bool) -> str:
 
 
 def _cut(text: str, width: int) -> str:
-    shortened = Text(text, no_wrap=True)
-    shortened.truncate(max(0, width), overflow="ellipsis")
-    return shortened.plain
+    """As much of it as fits, ended between two words unless that would leave less than half."""
+    if cell_len(text) <= width:
+        return text
+    if width <= 0:
+        return ""
+    kept = set_cell_size(text, width - 1)
+    words = kept if text[len(kept) :].startswith(" ") else kept.rpartition(" ")[0]
+    return (words if 2 * cell_len(words) >= width else kept).rstrip(" ·(,") + "…"

@@ -1,72 +1,92 @@
 """Every state has its own words and names the next step, at each size."""
 
+import re
+from dataclasses import replace
+
 import pytest
 
 from emodir_tui.runs.status import Status
-from emodir_tui.tui.gpus import Gpu
-from emodir_tui.tui.view import Playback
-from tests.tui.recording import Still, StillDashboard, beat, live, recorded_events, screen_text, until
+from emodir_tui.tui.headline import headline
+from emodir_tui.tui.look import look_of
+from emodir_tui.tui.view import View
+from tests.tui.recording import RUN_ID, Still, StillDashboard, live, recorded_events, screen_text
+from tests.tui.states import MIDDLE, SIZES, STATES, State, at_each_size, closed
 
-MIDDLE = until("joint_generation", generation=6)
-GPUS = (Gpu(index=0, name="NVIDIA H100", utilisation=93, memory_used=21 << 30, memory_total=80 << 30, temperature=71),)
-
-
-def now_at(condition, after=MIDDLE):
-    return [
-        *after,
-        {"v": 1, "seq": 9999, "time": after[-1]["time"] + 60, "kind": "condition_changed", "condition": condition},
-    ]
-
-
-def closed(outcome, error="", hint=""):
-    time = MIDDLE[-1]["time"] + 1
-    return [
-        *MIDDLE,
-        {"v": 1, "seq": 9999, "time": time, "kind": "run_closed", "outcome": outcome, "error": error, "hint": hint},
-    ]
-
-
-STATES = {
-    "starting": (Still([], live("starting", "the worker is loading")), ["starting", "the worker is loading"]),
-    "running": (Still(MIDDLE, live(), gpus=GPUS), ["running", "6/8 joint", "ETA ~", "♥", "93%", "71°C"]),
-    "paused": (Still(now_at("paused"), live("paused")), ["paused", "since ", "p continues"]),
-    "stopping": (Still(now_at("stopping"), live("stopping")), ["stopping", "sav"]),
-    "no-progress": (
-        Still(
-            MIDDLE,
-            Status(word="no-progress", seconds_since_heartbeat=1, seconds_without_progress=192, heartbeat=beat()),
-        ),
-        ["no progress", "03:12", "alive"],
-    ),
-    "unsure": (Still(MIDDLE, live("unsure", "no heartbeat for 9 s")), ["unsure", "no heartbeat for 9 s"]),
-    "lost": (
-        Still(MIDDLE, Status(word="lost", reason="process 4242 on workbench is gone", heartbeat=beat())),
-        ["lost", "process 4242 on workbench is gone", "r resume", "ck-0005"],
-    ),
-    "failed": (
-        Still(closed("failed", "OutOfMemoryError: no memory", "lower search.batch"), Status(word="failed")),
-        ["failed", "OutOfMemoryError: no memory", "lower search.batch", "r resume"],
-    ),
-    "stopped": (Still(closed("stopped"), Status(word="stopped")), ["stopped", "r resume"]),
-    "finished": (Still(recorded_events(), Status(word="finished")), ["finished", "knee", "98.89%", "emodir export"]),
-    "replay": (
-        Still(MIDDLE, Status(word="running"), playback=Playback(position=60, length=300, speed=20, playing=True)),
-        ["replay", "00:01:00", "00:05:00", "×20"],
-    ),
+WORDS = {
+    "starting": ["starting", "the worker is loading", "l worker's log"],
+    "catching-up": ["starting", "reading…", "reading the run's events"],
+    "waiting": ["running", "1/8 baseline", "ETA ~", "♥"],
+    "searching": ["running", "3/8 search", "ETA ~", "♥", "93%", "71°C"],
+    "joint": ["running", "6/8 joint", "ETA ~", "♥", "93%", "71°C"],
+    "paused": ["paused", "since 20:21", "memory is kept", "p continues"],
+    "stopping": ["stopping", "saving a checkpoint", "♥"],
+    "no-progress": ["no progress", "03:12", "alive", "l worker's log", "kill -QUIT 4242"],
+    "unsure": ["unsure", "no heartbeat for 9 s", "l worker's log", "counts as lost"],
+    "lost": ["lost", "15m ago", "process 4242 on workbench is gone", "r resume from ck-0005", "l worker's log"],
+    "failed": ["failed", "OutOfMemoryError: no memory", "lower search.batch", "r resume", "l worker's log"],
+    "stopped": ["stopped", "61%", "r resume from ck-0005", "emodir resume digits-8322"],
+    "finished": ["finished", "knee", "98.89%", "MACs -61.1%", "emodir export", "emodir show"],
+    "replay": ["replay", "00:03:50", "00:06:16", "×20", "Space Play"],
+    "read-only": ["running", "read-only", "6/8 joint", "ETA ~"],
+    "frozen": ["running", "frozen", "f Unfreeze", "3/8 search"],
+    "damaged-events": ["running", "3 damaged events", "2 events dropped", "6/8 joint"],
+    "disk-low": ["running", "disk low: 900 MB", "6/8 joint", "00:05:38"],
+    "stalled": ["the run directory has not answered for 00:00:42", "does its file system hang?"],
 }
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
-@pytest.mark.parametrize("word", STATES)
-async def test_a_state_says_what_is_so_and_what_to_do(recorded, word, size):
-    source, words = STATES[word]
-    app = StillDashboard(recorded, source)
+@at_each_size
+@pytest.mark.parametrize("name", STATES)
+async def test_a_state_says_what_is_so_and_what_to_do(recorded, name, size):
+    state = STATES[name]
+    app = StillDashboard(recorded, state.still, read_only=state.read_only)
     async with app.run_test(size=size) as pilot:
-        await pilot.pause(0.2)
+        await pilot.pause()
+        await pilot.press(*state.keys)
+        await pilot.pause()
         shown = screen_text(app)
-        # A narrow window may cut the end of a sentence; the state and its first words are always there.
-        for expected in words if size[0] > 100 else words[:2]:
+        for expected in WORDS[name]:
             assert expected in shown, shown
+
+
+def view_of(state):
+    still = state.still
+    return View(
+        run_id=RUN_ID,
+        state=still.state,
+        status=still.status,
+        now=still.now,
+        look=look_of(ansi=False, dark=True),
+        gpus=still.gpus,
+        damaged=still.damaged,
+        caught_up=still.caught_up,
+        stalled_seconds=still.stalled_seconds,
+        read_only="opened read-only" if state.read_only else "",
+        playback=still.playback,
+    )
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_a_header_is_cut_between_words_at_any_width(name):
+    view = view_of(STATES[name])
+    without_badges = replace(view, damaged=0, read_only="", status=replace(view.status, heartbeat=None))
+    whole = {
+        word for line in (*headline(view, 500), *headline(without_badges, 99)) for word in re.split("[ ,]+", line.plain)
+    }
+    for width in range(80, 240):
+        for line in headline(view, width):
+            assert line.cell_len <= width
+            if "━" not in line.plain and "╌" not in line.plain:
+                assert set(re.split("[ ,]+", line.plain.removesuffix("…"))) <= whole, line.plain
+
+
+@pytest.mark.parametrize("width", [width for width, _ in SIZES])
+def test_a_long_hint_leaves_room_for_the_next_step(width):
+    hint = "lower search.batch and baseline.batch, or choose a device with more memory than this one has, " * 2
+    view = view_of(State(Still(closed("failed", "OutOfMemoryError", hint), Status(word="failed"))))
+    second = headline(view, width)[1].plain
+    assert second.startswith("lower search.batch and")
+    assert second.endswith("… · r resume from ck-0005 · l worker's log")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ class HypervolumePanel(Panel):
     NUMBER = 2
     TITLE = "Hypervolume"
     SHORT = "HV"
-    HINT = "one curve per sub-network, in the colours of panel 1, and the joint search's"
+    HINT = "a curve per sub-network, coloured as in panel 1, and one for the joint search"
 
     def __init__(self) -> None:
         super().__init__()
