@@ -3,7 +3,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# No test may fail because the machine is busy.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 TINY = """
 name = "tiny"
@@ -35,6 +40,7 @@ batch = 20
 [joint]
 population = 8
 generations = 3
+polish = 2
 images = 40
 batch = 20
 patience = 0

@@ -61,7 +61,7 @@ def test_overrides_that_name_no_key_are_refused(tmp_path, override):
         load(path, [override])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(content=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_no_file_however_wrong_raises_anything_but_a_sentence(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("p") / "fuzz.toml"
@@ -72,7 +72,7 @@ def test_no_file_however_wrong_raises_anything_but_a_sentence(tmp_path_factory, 
         assert "fuzz.toml" in error.message
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(key=st.sampled_from([row[0] for row in keys()]), value=st.text(max_size=30))
 def test_no_override_however_wrong_raises_anything_but_a_sentence(tmp_path_factory, key, value):
     path = tmp_path_factory.mktemp("p") / "p.toml"

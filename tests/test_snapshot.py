@@ -47,7 +47,7 @@ def test_a_value_comes_back_bit_for_bit():
     assert pack(again) == pack(value)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(noise=st.binary(min_size=1, max_size=20), place=st.integers(0, 10_000))
 def test_damaged_bytes_give_a_sentence_and_never_anything_else(noise, place):
     torch.manual_seed(0)

@@ -125,7 +125,7 @@ def all_valid(genome: Genome) -> set[tuple[bool, ...]]:
     return {bits for bits in product([False, True], repeat=genome.length) if is_valid(genome, np.array(bits))}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(
         st.builds(

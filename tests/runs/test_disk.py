@@ -102,7 +102,7 @@ def test_a_damaged_checkpoint_is_noticed(directory, damage):
         checkpoints.load("ck-0001")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.binary(max_size=300), cut=st.integers(0, 300))
 def test_no_bytes_however_wrong_make_reading_checkpoints_raise_anything_else(tmp_path_factory, data, cut):
     folder = RunDirectory(tmp_path_factory.mktemp("run"))
@@ -149,7 +149,7 @@ def test_requests_are_taken_once_and_in_order(directory):
     assert list(take(directory)) == []
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     content=st.binary(max_size=200)
     | st.text(max_size=50).map(lambda text: json.dumps({"id": text, "command": text, "by": 3}).encode())

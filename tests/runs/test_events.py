@@ -207,7 +207,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(index=st.integers(0, len(EVENTS) - 1), key=st.text(max_size=12), value=json_values, data=st.data())
 def test_no_event_however_wrong_raises_or_ends_the_fold(index, key, value, data):
     state = replay(EVENTS[:8])
@@ -221,7 +221,7 @@ def test_no_event_however_wrong_raises_or_ends_the_fold(index, key, value, data)
     assert state.events == before + 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(noise=st.binary(max_size=400), place=st.integers(0, 1000))
 def test_a_damaged_log_never_raises_and_keeps_the_whole_lines_before_the_damage(tmp_path_factory, noise, place):
     folder = tmp_path_factory.mktemp("fuzz") / "events"
