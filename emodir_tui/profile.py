@@ -126,6 +126,13 @@ class Search(Section):
     tolerance: NotNegative = Field(
         default=1e-3, description="Relative gain of hypervolume over `patience` generations that counts as none."
     )
+    descent: bool = Field(
+        default=True,
+        description="Whether the first population holds a greedy descent that follows the gradient of the feature error.",
+    )
+    guided: int = Field(
+        default=3, ge=0, description="Members per generation that get children bred along that gradient; 0: none."
+    )
     rounds: int = Field(
         default=1, ge=1, le=2, description="2 searches once more, shorter, after the constrained training."
     )
@@ -165,6 +172,9 @@ class Joint(Section):
         default=20, ge=0, description="Generations without gain after which the search ends; 0: never."
     )
     tolerance: NotNegative = Field(default=1e-3, description="Relative gain of hypervolume that counts as none.")
+    polish: int = Field(
+        default=20, ge=0, description="Generations in which the schemes are then changed gene by gene; 0: none."
+    )
 
 
 class Pick(Section):
@@ -214,7 +224,8 @@ class Hardware(Section):
 
     threads: int = Field(default=0, ge=0, description="CPU threads; 0 leaves it to torch.")
     mixed_precision: bool = Field(
-        default=False, description="Whether trainings run in bfloat16 on CUDA; searches stay in full precision."
+        default=False,
+        description="Whether trainings run in bfloat16 where that is faster; searches stay in full precision.",
     )
     deterministic: bool = Field(
         default=True, description="Whether CUDA is kept to deterministic kernels, so that a resumed run is exact."

@@ -236,6 +236,7 @@ def _joint_finished(state: RunState, event: Event) -> None:
             impairment=float(_number(item, "impairment")),
             members=tuple(int(member) for member in item["members"]),
             accuracy=_optional(item, "accuracy"),
+            changed=_integer(item, "changed") if "changed" in item else 0,
         )
         for item in event["schemes"]
     )

@@ -109,13 +109,17 @@ class RankingRow:
 
 @dataclass(kw_only=True, slots=True)
 class Scheme:
-    """A joint scheme: one front position per sub-network, its complexity kept and whole-network impairment."""
+    """A joint scheme: one front position per sub-network, its complexity kept and whole-network impairment.
+
+    `changed` is the number of genes in which polishing made it differ from those members, its nearest.
+    """
 
     scheme: int
     complexity: float
     impairment: float
     members: tuple[int, ...]
     accuracy: float | None = None
+    changed: int = 0
 
 
 @dataclass(kw_only=True, slots=True)

@@ -24,9 +24,11 @@ from emodir_tui.runs.log import Run
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.batches import in_memory
 from emodir_tui.stages.bench import Bench, Weights, keep_all
+from emodir_tui.stages.guiding import make_guidance
 from emodir_tui.stages.results import Adapted, Bits, Floats, Front, Importance, Original, Parts
 from emodir_tui.stages.searching import (
     expand,
+    first_state,
     front_of,
     generation_events,
     make_evaluator,
@@ -210,7 +212,7 @@ def _remeasure(
         evaluator = make_evaluator(bench, adapted[0], part, features, impairment)
         objectives = partial(measure_masks, run, bench, graph, part, evaluator)
         if settings.rounds > 1:
-            measure = partial(_second_round, run, bench, adapted, index, front, objectives)
+            measure = partial(_second_round, run, bench, adapted, index, front, objectives, features, outputs)
         else:
             measure = partial(_again, front, objectives)
         again = run.part(f"constrain.front.{part.name}", Front, measure)
@@ -241,6 +243,8 @@ def _second_round(
     index: int,
     front: Front,
     objectives: Callable[[Bits], Floats],
+    features: list[Tensor],
+    outputs: list[Tensor],
 ) -> Front:
     graph, division = adapted
     part, settings = division.subnetworks[index], bench.profile.search
@@ -258,6 +262,7 @@ def _second_round(
         tell=lambda s, rate: generation_events(
             nsga2, s, part.name, 2, settings.second_generations, rate, (index, count)
         ),
-        extra=front.masks,
+        breed=make_guidance(bench, graph, part, nsga2, features, outputs).children,
+        begin=partial(first_state, nsga2, objectives, front.masks),
     )
     return front_of(nsga2, state, part.name)

@@ -1,9 +1,10 @@
-"""Step 6: search the joint schemes, one member of each front together, on the whole network."""
+"""Step 6: search the joint schemes, one member of each front together, on the whole network; then polish them."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from emodir_tui.emo.joint import PositionSpace
 from emodir_tui.emo.nsga2 import Nsga2, SearchState
@@ -12,7 +13,8 @@ from emodir_tui.runs.log import Run
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.batches import in_memory
 from emodir_tui.stages.bench import Bench
-from emodir_tui.stages.results import Adapted, Floats, Importance, JointFront, Original, Parts, Ranking
+from emodir_tui.stages.polishing import nearest_members, polish
+from emodir_tui.stages.results import Adapted, Bits, Floats, Importance, JointFront, Original, Parts, Ranking, Schemes
 from emodir_tui.stages.searching import rounded, run_search
 from emodir_tui.stages.whole import Members, Whole, combine, members_of
 
@@ -31,27 +33,45 @@ def _joint_in_batches(
     whole = Whole(bench, original.weights, adapted, parts, settings.images, batch)
     importance = run.load_part("search.importance", Importance).values
     members = members_of(bench, whole.graph, whole.division, adapted.fronts, importance)
-    space = PositionSpace(_walkable(members, ranking))
-    nsga2 = Nsga2(space, population=settings.population, seed=derive_seed(bench.profile.seed, "joint"))
     measure = whole.feature_errors if settings.impairment == "features" else whole.divergences
 
-    def objectives(positions: npt.NDArray[np.int64]) -> Floats:
-        keeps = combine(members, positions)
+    def objectives(keeps: Bits) -> Floats:
         return np.stack([whole.complexity(keeps), measure(keeps, run.check)], axis=1)
 
+    schemes = run.part("joint.positions", Schemes, partial(_search, run, bench, members, ranking, objectives))
+    if settings.polish:
+        tell = partial(_events, generations=len(schemes.hypervolumes) - 1 + settings.polish)
+        schemes = polish(run, bench, whole, schemes, importance, objectives, tell)
+    front = _front(schemes, whole, members)
+    _tell(run, front, members)
+    return front
+
+
+def _search(
+    run: Run, bench: Bench, members: list[Members], ranking: Ranking, objectives: Callable[[Bits], Floats]
+) -> Schemes:
+    """The search of the positions in the fronts."""
+    settings = bench.profile.joint
+    space = PositionSpace(_walkable(members, ranking))
+    nsga2 = Nsga2(space, population=settings.population, seed=derive_seed(bench.profile.seed, "joint"))
     state = run_search(
         run,
         nsga2,
         Place(stage="joint"),
-        objectives,
+        lambda positions: objectives(combine(members, positions)),
         generations=settings.generations,
         patience=settings.patience,
         tolerance=settings.tolerance,
-        tell=lambda s, rate: _events(nsga2, s, settings.generations, rate),
+        tell=partial(_events, nsga2, generations=settings.generations + settings.polish),
     )
-    front = _front(nsga2, state, whole, members)
-    _tell(run, front, members)
-    return front
+    chosen = nsga2.front(state)
+    return Schemes(
+        keeps=combine(members, state.seen[chosen]),
+        objectives=state.seen_objectives[chosen],
+        reference=state.reference,
+        hypervolumes=state.hypervolumes,
+        evaluations=len(state.seen),
+    )
 
 
 def _walkable(members: list[Members], ranking: Ranking) -> list[tuple[Floats, Floats]]:
@@ -63,7 +83,7 @@ def _walkable(members: list[Members], ranking: Ranking) -> list[tuple[Floats, Fl
     return fronts
 
 
-def _events(nsga2: Nsga2, state: SearchState, generations: int, rate: float) -> list[tuple[str, dict[str, Any]]]:
+def _events(nsga2: Nsga2, state: SearchState, rate: float, *, generations: int) -> list[tuple[str, dict[str, Any]]]:
     points = state.seen_objectives[nsga2.front(state)]
     generation = {
         "generation": state.generation,
@@ -78,18 +98,17 @@ def _events(nsga2: Nsga2, state: SearchState, generations: int, rate: float) -> 
     return [("joint_generation", generation), ("progress", progress)]
 
 
-def _front(nsga2: Nsga2, state: SearchState, whole: Whole, members: list[Members]) -> JointFront:
-    chosen = nsga2.front(state)
-    positions = np.asarray(state.seen[chosen], dtype=np.int64)
-    keeps = combine(members, positions)
+def _front(schemes: Schemes, whole: Whole, members: list[Members]) -> JointFront:
+    positions, changed = nearest_members(members, schemes.keeps)
     return JointFront(
         positions=positions,
-        keeps=keeps,
-        objectives=state.seen_objectives[chosen],
-        accuracies=np.array([damage.accuracy for damage in whole.damages(keeps)]),
+        changed=changed,
+        keeps=schemes.keeps,
+        objectives=schemes.objectives,
+        accuracies=np.array([damage.accuracy for damage in whole.damages(schemes.keeps)]),
         original_accuracy=whole.original_accuracy,
-        hypervolumes=state.hypervolumes,
-        evaluations=len(state.seen),
+        hypervolumes=schemes.hypervolumes,
+        evaluations=schemes.evaluations,
     )
 
 
@@ -100,6 +119,7 @@ def _tell(run: Run, front: JointFront, members: list[Members]) -> None:
             "complexity": float(front.objectives[number, 0]),
             "impairment": float(front.objectives[number, 1]),
             "members": front.positions[number].tolist(),
+            "changed": int(front.changed[number]),
             "accuracy": float(front.accuracies[number]),
         }
         for number in range(len(front.positions))

@@ -68,14 +68,27 @@ class Ranking:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Schemes:
+    """What the search of the positions found: keep vectors bool[n, genes], objectives float64[n, 2], and its course."""
+
+    keeps: Bits
+    objectives: Floats
+    reference: tuple[float, float]
+    hypervolumes: tuple[float, ...]
+    evaluations: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class JointFront:
     """The product of a run, by rising complexity.
 
     Positions int64[n, fronts], keep vectors bool[n, genes], objectives float64[n, 2], accuracies on the search split
-    float64[n] and of the original network on the same images and batch statistics.
+    float64[n] and of the original network on the same images and batch statistics. `changed`, int64[n], is the number
+    of genes in which a polished scheme differs from the members that the positions name, which are its nearest.
     """
 
     positions: npt.NDArray[np.int64]
+    changed: npt.NDArray[np.int64]
     keeps: Bits
     objectives: Floats
     accuracies: Floats

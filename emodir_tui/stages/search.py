@@ -15,6 +15,7 @@ from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.log import Run
 from emodir_tui.stages.batches import in_memory
 from emodir_tui.stages.bench import Bench, keep_all
+from emodir_tui.stages.guiding import make_guidance
 from emodir_tui.stages.impairments import build_impairment
 from emodir_tui.stages.results import Bits, Floats, Front, Importance, Original, Parts
 from emodir_tui.stages.searching import (
@@ -69,17 +70,21 @@ class _Task:
         impairment = build_impairment(self.bench, self.graph, self.part, outputs)
         evaluator = make_evaluator(self.bench, self.graph, self.part, features, impairment)
         nsga2 = make_search(self.bench, self.graph, self.part, self.importance, 1)
+        objectives = partial(measure_masks, self.run, self.bench, self.graph, self.part, evaluator)
+        guidance = make_guidance(self.bench, self.graph, self.part, nsga2, features, outputs)
         state = run_search(
             self.run,
             nsga2,
             Place(stage="search", subject=self.part.name),
-            partial(measure_masks, self.run, self.bench, self.graph, self.part, evaluator),
+            objectives,
             generations=settings.generations,
             patience=settings.patience,
             tolerance=settings.tolerance,
             tell=lambda s, rate: generation_events(
                 nsga2, s, self.part.name, 1, settings.generations, rate, (self.index, self.count)
             ),
+            breed=guidance.children,
+            begin=partial(guidance.descend, objectives) if settings.descent else None,
         )
         return front_of(nsga2, state, self.part.name)
 

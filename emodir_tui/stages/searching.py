@@ -1,7 +1,7 @@
 """What the searches of several stages share: the loop, the genome of a sub-network, and what is told of fronts."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from emodir_tui.emo.front import stagnated
 from emodir_tui.emo.genome import GeneGroup, Genome
 from emodir_tui.emo.nsga2 import Nsga2, SearchState
 from emodir_tui.emo.operators import MaskSpace
+from emodir_tui.emo.space import distinct
 from emodir_tui.nets.evaluate import Impairment, SubnetworkEvaluator
 from emodir_tui.nets.groups import ChannelGraph
 from emodir_tui.nets.subnetwork import SubNetwork
@@ -35,14 +36,27 @@ def run_search(
     patience: int,
     tolerance: float,
     tell: Callable[[SearchState, float], Told],
-    extra: Any = None,
+    breed: Callable[[SearchState], Any] | None = None,
+    begin: Callable[[], SearchState] | None = None,
 ) -> SearchState:
-    """Ask and tell until the generations are over, nothing is gained any more, or nothing new is found."""
+    """Ask and tell until the generations are over, nothing is gained any more, or nothing new is found.
+
+    Args:
+        run: The run.
+        nsga2: The search.
+        place: Where it is.
+        objectives: Measures vectors, float64[n, 2].
+        generations: Most generations.
+        patience: Generations without gain after which it ends; 0: never.
+        tolerance: Relative gain of hypervolume that counts as none.
+        tell: What is told after each generation, of its state and the evaluations per second.
+        breed: Makes more children in each generation, none of them seen before.
+        begin: Makes the first state; the space's own first vectors unless given.
+    """
     began, before = time.monotonic(), 0
     state = run.resume_point(place, SearchState)
     if state is None:
-        vectors = nsga2.first(extra)
-        state = nsga2.begin(vectors, objectives(vectors))
+        state = begin() if begin else first_state(nsga2, objectives)
     else:
         before = len(state.seen)
     while True:
@@ -52,31 +66,43 @@ def run_search(
         if now.generation >= generations or (patience and stagnated(now.hypervolumes, patience, tolerance)):
             return now
         offspring = nsga2.ask(now)
+        if breed is not None:
+            offspring = distinct(np.concatenate([offspring, breed(now)]))
         if not len(offspring):
             return now
         state = nsga2.tell(now, offspring, objectives(offspring))
 
 
+def first_state(nsga2: Nsga2, objectives: Callable[[Any], Floats], extra: Any = None) -> SearchState:
+    """The first population, measured; of it `extra` where given."""
+    vectors = nsga2.first(extra)
+    return nsga2.begin(vectors, objectives(vectors))
+
+
 def make_search(bench: Bench, graph: ChannelGraph, part: SubNetwork, importance: Floats, round_number: int) -> Nsga2:
     """The NSGA-II of one sub-network; its seed depends on the sub-network and the round only."""
-    settings = bench.profile.search
+    seed = derive_seed(bench.profile.seed, "search", part.name, round_number)
+    genome = genome_of(bench, graph, part.groups, importance)
+    return Nsga2(MaskSpace(genome), population=bench.profile.search.population, seed=seed)
+
+
+def genome_of(bench: Bench, graph: ChannelGraph, numbers: Sequence[int], importance: Floats) -> Genome:
+    """The genome of these channel groups."""
     round_to = bench.profile.complexity.round_to
-    groups = [graph.groups[number] for number in part.groups]
+    groups = [graph.groups[number] for number in numbers]
     genes = [
         GeneGroup(size=g.stop - g.start, branch=g.branch, round_to=max(1, -(-round_to // g.channels_per_gene)))
         for g in groups
     ]
-    genome = Genome(genes, importance_per_saving(bench, graph, part, importance))
-    seed = derive_seed(bench.profile.seed, "search", part.name, round_number)
-    return Nsga2(MaskSpace(genome), population=settings.population, seed=seed)
+    return Genome(genes, importance_per_saving(bench, graph, numbers, importance))
 
 
-def importance_per_saving(bench: Bench, graph: ChannelGraph, part: SubNetwork, importance: Floats) -> Floats:
-    """Importance per complexity that a gene's removal saves, float64[own genes]: comparable in the whole genome."""
+def importance_per_saving(bench: Bench, graph: ChannelGraph, numbers: Sequence[int], importance: Floats) -> Floats:
+    """Importance per complexity that a gene's removal saves, float64[their genes]: comparable in the whole genome."""
     model = bench.complexity(graph)
     whole = model.measure(keep_all(graph))[0]
     values = []
-    for number in part.groups:
+    for number in numbers:
         group = graph.groups[number]
         without = keep_all(graph)
         without[0, group.start] = False
@@ -163,7 +189,7 @@ def make_evaluator(
 ) -> SubnetworkEvaluator:
     """The evaluator of one sub-network's masks on its original input features."""
     varying = np.zeros(graph.genes, dtype=np.bool_)
-    varying[own_genes(graph, part)] = True
+    varying[own_genes(graph, part.groups)] = True
     memory = int(bench.profile.search.memory * 1e6 / 2)
     return SubnetworkEvaluator(graph, part.start, part.stop, features, impairment, varying=varying, memory=memory)
 
@@ -186,13 +212,13 @@ def kept_share(bench: Bench, graph: ChannelGraph, part: SubNetwork, keeps: Bits)
 def expand(graph: ChannelGraph, part: SubNetwork, masks: Bits) -> Bits:
     """Keep vectors of the whole network, bool[n, genes], that prune this sub-network alone."""
     keeps = keep_all(graph, len(masks))
-    keeps[:, own_genes(graph, part)] = masks
+    keeps[:, own_genes(graph, part.groups)] = masks
     return keeps
 
 
-def own_genes(graph: ChannelGraph, part: SubNetwork) -> npt.NDArray[np.int64]:
-    """Positions of a sub-network's genes in the keep vector."""
-    ranges = [np.arange(graph.groups[number].start, graph.groups[number].stop) for number in part.groups]
+def own_genes(graph: ChannelGraph, numbers: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Positions of these groups' genes in the keep vector."""
+    ranges = [np.arange(graph.groups[number].start, graph.groups[number].stop) for number in numbers]
     return np.concatenate(ranges) if ranges else np.zeros(0, dtype=np.int64)
 
 

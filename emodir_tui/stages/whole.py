@@ -10,8 +10,10 @@ from torch import Tensor
 from emodir_tui.nets.evaluate import FeatureError, Keep, NetworkEvaluator
 from emodir_tui.nets.graph import CutPoint
 from emodir_tui.nets.groups import ChannelGraph
+from emodir_tui.nets.guide import ErrorGuide
 from emodir_tui.nets.subnetwork import Division
 from emodir_tui.stages.bench import Bench, Weights, keep_all
+from emodir_tui.stages.guiding import batches_for_guide
 from emodir_tui.stages.results import Adapted, Bits, Floats, Front, Parts
 from emodir_tui.stages.searching import expand
 from emodir_tui.training.losses import kl
@@ -58,14 +60,15 @@ class Whole:
         reference_graph = bench.graph(original)
         batches = bench.batches(bench.data.search, images, batch)
         inputs = [pixels for pixels, _ in batches]
-        self._labels = [labels for _, labels in batches]
+        self._inputs, self._labels = inputs, [labels for _, labels in batches]
         memory = int(bench.profile.search.memory * 1e6)
         self._features = self.graph.network.features
         cuts = _meeting_points(self.division, self._features)
         self._evaluator = NetworkEvaluator(self.graph, cuts, inputs, memory)
         reference = NetworkEvaluator(reference_graph, cuts, inputs, memory)
         whole = keep_all(self.graph)[0]
-        self._error = FeatureError(self.graph, self._features, reference.run(whole, self._features))
+        self._references = reference.run(whole, self._features)
+        self._error = FeatureError(self.graph, self._features, self._references)
         self._logits = reference.run(whole, None)
         self.original_accuracy = self._accuracy(self._logits)
         self._model = bench.complexity(self.graph)
@@ -83,6 +86,11 @@ class Whole:
     def divergences(self, keeps: Keep, check: Check = lambda: None) -> Floats:
         """KL divergences of the logits from the original's in nats, float64[n]."""
         return _numbers(self._evaluator.map(list(keeps), None, lambda _, logits: self._kl(logits), check))
+
+    def guide(self) -> ErrorGuide:
+        """Predicts what each gene does to the last features, on a few of the images."""
+        few = batches_for_guide(self._inputs)
+        return ErrorGuide(self.graph, None, self._features, self._inputs[:few], self._references[:few])
 
     def damages(self, keeps: Keep, check: Check = lambda: None) -> list[Damage]:
         """All three at once, for each keep vector."""

@@ -143,8 +143,8 @@ def train(
 
 
 def precision(device: torch.device, *, mixed: bool) -> torch.autocast:
-    """Mixed precision in bfloat16 on CUDA, which needs no scaling of the loss; nothing elsewhere."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=mixed and device.type == "cuda")
+    """Mixed precision in bfloat16, which needs no scaling of the loss; full precision where it isn't asked for."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=mixed)
 
 
 class _Batches:

@@ -180,7 +180,8 @@ def _scheme(view: View, scheme: Scheme) -> Detail:
     if pick is not None:
         facts += _pick_facts(state, pick)
     body = _facts(facts, view.look)
-    body.append("\nits members\n", view.look.strong)
+    changed = f"nearest members; polishing changed {plural(scheme.changed, 'channel')} of them"
+    body.append(f"\n{changed if scheme.changed else 'its members'}\n", view.look.strong)
     links = []
     for name, position in zip(state.subnetworks, scheme.members, strict=False):
         member = _find_member(state, name, position)

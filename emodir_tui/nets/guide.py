@@ -1,0 +1,64 @@
+"""What a gradient says of each gene at a mask: predicted changes of a span's feature error."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from emodir_tui.nets.evaluate import Keep
+from emodir_tui.nets.graph import CutPoint
+from emodir_tui.nets.groups import ChannelGraph
+from emodir_tui.nets.lanes import in_lanes, lanes_for
+from emodir_tui.nets.masked import MaskedNetwork
+
+Floats = npt.NDArray[np.float64]
+
+
+class ErrorGuide:
+    """Predicts how a span's feature error E(m) = ‖S(x, m) − S(x)‖² / ‖S(x)‖² changes with each gene.
+
+    With a gate γ_i on every gene's channels, to second order and with the curvature of Gauss and Newton,
+    E(γ_i: 1 → 0) − E ≈ −∂E/∂γ_i + ‖∂S/∂γ_i‖² / ‖S(x)‖². The norm is estimated by Hutchinson's method, with one random
+    sign vector per image. For a gene that is restored, 0 → 1, the first order alone orders genes better (measured).
+
+    Args:
+        graph: The network whose masks are searched.
+        start: Where the span begins; None at the input.
+        stop: Where it ends; None at the logits.
+        inputs: Its input features, one tensor a batch. A small sample does: predictions only order genes.
+        references: What its output should be, one tensor a batch.
+    """
+
+    def __init__(
+        self,
+        graph: ChannelGraph,
+        start: CutPoint | None,
+        stop: CutPoint | None,
+        inputs: Sequence[Tensor],
+        references: Sequence[Tensor],
+    ) -> None:
+        self.genes = graph.genes
+        lanes = lanes_for(graph.network.example.device)
+        self._networks = [MaskedNetwork(graph, start, stop) for _ in range(lanes)]
+        self._pairs = list(zip(inputs, references, strict=True))
+        self._total = max(sum(float(reference.square().sum()) for reference in references), 1e-12)
+
+    def changes(self, keeps: Keep) -> list[tuple[Floats, Floats]]:
+        """For each keep vector the predicted (growth by removal, growth by restoring), float64[genes] each."""
+        return in_lanes(self._one, list(keeps), self._networks)
+
+    @torch.enable_grad()
+    def _one(self, network: MaskedNetwork, keep: Keep) -> tuple[Floats, Floats]:
+        slope, curvature = np.zeros(len(keep)), np.zeros(len(keep))
+        generator = torch.Generator().manual_seed(0)
+        for inputs, reference in self._pairs:
+            gates = torch.from_numpy(keep).to(inputs).expand(len(inputs), -1).clone().requires_grad_()
+            output = network(inputs, gates)
+            (gradient,) = torch.autograd.grad((output - reference).square().sum(), gates, retain_graph=True)
+            signs = torch.randint(0, 2, output.shape, generator=generator).to(output) * 2 - 1
+            (probe,) = torch.autograd.grad((output * signs).sum(), gates)
+            slope += gradient.double().sum(0).cpu().numpy()
+            curvature += probe.double().square().sum(0).cpu().numpy()
+        return (curvature - slope) / self._total, slope / self._total

@@ -1,0 +1,113 @@
+"""Guidance of a search by the gradient of the feature error: how it begins, and who breeds beside its own mating."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from emodir_tui.emo.genome import Genome
+from emodir_tui.emo.guided import Hints, breed, descend
+from emodir_tui.emo.nsga2 import Nsga2, SearchState
+from emodir_tui.emo.operators import MaskSpace
+from emodir_tui.emo.space import keys
+from emodir_tui.nets.groups import ChannelGraph
+from emodir_tui.nets.guide import ErrorGuide
+from emodir_tui.nets.subnetwork import SubNetwork
+from emodir_tui.seeds import derive_seed
+from emodir_tui.stages.bench import Bench
+from emodir_tui.stages.results import Bits, Floats
+from emodir_tui.stages.searching import expand, kept_share, own_genes
+
+# A guide needs few images, because it only orders genes; each of its parents gets this many children.
+GUIDE_IMAGES, CHILDREN = 128, 8
+
+
+class Guidance:
+    """Children bred along the gradient, and the descent that a search begins with.
+
+    Args:
+        nsga2: The search.
+        genome: Of its masks.
+        guide: Predicts for keep vectors of the whole network.
+        genes: Where the genome's genes lie in them, int64[length].
+        complexity: Complexity kept, float64[n] of masks bool[n, length].
+        parents: Members of the front that get children in each generation.
+    """
+
+    def __init__(
+        self,
+        nsga2: Nsga2,
+        genome: Genome,
+        guide: ErrorGuide,
+        genes: npt.NDArray[np.int64],
+        complexity: Callable[[Bits], Floats],
+        *,
+        parents: int,
+    ) -> None:
+        self._nsga2, self._genome, self._guide, self._genes = nsga2, genome, guide, genes
+        self._complexity = complexity
+        self._parents = parents
+
+    def hints(self, masks: Bits) -> list[Hints]:
+        """See emo.guided.Guide; genes that the masks don't have are kept."""
+        keeps = np.ones((len(masks), self._guide.genes), dtype=np.bool_)
+        keeps[:, self._genes] = masks
+        return [
+            Hints(removal=removal[self._genes], restoring=restoring[self._genes])
+            for removal, restoring in self._guide.changes(keeps)
+        ]
+
+    def descend(self, objectives: Callable[[Bits], Floats]) -> SearchState:
+        """The first state of a search: its space's own first vectors and all that a descent passed."""
+        masks, measured = descend(self._genome, self, self._complexity, objectives)
+        passed = set(keys(masks))
+        first = self._nsga2.first()
+        first = first[[key not in passed for key in keys(first)]]
+        return self._nsga2.begin(
+            np.concatenate([first, masks]), np.concatenate([objectives(first).reshape(-1, 2), measured])
+        )
+
+    def children(self, state: SearchState) -> Bits:
+        """Children of some of the front's members that were never seen."""
+        if not self._parents:
+            return state.seen[:0]
+        seed = derive_seed(self._nsga2.seed, "guided", state.generation)
+        draws = np.random.default_rng(seed)
+        front = self._nsga2.front(state)
+        parents = state.seen[draws.choice(front, min(self._parents, len(front)), replace=False)]
+        bred = breed(self._genome, parents, self.hints(parents), self._complexity, CHILDREN, seed)
+        seen = set(keys(state.seen))
+        return bred[[key not in seen for key in keys(bred)]]
+
+
+def make_guidance(
+    bench: Bench,
+    graph: ChannelGraph,
+    part: SubNetwork,
+    nsga2: Nsga2,
+    features: list[Tensor],
+    outputs: list[Tensor],
+) -> Guidance:
+    """The guidance of one sub-network's search, on a few of its features."""
+    batches = batches_for_guide(features)
+    return Guidance(
+        nsga2,
+        genome_in(nsga2),
+        ErrorGuide(graph, part.start, part.stop, features[:batches], outputs[:batches]),
+        own_genes(graph, part.groups),
+        lambda masks: kept_share(bench, graph, part, expand(graph, part, masks)),
+        parents=bench.profile.search.guided,
+    )
+
+
+def batches_for_guide(features: list[Tensor]) -> int:
+    """How many batches make about `GUIDE_IMAGES` images."""
+    return max(1, round(GUIDE_IMAGES / len(features[0])))
+
+
+def genome_in(nsga2: Nsga2) -> Genome:
+    """The genome of a search over masks."""
+    if not isinstance(nsga2.space, MaskSpace):
+        raise TypeError(f"{type(nsga2.space).__name__} is no space of masks")
+    return nsga2.space.genome

@@ -1,0 +1,113 @@
+"""Polishing: the joint schemes go on being searched gene by gene, where no front's member is a limit any more."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from emodir_tui.emo.nsga2 import Nsga2, SearchState
+from emodir_tui.emo.operators import MaskSpace
+from emodir_tui.runs.checkpoint import Place
+from emodir_tui.runs.log import Run
+from emodir_tui.seeds import derive_seed
+from emodir_tui.stages.bench import Bench, keep_all
+from emodir_tui.stages.guiding import Guidance
+from emodir_tui.stages.results import Bits, Floats, Schemes
+from emodir_tui.stages.searching import Told, genome_of, own_genes, run_search
+from emodir_tui.stages.whole import Members, Whole
+
+# Beside the search's own 48 children, because a gene by gene search of a whole network needs the gradient most.
+GUIDED_PARENTS = 4
+
+
+def polish(
+    run: Run,
+    bench: Bench,
+    whole: Whole,
+    schemes: Schemes,
+    importance: Floats,
+    objectives: Callable[[Bits], Floats],
+    tell: Callable[[Nsga2, SearchState, float], Told],
+) -> Schemes:
+    """The schemes and what NSGA-II with guided children makes of them.
+
+    Args:
+        run: The run.
+        bench: The bench.
+        whole: Measures whole networks.
+        schemes: To begin with.
+        importance: Of every gene of the network, float64[genes].
+        objectives: Of keep vectors, float64[n, 2].
+        tell: What is told after each generation.
+    """
+    settings = bench.profile.joint
+    graph = whole.graph
+    numbers = [number for part in whole.division.subnetworks for number in part.groups]
+    if bench.profile.divide.streams:
+        numbers += whole.division.streams
+    genes = own_genes(graph, numbers)
+    genome = genome_of(bench, graph, numbers, importance)
+    nsga2 = Nsga2(
+        MaskSpace(genome), population=settings.population, seed=derive_seed(bench.profile.seed, "joint", "polish")
+    )
+
+    def expand(masks: Bits) -> Bits:
+        keeps = keep_all(graph, len(masks))
+        keeps[:, genes] = masks
+        return keeps
+
+    guidance = Guidance(
+        nsga2,
+        genome,
+        whole.guide(),
+        genes,
+        lambda masks: whole.complexity(expand(masks)),
+        parents=GUIDED_PARENTS if bench.profile.search.guided else 0,
+    )
+
+    def begin() -> SearchState:
+        return nsga2.begin(schemes.keeps[:, genes], schemes.objectives, schemes.reference)
+
+    state = run_search(
+        run,
+        nsga2,
+        Place(stage="joint", subject="polish"),
+        lambda masks: objectives(expand(masks)),
+        generations=settings.polish,
+        patience=settings.patience,
+        tolerance=settings.tolerance,
+        tell=lambda state, rate: tell(nsga2, _continued(state, schemes), rate),
+        breed=guidance.children,
+        begin=begin,
+    )
+    chosen = nsga2.front(state)
+    continued = _continued(state, schemes)
+    return Schemes(
+        keeps=expand(state.seen[chosen]),
+        objectives=state.seen_objectives[chosen],
+        reference=schemes.reference,
+        hypervolumes=continued.hypervolumes,
+        evaluations=schemes.evaluations + len(state.seen) - len(schemes.keeps),
+    )
+
+
+def nearest_members(members: list[Members], keeps: Bits) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """For each scheme its nearest member of every front, int64[n, fronts], and the genes that differ, int64[n]."""
+    positions = np.zeros((len(keeps), len(members)), dtype=np.int64)
+    together = np.ones_like(keeps)
+    for column, front in enumerate(members):
+        own = ~front.keeps.all(axis=0)
+        differences = (keeps[:, None, own] != front.keeps[None, :, own]).sum(axis=2)
+        positions[:, column] = differences.argmin(axis=1)
+        together &= front.keeps[positions[:, column]]
+    return positions, (together != keeps).sum(axis=1)
+
+
+def _continued(state: SearchState, schemes: Schemes) -> SearchState:
+    """The state told as the continuation of the search before it, whose last hypervolume is this one's first."""
+    return replace(
+        state,
+        generation=len(schemes.hypervolumes) - 1 + state.generation,
+        hypervolumes=(*schemes.hypervolumes, *state.hypervolumes[1:]),
+    )
