@@ -1,0 +1,234 @@
+"""What each piece of the search is worth, at equal time: the ground on which defaults were chosen.
+
+    python benchmarks/ablation.py PROFILE [--set KEY=VALUE …] [--seconds 40] [--seeds 0 1 2] [--out FILE]
+
+Each variant searches every sub-network for the same seconds; then the joint schemes, from the fronts of the default
+variant, for the same seconds. Fronts are measured again on images that no search saw; what is given is their
+hypervolume, so a variant that fits its few images too closely loses. Joint fronts are measured on the last features.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from search import Course
+
+from emodir_tui.emo.front import hypervolume, non_dominated
+from emodir_tui.emo.joint import JointVariation, PositionSpace
+from emodir_tui.emo.nsga2 import Nsga2
+from emodir_tui.emo.operators import MaskSpace, Variation
+from emodir_tui.nets.evaluate import FeatureError
+from emodir_tui.nets.importance import taylor
+from emodir_tui.nets.sliced import SlicedNetwork
+from emodir_tui.nets.subnetwork import SubNetwork, divide
+from emodir_tui.profile import Profile, load
+from emodir_tui.stages.baseline import _cpu
+from emodir_tui.stages.bench import Bench, keep_all, open_bench
+from emodir_tui.stages.guiding import Guidance, genome_in, make_guidance
+from emodir_tui.stages.results import Adapted, Parts
+from emodir_tui.stages.searching import expand, genome_of, kept_share, make_evaluator, make_search, own_genes
+from emodir_tui.stages.whole import Members, Whole, combine
+from emodir_tui.training.losses import cross_entropy
+
+HELD_OUT = 1000
+Masks = np.ndarray
+
+# What differs from the default: descent, guided parents, images, population, operators.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "no descent": {"descent": False},
+    "no guided children": {"guided": 0},
+    "neither": {"descent": False, "guided": 0},
+    "125 images": {"images": 125},
+    "1000 images": {"images": 1000},
+    "population 24": {"population": 24},
+    "population 96": {"population": 96},
+    "no crossover": {"variation": Variation(exchange=0.0, uniform=0.0)},
+    "flips only": {
+        "variation": Variation(flip=1.0, swap=0.0, grow=0.0, shrink=0.0, branch=0.0),
+        "descent": False,
+        "guided": 0,
+    },
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("profile")
+    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    parser.add_argument("--seconds", type=float, default=40.0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS))
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    profile = load(Path(arguments.profile), arguments.overrides)
+    out = arguments.out or Path(__file__).parent / "results" / f"ablation-{profile.name}.json"
+    rows: list[dict[str, Any]] = []
+    for seed in arguments.seeds:
+        lab = Lab(profile, seed)
+        fronts = {}
+        for variant in arguments.variants:
+            for part in lab.division.subnetworks:
+                masks, row = lab.subnetwork(part, arguments.seconds, **VARIANTS[variant])
+                rows.append({"seed": seed, "variant": variant, "search": part.name, **row})
+                print(json.dumps(rows[-1]), flush=True)
+                if variant == "default":
+                    fronts[part.name] = masks
+        for variant, row in lab.joint(fronts, arguments.seconds).items():
+            rows.append({"seed": seed, "variant": variant, "search": "joint", **row})
+            print(json.dumps(rows[-1]), flush=True)
+        out.parent.mkdir(exist_ok=True)
+        out.write_text(json.dumps({"network": profile.name, "seconds": arguments.seconds, "rows": rows}, indent=1))
+
+
+class Lab:
+    """One seed's network, division and importances."""
+
+    def __init__(self, profile: Profile, seed: int) -> None:
+        self.profile = profile.model_copy(update={"seed": seed})
+        self.bench: Bench = open_bench(self.profile)
+        self.weights = _cpu(self.bench.model())
+        self.graph = self.bench.graph(self.weights)
+        self.division = divide(self.graph)
+        self.importance = taylor(self.graph, self.bench.batches(self.bench.data.search, 500, 125), cross_entropy)
+
+    def features(self, part: SubNetwork, skip: int, images: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """A sub-network's original inputs and outputs on these images of the search split."""
+        batches = [pixels for pixels, _ in self.bench.data.search.first(skip + images).batches(125)][skip // 125 :]
+        for other in self.division.subnetworks:
+            span = SlicedNetwork(self.graph, other.start, other.stop)
+            span.select(keep_all(self.graph)[0])
+            with torch.no_grad():
+                outputs = [span(batch) for batch in batches]
+            if other is part:
+                return batches, outputs
+            batches = outputs
+        raise AssertionError(part)
+
+    def objectives(self, part: SubNetwork, skip: int, images: int) -> Callable[[Masks], np.ndarray]:
+        features, outputs = self.features(part, skip, images)
+        evaluator = make_evaluator(self.bench, self.graph, part, features, FeatureError(self.graph, part.stop, outputs))
+
+        def measure(masks: Masks) -> np.ndarray:
+            keeps = expand(self.graph, part, masks)
+            return np.stack([kept_share(self.bench, self.graph, part, keeps), evaluator.evaluate(keeps)], axis=1)
+
+        return measure
+
+    def subnetwork(
+        self, part: SubNetwork, seconds: float, *, descent: bool = True, guided: int = 3, images: int = 500,
+        population: int = 48, variation: Variation | None = None,
+    ) -> tuple[Masks, dict[str, Any]]:  # fmt: skip
+        """One search; its front and the hypervolume on images held out."""
+        measure, held_out = self.objectives(part, HELD_OUT, images), self.objectives(part, 0, HELD_OUT)
+        seed = make_search(self.bench, self.graph, part, self.importance, 1).seed
+        genome = genome_of(self.bench, self.graph, part.groups, self.importance)
+        nsga2 = Nsga2(MaskSpace(genome, variation), population=population, seed=seed)
+        features, outputs = self.features(part, HELD_OUT, 125)
+        guidance = make_guidance(self.bench, self.graph, part, nsga2, features, outputs)
+        guidance._parents = guided
+        began = time.perf_counter()
+        if descent:
+            state = guidance.descend(measure)
+        else:
+            first = nsga2.first()
+            state = nsga2.begin(first, measure(first))
+        while time.perf_counter() - began < seconds:
+            children = np.concatenate([nsga2.ask(state), guidance.children(state)])
+            state = nsga2.tell(state, np.unique(children, axis=0), measure(np.unique(children, axis=0)))
+        masks = state.seen[nsga2.front(state)]
+        points = held_out(masks)
+        reference = (1.0, float(held_out(genome_in(nsga2).emptiest[None])[0, 1]))
+        return masks, {"hypervolume": hypervolume(points, reference), "evaluations": len(state.seen)}
+
+    def joint(self, fronts: dict[str, Masks], seconds: float) -> dict[str, dict[str, Any]]:
+        """The joint step from the same fronts: how it begins, and polishing in half of its time."""
+        parts = Parts(cuts=tuple(p.stop.name for p in self.division.subnetworks if p.stop), names=())
+        adapted = Adapted(weights=self.weights, fronts=[])
+        whole = Whole(self.bench, self.weights, adapted, parts, 500, 125)
+        judge = Judge(self.bench, self.weights, parts)
+        members = [
+            Members(name=p.name, keeps=expand(self.graph, p, fronts[p.name]), local_impairments=np.zeros(0))
+            for p in self.division.subnetworks
+        ]
+        walkable = [(1 - whole.complexity(front.keeps), whole.feature_errors(front.keeps)) for front in members]
+        found = {}
+        for variant, walk, polish in (
+            ("GPIR walk, polished", 0.75, True),
+            ("GPIR walk", 0.75, False),
+            ("random seeding", 0.0, False),
+        ):
+            space = PositionSpace(walkable, JointVariation(walk=walk))
+            nsga2 = Nsga2(space, population=48, seed=self.profile.seed)
+
+            def measure(positions: np.ndarray) -> np.ndarray:
+                keeps = combine(members, positions)
+                return np.stack([whole.complexity(keeps), whole.feature_errors(keeps)], axis=1)
+
+            began = time.perf_counter()
+            first = nsga2.first()
+            state = nsga2.begin(first, measure(first))
+            course: Course = []
+            while time.perf_counter() - began < seconds * (0.5 if polish else 1.0):
+                children = nsga2.ask(state)
+                state = nsga2.tell(state, children, measure(children))
+                course.append((time.perf_counter() - began, state.hypervolumes[-1]))
+            keeps = combine(members, state.seen[nsga2.front(state)])
+            evaluations = len(state.seen)
+            if polish:
+                keeps, more = self.polished(whole, keeps, seconds / 2)
+                evaluations += more
+            found[variant] = {**judge(keeps), "evaluations": evaluations}
+        return found
+
+    def polished(self, whole: Whole, keeps: np.ndarray, seconds: float) -> tuple[np.ndarray, int]:
+        """The schemes searched on gene by gene."""
+        numbers = [number for part in self.division.subnetworks for number in part.groups]
+        genome, genes = genome_of(self.bench, self.graph, numbers, self.importance), own_genes(self.graph, numbers)
+        nsga2 = Nsga2(MaskSpace(genome), population=48, seed=self.profile.seed)
+
+        def expanded(masks: Masks) -> np.ndarray:
+            wide = keep_all(self.graph, len(masks))
+            wide[:, genes] = masks
+            return wide
+
+        def measure(masks: Masks) -> np.ndarray:
+            return np.stack([whole.complexity(expanded(masks)), whole.feature_errors(expanded(masks))], axis=1)
+
+        guidance = Guidance(
+            nsga2, genome, whole.guide(), genes, lambda masks: whole.complexity(expanded(masks)), parents=4
+        )
+        began = time.perf_counter()
+        state = nsga2.begin(keeps[:, genes], measure(keeps[:, genes]))
+        while time.perf_counter() - began < seconds:
+            children = np.unique(np.concatenate([nsga2.ask(state), guidance.children(state)]), axis=0)
+            state = nsga2.tell(state, children, measure(children))
+        return expanded(state.seen[nsga2.front(state)]), len(state.seen)
+
+
+class Judge:
+    """Measures joint fronts on images that the joint search did not see."""
+
+    def __init__(self, bench: Bench, weights: dict[str, torch.Tensor], parts: Parts) -> None:
+        self.whole = Whole(bench, weights, Adapted(weights=weights, fronts=[]), parts, 2000, 125)
+
+    def __call__(self, keeps: np.ndarray) -> dict[str, Any]:
+        complexity = self.whole.complexity(keeps)
+        errors = self.whole.feature_errors(keeps)
+        points = np.stack([complexity, errors], axis=1)
+        row: dict[str, Any] = {"hypervolume": hypervolume(points, (1.0, 1.0))}
+        front = non_dominated(points)
+        for level in (0.5, 0.3):
+            at = front[complexity[front] <= level][-1]
+            row[f"error_{level}"] = float(errors[at])
+            row[f"accuracy_{level}"] = self.whole.damages(keeps[[at]])[0].accuracy
+        return row
+
+
+if __name__ == "__main__":
+    main()

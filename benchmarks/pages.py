@@ -1,0 +1,267 @@
+"""Write docs/results.md and its plots from the measurements in benchmarks/results/.
+
+    python benchmarks/pages.py [--results FOLDER] [--page FILE]
+
+The page is made of what the JSON files hold and of nothing else; where emodir loses, the sentence says so.
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+HERE = Path(__file__).parent
+TITLES = {"resnet20": "ResNet-20", "resnet56": "ResNet-56", "vgg16": "VGG-16", "digits": "digits-resnet"}
+OURS = "emodir"
+OTHERS_FIRST = ["random", "uniform L1", "global L1", "BN scale", "group norm (Torch-Pruning)", "Taylor"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=HERE / "results")
+    parser.add_argument("--page", type=Path, default=HERE.parent / "docs" / "results.md")
+    arguments = parser.parse_args()
+    lines = [INTRODUCTION]
+    by_network: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for path in sorted(arguments.results.glob("quality-*.json")):
+        measured = json.loads(path.read_text())
+        by_network[measured["about"]["network"]].append(measured)
+    for name, files in by_network.items():
+        lines += quality(name, files, arguments.page)
+    for path in sorted(arguments.results.glob("ablation-*.json")):
+        lines += ablation(json.loads(path.read_text()))
+    path = arguments.results / "search.json"
+    if path.exists():
+        lines += search(json.loads(path.read_text()))
+    arguments.page.write_text("\n".join(lines) + "\n")
+
+
+INTRODUCTION = """# Results
+
+Written by `benchmarks/pages.py` from what `benchmarks/quality.py`, `search.py` and `ablation.py` measured; the raw
+numbers lie in `benchmarks/results/`. Means over seeds, ± their standard deviation. The test split is touched for the
+figures on this page only; no search, pruner or fine-tuning sees it.
+"""
+
+
+def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
+    """Tables and plot of one network."""
+    rows = [row for file in files for row in file["rows"]]
+    about, settings = files[0]["about"], files[0]["about"]["settings"]
+    seeds = sorted({row["seed"] for row in rows})
+    levels = sorted({row["level"] for row in rows if row["method"] != "original"}, reverse=True)
+    original = float(np.mean([row["finetuned"] for row in rows if row["method"] == "original"]))
+    cells: dict[tuple[str, float], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        for key in ("recalibrated", "finetuned", "macs_kept"):
+            if key in row:
+                cells[row["method"], row["level"]][key].append(row[key])
+    methods = list(dict.fromkeys(row["method"] for row in rows if row["method"] != "original"))
+    methods.sort(key=lambda method: (method.startswith(OURS), method not in OTHERS_FIRST))
+    title = TITLES.get(name, name)
+    versions = ", ".join(f"{library} {version}" for library, version in about["versions"].items())
+    lines = [
+        f"## {title}: accuracy at the same MACs",
+        "",
+        (
+            f"Original: {100 * original:.2f} %. {len(seeds)} seed{'s' if len(seeds) > 1 else ''} ({', '.join(map(str, seeds))}); "
+            f"{settings['steps']} fine-tuning steps of {settings['batch']} images, peak learning rate "
+            f"{settings['learning_rate']}, distillation from the original (weight {settings['distillation']}), "
+            f"{'bfloat16' if settings['mixed_precision'] else 'float32'}; batch statistics set anew for all. The same steps, "
+            "images and soft labels for every method at one seed. Every method has MACs at or below the level of its column "
+            f"(share kept). On a {about['device'].upper()} ({about['machine']}), {versions}."
+        ),
+        "",
+    ]
+    for key, heading in (("finetuned", "After fine-tuning"), ("recalibrated", "Before fine-tuning, recalibrated")):
+        lines += [f"### {heading}, test accuracy in %", ""]
+        lines.append("| method | " + " | ".join(f"{100 * level:.0f} % of the MACs" for level in levels) + " |")
+        lines.append("|---|" + "---|" * len(levels))
+        best = {level: max(np.mean(cells[m, level][key]) for m in methods if cells[m, level][key]) for level in levels}
+        for method in methods:
+            told = []
+            for level in levels:
+                values = cells[method, level][key]
+                text = (
+                    f"{100 * np.mean(values):.2f} ± {100 * np.std(values, ddof=1):.2f}"
+                    if len(values) > 1
+                    else (f"{100 * values[0]:.2f}" if values else "—")
+                )
+                told.append(f"**{text}**" if values and np.mean(values) == best[level] else text)
+            lines.append(f"| {method} | " + " | ".join(told) + " |")
+        lines += ["", verdict(cells, methods, levels, key), ""]
+    picture = page.parent / "images" / f"accuracy-{name}.svg"
+    plot(title, original, cells, methods, levels, picture)
+    lines += [f"![Accuracy against MACs, {title}](images/{picture.name})", ""]
+    return lines
+
+
+def verdict(cells: Any, methods: list[str], levels: list[float], key: str) -> str:
+    """How far emodir is before or behind the best of the others, level by level."""
+    told = []
+    for level in levels:
+        ours = cells[OURS, level][key]
+        others = {m: np.mean(cells[m, level][key]) for m in methods if not m.startswith(OURS) and cells[m, level][key]}
+        if not ours or not others:
+            continue
+        best = max(others, key=lambda method: others[method])
+        difference = 100 * (np.mean(ours) - others[best])
+        word = "ahead of" if difference > 0 else "behind"
+        told.append(f"{abs(difference):.2f} points {word} {best} at {100 * level:.0f} %")
+    return "emodir is " + "; ".join(told) + "."
+
+
+def plot(title: str, original: float, cells: Any, methods: list[str], levels: list[float], path: Path) -> None:
+    """Accuracy after fine-tuning against MACs kept, one curve a method."""
+    mpl.rcParams["svg.hashsalt"] = "emodir"
+    figure, axes = plt.subplots(figsize=(8, 5))
+    axes.axhline(100 * original, color="0.6", linewidth=1, linestyle=":", label="original")
+    for method in methods:
+        points = [
+            (np.mean(c["macs_kept"]), c["finetuned"]) for level in levels if (c := cells[method, level])["finetuned"]
+        ]
+        ours = method == OURS
+        axes.errorbar(
+            [100 * x for x, _ in points],
+            [100 * np.mean(y) for _, y in points],
+            [100 * np.std(y, ddof=1) if len(y) > 1 else 0 for _, y in points],
+            label=method,
+            linewidth=2.5 if ours else 1.2,
+            color="black" if ours else None,
+            marker="o",
+            markersize=5 if ours else 3,
+            capsize=2,
+            zorder=3 if ours else 2,
+        )
+    axes.set_xlabel("MACs kept, %")
+    axes.set_ylabel("test accuracy after fine-tuning, %")
+    axes.set_title(title)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.tight_layout()
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def ablation(measured: dict[str, Any]) -> list[str]:
+    """What each piece is worth."""
+    rows = measured["rows"]
+    seeds = sorted({row["seed"] for row in rows})
+    title = TITLES.get(measured["network"], measured["network"])
+    parts = list(dict.fromkeys(row["search"] for row in rows if row["search"] != "joint"))
+    lines = [
+        f"## {title}: what each piece of the search is worth",
+        "",
+        (
+            f"{measured['seconds']:.0f} s for each sub-network and variant, {len(seeds)} seeds; hypervolume of the front on "
+            "1,000 images that no search saw, and the evaluations made in that time."
+        ),
+        "",
+        "| variant | " + " | ".join(f"{part}: hypervolume | evaluations" for part in parts) + " |",
+        "|---|" + "---|" * (2 * len(parts)),
+    ]
+    variants = list(dict.fromkeys(row["variant"] for row in rows if row["search"] != "joint"))
+    for variant in variants:
+        told = []
+        for part in parts:
+            found = [row for row in rows if (row["variant"], row["search"]) == (variant, part)]
+            told += [spread([row["hypervolume"] for row in found], 4)]
+            told += [f"{np.mean([row['evaluations'] for row in found]):,.0f}"]
+        lines.append(f"| {variant} | " + " | ".join(told) + " |")
+    joint = [row for row in rows if row["search"] == "joint"]
+    if joint:
+        lines += [
+            "",
+            (
+                "The joint step, from the default's fronts and in the same seconds; error of the last features and accuracy "
+                "before fine-tuning on 2,000 images of the search split."
+            ),
+            "",
+            "| variant | hypervolume | error at 50 % | accuracy at 50 % | error at 30 % | accuracy at 30 % |",
+            "|---|---|---|---|---|---|",
+        ]
+        for variant in dict.fromkeys(row["variant"] for row in joint):
+            found = [row for row in joint if row["variant"] == variant]
+            told = [spread([row["hypervolume"] for row in found], 4)]
+            for level in ("0.5", "0.3"):
+                told.append(spread([row[f"error_{level}"] for row in found], 4))
+                told.append(spread([100 * row[f"accuracy_{level}"] for row in found], 2))
+            lines.append(f"| {variant} | " + " | ".join(told) + " |")
+    return [*lines, ""]
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Mean ± deviation."""
+    mean = f"{np.mean(values):.{digits}f}"
+    return f"{mean} ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else mean
+
+
+def search(measured: dict[str, Any]) -> list[str]:
+    """What a candidate costs, and how fast a front is found."""
+    about = measured["about"]
+    versions = ", ".join(f"{library} {version}" for library, version in about["versions"].items())
+    lines = [
+        "## What a candidate costs",
+        "",
+        (
+            f"Milliseconds per candidate on {about['images']} images, mean over the sub-networks, masks that keep half of the "
+            f"channels, on a {about['device'].upper()} ({about['machine']}), {versions}. General tool: pymoo, a copy of the "
+            "network, Torch-Pruning, a forward pass of the whole network. Limit: the bare forward pass of the sliced "
+            "sub-network."
+        ),
+        "",
+        "| network | sub-networks | emodir, ms | limit, ms | share of the limit | general tool, ms | times faster |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in measured["candidates"]:
+        lines.append(
+            f"| {TITLES.get(row['network'], row['network'])} | {row['subnetworks']} | {row['ours_ms']} | "
+            f"{row['bare_ms']} | {row['share_of_limit']:.2f} | {row['general_ms']} | {row['times_faster']} |"
+        )
+    memory = measured["memory"]
+    lines += [
+        "",
+        (
+            f"Memory that evaluating adds on {memory['images']} images of {TITLES.get(memory['network'], memory['network'])}: "
+            f"{memory['ours_mb']:.0f} MB here (the first sub-network's features are kept), {memory['general_mb']:.0f} MB with "
+            "the general tool."
+        ),
+        "",
+    ]
+    reaching = measured["reaching"]
+    if reaching:
+        lines += ["## Time to a whole-network search's hypervolume", ""]
+        first = reaching["emodir"][0]
+        for side, words in (
+            ("plain", "with the same evaluator, seeding and operators"),
+            ("guided", "with the descent and the guided children besides"),
+        ):
+            curve = reaching["whole_network"][side]
+            seconds, reached = curve[-1][0], reaching["reached_s"][side]
+            verdict = (
+                f"EMO-DIR's joint front has it after {reached:.0f} s, {reached / seconds:.2f} of that"
+                if reached is not None
+                else f"EMO-DIR does not reach it in {reaching['emodir'][-1][0]:.0f} s (it has "
+                f"{reaching['emodir'][-1][1]:.4f}): here it loses"
+            )
+            lines.append(
+                f"- NSGA-II over the whole network {words}: hypervolume {curve[-1][1]:.4f} after {seconds:.0f} s. {verdict}."
+            )
+        lines += [
+            "",
+            f"EMO-DIR's first joint population, after {first[0]:.0f} s of descents and ranking, has {first[1]:.4f}.",
+            "",
+        ]
+    return lines
+
+
+if __name__ == "__main__":
+    main()

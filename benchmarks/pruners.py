@@ -1,0 +1,219 @@
+"""The pruners that emodir is compared with: keep vectors at a share of the MACs. None of them empties a group.
+
+All prune the same channel groups as emodir's sub-networks; residual streams stay whole for all of them.
+"""
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from emodir_tui.emo.joint import PositionSpace
+from emodir_tui.emo.nsga2 import Nsga2
+from emodir_tui.nets.complexity import ComplexityModel
+from emodir_tui.nets.groups import ChannelGraph
+from emodir_tui.nets.importance import bn_scale, l1, taylor
+from emodir_tui.nets.removal import remove
+from emodir_tui.stages.bench import Bench, keep_all
+from emodir_tui.stages.results import Adapted, Parts
+from emodir_tui.stages.whole import Whole
+from emodir_tui.training.losses import cross_entropy
+
+IMPORTANCE_IMAGES, BATCH = 512, 64
+LEVELS_PER_LAYER = 16
+
+
+class Context:
+    """What a baseline may use: the network, its groups, the data, a seed. Importances are computed once."""
+
+    def __init__(self, bench: Bench, weights: dict[str, torch.Tensor], cuts: tuple[str, ...], seed: int) -> None:
+        self.bench, self.weights, self.cuts, self.seed = bench, weights, cuts, seed
+        self.graph, division = bench.division(weights, cuts)
+        self.groups = [self.graph.groups[number] for part in division.subnetworks for number in part.groups]
+        self.model = ComplexityModel(self.graph)
+        self.whole = float(self.model.measure(keep_all(self.graph))[0])
+        generator = np.random.default_rng(seed)
+        order = torch.from_numpy(generator.permutation(len(bench.data.train))[:IMPORTANCE_IMAGES])
+        split = bench.data.train
+        sample = type(split)(images=split.images.subset(order), mean=split.mean, std=split.std, device=split.device)
+        self._batches = list(sample.batches(BATCH))
+        self._taylor: np.ndarray | None = None
+        self._searched: tuple[np.ndarray, np.ndarray] | None = None
+
+    def macs(self, keeps: np.ndarray) -> np.ndarray:
+        """Shares of the MACs, float64[n] of bool[n, genes]."""
+        return self.model.measure(keeps) / self.whole
+
+    @property
+    def taylor(self) -> np.ndarray:
+        """Taylor importance on activations, from training images drawn by the seed."""
+        if self._taylor is None:
+            self._taylor = taylor(self.graph, self._batches, cross_entropy)
+        return self._taylor
+
+
+def uniform(context: Context, level: float, importance: np.ndarray) -> np.ndarray:
+    """The same share of every group, the least important first."""
+
+    def keep_share(share: float) -> np.ndarray:
+        keep = keep_all(context.graph)[0]
+        for group in context.groups:
+            size = group.stop - group.start
+            order = np.argsort(-importance[group.start : group.stop], kind="stable")
+            keep[group.start + order[max(1, round(size * share)) :]] = False
+        return keep
+
+    shares = np.linspace(0, 1, 1001)
+    macs = context.macs(np.stack([keep_share(share) for share in shares]))
+    return keep_share(float(shares[np.flatnonzero(macs <= level)[-1]]))
+
+
+def ranked(context: Context, level: float, importance: np.ndarray) -> np.ndarray:
+    """The least important genes of all groups together, until the MACs fit; one gene of each group stays."""
+    genes = np.concatenate([np.arange(group.start, group.stop) for group in context.groups])
+    best = {int(group.start + np.argmax(importance[group.start : group.stop])) for group in context.groups}
+    order = [gene for gene in genes[np.argsort(importance[genes], kind="stable")] if int(gene) not in best]
+    keeps = np.repeat(keep_all(context.graph), len(order) + 1, axis=0)
+    for row, gene in enumerate(order, start=1):
+        keeps[row:, gene] = False
+    macs = context.macs(keeps)
+    return keeps[int(np.flatnonzero(macs <= level)[0])]
+
+
+def per_layer(context: Context, importance: np.ndarray) -> np.ndarray:
+    """Divided by the mean of each group."""
+    normalised = importance.copy()
+    for group in context.groups:
+        values = importance[group.start : group.stop]
+        normalised[group.start : group.stop] = values / max(float(values.mean()), 1e-300)
+    return normalised
+
+
+def per_mac(context: Context, importance: np.ndarray) -> np.ndarray:
+    """Divided by the MACs that a gene's removal saves."""
+    divided = importance.copy()
+    for group in context.groups:
+        without = keep_all(context.graph)
+        without[0, group.start] = False
+        divided[group.start : group.stop] /= 1.0 - context.macs(without)[0]
+    return divided
+
+
+def searched(context: Context, level: float, population: int, generations: int, images: int) -> np.ndarray:
+    """Taylor order inside each group; the kept numbers by NSGA-II on the error of the last features.
+
+    The same search, seeding and objective as emodir's joint step, with a front per layer instead of one per sub-network.
+    """
+    if context._searched is None:
+        batch = context.bench.profile.joint.batch
+        adapted = Adapted(weights=context.weights, fronts=[])
+        whole = Whole(context.bench, context.weights, adapted, Parts(cuts=context.cuts, names=()), images, batch)
+        nested = [_nested(context, group) for group in context.groups]
+        walkable = [(1 - context.macs(keeps), whole.feature_errors(keeps)) for keeps in nested]
+        space = PositionSpace(walkable)
+        nsga2 = Nsga2(space, population=population, seed=context.seed)
+
+        def combine(positions: np.ndarray) -> np.ndarray:
+            keeps = keep_all(context.graph, len(positions))
+            for column, members in enumerate(nested):
+                keeps &= members[positions[:, column]]
+            return keeps
+
+        def measure(positions: np.ndarray) -> np.ndarray:
+            keeps = combine(positions)
+            return np.stack([context.macs(keeps), whole.feature_errors(keeps)], axis=1)
+
+        first = nsga2.first()
+        state = nsga2.begin(first, measure(first))
+        for _ in range(generations):
+            children = nsga2.ask(state)
+            state = nsga2.tell(state, children, measure(children))
+        chosen = nsga2.front(state)
+        context._searched = combine(state.seen[chosen]), state.seen_objectives[chosen]
+    keeps, objectives = context._searched
+    fitting = np.flatnonzero(objectives[:, 0] <= level)
+    return keeps[fitting[np.argmin(objectives[fitting, 1])]]
+
+
+def _nested(context: Context, group: Any) -> np.ndarray:
+    size = group.stop - group.start
+    order = np.argsort(-context.taylor[group.start : group.stop], kind="stable")
+    fewest = 0 if group.branch is not None else 1
+    counts = sorted({max(fewest, round(size * share)) for share in np.linspace(0, 1, LEVELS_PER_LAYER + 1)})
+    keeps = keep_all(context.graph, len(counts))
+    for row, count in enumerate(counts):
+        keeps[row, group.start + order[count:]] = False
+    return keeps
+
+
+def group_norm(context: Context, level: float) -> nn.Module:
+    """Torch-Pruning's group norm importance, ranked globally; ratios by bisection.
+
+    On the groups that it handles: those of one layer. Groups coupled through an option-A shortcut it prunes wrongly.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import torch_pruning
+
+        names = {group.producers[0] for group in context.groups if len(group.producers) == 1}
+        low, high, best = 0.0, 1.0, None
+        for _ in range(12):
+            ratio = (low + high) / 2
+            model = copy.deepcopy(context.bench.model(context.weights))
+            ignored = [
+                module
+                for name, module in model.named_modules()
+                if isinstance(module, nn.Conv2d | nn.Linear) and name not in names
+            ]
+            example = context.bench.example[:1]
+            whole, _ = torch_pruning.utils.count_ops_and_params(model, example)
+            torch_pruning.pruner.BasePruner(
+                model,
+                example,
+                importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
+                global_pruning=True,
+                pruning_ratio=ratio,
+                max_pruning_ratio=0.97,
+                ignored_layers=ignored,
+            ).step()
+            kept, _ = torch_pruning.utils.count_ops_and_params(model, example)
+            if kept / whole <= level:
+                best, high = model, ratio
+            else:
+                low = ratio
+    if best is None:
+        raise ValueError(f"torch-pruning reaches no {level:.0%} of the MACs with these groups")
+    return best
+
+
+def removed(graph: ChannelGraph, keep: np.ndarray) -> nn.Module:
+    """The network without the channels."""
+    return remove(graph, keep, statistics="running")
+
+
+Baseline = Callable[[Context, float], nn.Module]
+
+
+def baselines(population: int, generations: int, images: int) -> dict[str, Baseline]:
+    """The pruners by name; the searched one gets this budget."""
+
+    def masked(choose: Callable[[Context, float], np.ndarray]) -> Baseline:
+        return lambda context, level: removed(context.graph, choose(context, level))
+
+    def noise(context: Context) -> np.ndarray:
+        return np.random.default_rng(context.seed).random(context.graph.genes)
+
+    return {
+        "random": masked(lambda c, level: uniform(c, level, noise(c))),
+        "uniform L1": masked(lambda c, level: uniform(c, level, l1(c.graph))),
+        "global L1": masked(lambda c, level: ranked(c, level, per_layer(c, l1(c.graph)))),
+        "BN scale": masked(lambda c, level: ranked(c, level, bn_scale(c.graph))),
+        "group norm (Torch-Pruning)": group_norm,
+        "Taylor": masked(lambda c, level: ranked(c, level, c.taylor)),
+        "Taylor per MAC": masked(lambda c, level: ranked(c, level, per_mac(c, c.taylor))),
+        "Taylor, searched ratios": masked(lambda c, level: searched(c, level, population, generations, images)),
+    }

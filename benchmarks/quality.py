@@ -1,0 +1,256 @@
+"""Accuracy at the same MACs: emodir against importance pruners, with the same recalibration and the same fine-tuning.
+
+    python benchmarks/quality.py --quick
+    python benchmarks/quality.py PROFILE --seeds 0 1 2 [--levels 0.7 0.5 0.3 0.15] [--steps 200] [--set KEY=VALUE …]
+
+The first runs on the digits that scikit-learn ships. For the others PROFILE and --set name network, weights and data as
+for `emodir run`. Every measurement is added to a JSON file as soon as it is made, and none is made twice, so a stopped
+benchmark goes on. `benchmarks/pages.py` writes the tables from these files.
+"""
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pruners import Context, baselines
+from torch import Tensor, nn
+
+from emodir_tui.nets.removal import apply_structure
+from emodir_tui.nets.sources import load_tensors
+from emodir_tui.profile import Profile, load
+from emodir_tui.runs.checkpoint import Results
+from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.seeds import derive_seed
+from emodir_tui.snapshot import unpack
+from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, open_bench
+from emodir_tui.stages.realise import RECALIBRATION_BATCH
+from emodir_tui.stages.results import JointFront, Original, Parts, Pruned
+from emodir_tui.training.loop import Plan, train
+from emodir_tui.training.losses import distillation
+from emodir_tui.training.metrics import accuracy, recalibrate
+
+HERE = Path(__file__).parent
+EMODIR = {"emodir": (), "emodir, no constrained training": ("constrain.steps=0",)}
+QUICK = [
+    "search.images=200", "search.generations=8", "joint.generations=6", "joint.polish=4", "constrain.steps=20",
+    "rank.images=200", "joint.images=200",
+]  # fmt: skip
+
+
+def main() -> None:
+    """Measure what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("profile", nargs="?", default="profiles/digits.toml")
+    parser.add_argument("--quick", action="store_true", help="digits, one level, one seed, few steps")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--levels", type=float, nargs="+", default=[0.7, 0.5, 0.3, 0.15])
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--learning-rate", type=float, default=0.02)
+    parser.add_argument("--full-precision", action="store_true", help="fine-tune in float32 instead of bfloat16")
+    parser.add_argument("--methods", nargs="+")
+    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    parser.add_argument("--work", type=Path, default=Path("runs"), help="where the runs of emodir are kept")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.seeds, arguments.levels, arguments.steps = [0], [0.5], 30
+        arguments.overrides = [*arguments.overrides, *QUICK]
+    profile = load(Path(arguments.profile), arguments.overrides)
+    out = arguments.out or HERE / "results" / f"quality-{profile.name}{'-quick' if arguments.quick else ''}.json"
+    records = Records(out, about(profile, arguments))
+    for seed in arguments.seeds:
+        Seed(profile, arguments, seed, records).measure()
+
+
+class Records:
+    """The measurements made so far, in a JSON file."""
+
+    def __init__(self, path: Path, about: dict[str, Any]) -> None:
+        self.path = path
+        self.rows: list[dict[str, Any]] = []
+        if path.exists():
+            known = json.loads(path.read_text())
+            if known["about"]["settings"] != about["settings"]:
+                sys.exit(f"{path} holds measurements with other settings; give another --out, or remove it")
+            self.rows = known["rows"]
+        self.about = about
+
+    def has(self, method: str, seed: int, level: float) -> bool:
+        """Whether it is measured."""
+        return any((row["method"], row["seed"], row["level"]) == (method, seed, level) for row in self.rows)
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Keep one more."""
+        self.rows.append(row)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        rows = ",\n  ".join(json.dumps(row) for row in self.rows)
+        self.path.write_text(f'{{"about": {json.dumps(self.about)},\n "rows": [\n  {rows}\n]}}\n')
+        print(json.dumps(row), flush=True)
+
+
+class Seed:
+    """All methods at one seed: the same fine-tuning batches, and the teacher's logits for them, for all."""
+
+    def __init__(self, profile: Profile, arguments: argparse.Namespace, seed: int, records: Records) -> None:
+        self.profile = profile.model_copy(update={"seed": seed})
+        self.arguments, self.seed, self.records = arguments, seed, records
+        self.logits: dict[int, Tensor] = {}
+
+    def measure(self) -> None:
+        """Whatever is missing of this seed."""
+        self.bench = bench = open_bench(self.profile)
+        run = self.emodir(())
+        results = Results(run)
+        original: Original = result(results, "baseline", Original)
+        parts: Parts = result(results, "divide", Parts)
+        self.teacher = bench.graph(original.weights).network.model
+        front: JointFront = result(results, "joint", JointFront)
+        context = Context(bench, original.weights, parts.cuts, derive_seed(self.seed, "baselines"))
+        if not self.records.has("original", self.seed, 1.0):
+            self.records.add({"method": "original", "seed": self.seed, "level": 1.0, "finetuned": original.accuracy})
+        settings = self.profile.joint
+        others = baselines(settings.population, len(front.hypervolumes) - 1, settings.images)
+        for level in sorted(self.arguments.levels, key=lambda level: abs(level - 0.4)):
+            for method, make in others.items():
+                self.one(method, level, lambda make=make, level=level: make(context, level))
+            for method, overrides in EMODIR.items():
+                self.one(method, level, lambda o=overrides, level=level: self.realised(o, level))
+
+    def one(self, method: str, level: float, make: Any) -> None:
+        """Recalibrate, measure, fine-tune, measure."""
+        wanted = self.arguments.methods
+        if self.records.has(method, self.seed, level) or (wanted and method not in wanted):
+            return
+        began = time.monotonic()
+        model = make()
+        seconds = time.monotonic() - began
+        bench, settings = self.bench, self.profile.finetune
+        model.to(memory_format=torch.channels_last)
+        batches = bench.batches(bench.data.train, settings.recalibration_images, RECALIBRATION_BATCH)
+        recalibrate(model, [inputs for inputs, _ in batches])
+        before = accuracy(model, bench.data.test, EVALUATION_BATCH)
+        self.finetune(model)
+        self.records.add(
+            {
+                "method": method,
+                "seed": self.seed,
+                "level": level,
+                "macs_kept": macs(model, bench) / macs(self.teacher, bench),
+                "recalibrated": before,
+                "finetuned": accuracy(model, bench.data.test, EVALUATION_BATCH),
+                "making_seconds": round(seconds, 1),
+            }
+        )
+
+    def finetune(self, model: nn.Module) -> None:
+        """The same steps, batches, learning rates and soft labels for every method."""
+        settings = self.profile.finetune
+        plan = Plan(
+            steps=self.arguments.steps,
+            batch=settings.batch,
+            learning_rate=self.arguments.learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+            augmentation=self.profile.data.augment,
+            mixed_precision=not self.arguments.full_precision,
+            seed=derive_seed(self.seed, "quality"),
+        )
+
+        def loss(network: nn.Module, inputs: Tensor, labels: Tensor, step: int) -> Tensor:
+            if step not in self.logits:
+                with torch.no_grad():
+                    self.logits[step] = self.teacher.eval()(inputs).float()
+            logits = network(inputs).float()
+            return distillation(logits, self.logits[step], labels, settings.distillation, settings.temperature)
+
+        for parameter in model.parameters():
+            parameter.requires_grad_(True)
+        train(model, self.bench.data.train, loss, plan, on_step=lambda _: None)
+
+    def realised(self, overrides: tuple[str, ...], level: float) -> nn.Module:
+        """The network that a run of emodir picked under this budget, not fine-tuned."""
+        run = self.emodir(overrides)
+        made: Pruned = result(Results(run), f"realise.max_macs-{level}", Pruned)
+        model = apply_structure(self.bench.model(), self.bench.example, json.loads(made.structure))
+        load_tensors(model, made.weights)
+        return model
+
+    def emodir(self, overrides: tuple[str, ...]) -> RunDirectory:
+        """A finished run, begun or resumed where it is not."""
+        folder: Path = self.arguments.work / f"quality-{self.profile.name}-{self.seed}-{'-'.join(overrides) or 'full'}"
+        rules = json.dumps([f"max_macs={level}" for level in self.arguments.levels])
+        extra = [f"seed={self.seed}", "finetune.epochs=0", f"pick.rules={rules}", *self.arguments.overrides, *overrides]
+        runs = sorted(folder.glob("*/run.json")) if folder.exists() else []
+        command = [str(Path(sys.executable).with_name("emodir"))]
+        if not runs:
+            settings = [part for value in extra for part in ("--set", value)]
+            command += ["run", self.arguments.profile, "--no-tui", "--runs-dir", str(folder), *settings]
+        else:
+            command += ["resume", runs[0].parent.name, "--no-tui", "--runs-dir", str(folder)]
+        if not runs or not (runs[0].parent / "results" / "finetune.result").exists():
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return RunDirectory(next(folder.glob("*/run.json")).parent)
+
+
+def result(results: Results, name: str, kind: Any) -> Any:
+    """A result of a run."""
+    payload = results.load(name)
+    if payload is None:
+        raise SystemExit(f"the run in {results.folder.parent} has no result '{name}'")
+    return unpack(payload, kind)
+
+
+@torch.no_grad()
+def macs(model: nn.Module, bench: Bench) -> float:
+    """Multiply-accumulates of convolutions and linear layers for one image, counted while it runs."""
+    total = 0.0
+
+    def count(module: nn.Module, _: Any, output: Tensor) -> None:
+        nonlocal total
+        weight = module.weight
+        total += output[0].numel() * weight[0].numel() if weight.numel() else 0
+
+    hooks = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    model.eval()(bench.example)
+    for hook in hooks:
+        hook.remove()
+    return total
+
+
+def about(profile: Profile, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Machine, versions, settings."""
+    import torch_pruning
+    import torchvision
+
+    return {
+        "network": profile.name,
+        "settings": {
+            "steps": arguments.steps,
+            "learning_rate": arguments.learning_rate,
+            "batch": profile.finetune.batch,
+            "distillation": profile.finetune.distillation,
+            "mixed_precision": not arguments.full_precision,
+            "search": profile.search.model_dump(),
+            "constrain": profile.constrain.model_dump(),
+            "joint": profile.joint.model_dump(),
+        },
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "versions": {
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+            "torch-pruning": torch_pruning.__version__,
+            "numpy": np.__version__,
+        },
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,404 @@
+"""What a candidate costs and how fast a front is found, against what one would build from a general tool.
+
+    python benchmarks/search.py [--quick] [--weights FILE --data folder:PATH --mean … --std …] [--networks resnet20 …]
+
+(a) Candidates per second of the sub-network evaluator: against NSGA-II by pymoo with a problem that copies the network,
+prunes the copy with Torch-Pruning and runs it whole; and against the bare forward pass of the sliced sub-network, the
+limit. (b) Seconds to the hypervolume that NSGA-II over the whole network reaches in its full budget. (c) How (a) grows
+with depth. (d) Memory of both ways. Sides are measured in turn on the same masks and images. Without weights, networks
+are random: enough for (a), (c), (d), and then (b) is left out.
+"""
+
+import argparse
+import copy
+import json
+import multiprocessing
+import platform
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.core.problem import ElementwiseProblem
+from pymoo.operators.crossover.pntx import TwoPointCrossover
+from pymoo.operators.mutation.bitflip import BitflipMutation
+from pymoo.optimize import minimize
+from torch import Tensor, nn
+
+from emodir_tui.emo.front import hypervolume, non_dominated
+from emodir_tui.emo.joint import PositionSpace
+from emodir_tui.emo.nsga2 import Nsga2
+from emodir_tui.emo.operators import MaskSpace
+from emodir_tui.nets.evaluate import FeatureError, SubnetworkEvaluator
+from emodir_tui.nets.graph import trace
+from emodir_tui.nets.groups import ChannelGraph, analyse
+from emodir_tui.nets.importance import taylor
+from emodir_tui.nets.lanes import in_lanes, lanes_for
+from emodir_tui.nets.removal import remove
+from emodir_tui.nets.sliced import SlicedNetwork
+from emodir_tui.nets.sources import load_model
+from emodir_tui.nets.subnetwork import Division, SubNetwork, divide
+from emodir_tui.profile import validate
+from emodir_tui.stages.bench import Bench, choose_device, keep_all, open_bench
+from emodir_tui.stages.guiding import Guidance, make_guidance
+from emodir_tui.stages.results import Adapted, Parts
+from emodir_tui.stages.searching import expand, genome_of, kept_share, make_evaluator, make_search, own_genes
+from emodir_tui.stages.whole import Members, Whole, combine
+from emodir_tui.training.losses import cross_entropy
+
+HERE = Path(__file__).parent
+TURNS = 3
+
+
+def main() -> None:
+    """Measure and keep."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="ResNet-20 with random weights, few images and masks")
+    parser.add_argument("--networks", nargs="+", default=["resnet20", "resnet56", "resnet110"])
+    parser.add_argument("--weights", default="", help="of the first network, for (b)")
+    parser.add_argument("--data", default="")
+    parser.add_argument("--mean", type=float, nargs="+", default=[])
+    parser.add_argument("--std", type=float, nargs="+", default=[])
+    parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--masks", type=int, default=12)
+    parser.add_argument("--budget", type=float, default=300.0, help="seconds of the whole-network search in (b)")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.networks, arguments.images, arguments.masks = ["resnet20"], 64, 4
+    found: dict[str, Any] = {"about": about(arguments), "candidates": [], "memory": {}, "reaching": None}
+    for name in arguments.networks:
+        found["candidates"].append(candidates(name, arguments.images, arguments.masks))
+        print(json.dumps(found["candidates"][-1]), flush=True)
+    found["memory"] = memory(arguments.networks[0], arguments.images)
+    print(json.dumps(found["memory"]), flush=True)
+    if arguments.weights:
+        found["reaching"] = reaching(arguments)
+        print(json.dumps(found["reaching"]), flush=True)
+    out = arguments.out or HERE / "results" / f"search{'-quick' if arguments.quick else ''}.json"
+    out.parent.mkdir(exist_ok=True)
+    out.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def candidates(name: str, images: int, masks: int) -> dict[str, Any]:
+    """(a) for one network: milliseconds per candidate, the mean over its sub-networks; the best of a few turns."""
+    graph, batches, division = network(name, images)
+    draws = np.random.default_rng(0)
+    ours, general, bare = [], [], []
+    features = batches
+    for part in division.subnetworks:
+        evaluator, outputs, keeps = task(graph, part, features, draws, masks)
+        networks = [bare_network(graph, part, keep) for keep in keeps]
+        problem = GeneralTool(graph, part, batches)
+        sides: dict[str, Callable[[], object]] = {
+            "ours": lambda e=evaluator, k=keeps: e.evaluate(k),
+            "bare": lambda n=networks, f=features: bare_pass(n, f),
+            "general": lambda p=problem, k=keeps: p.run(k),
+        }
+        times: dict[str, list[float]] = {side: [] for side in sides}
+        for _ in range(TURNS):
+            for side, work in sides.items():
+                began = time.perf_counter()
+                work()
+                times[side].append((time.perf_counter() - began) / masks * 1e3)
+        ours.append(min(times["ours"]))
+        bare.append(min(times["bare"]))
+        general.append(min(times["general"]))
+        features = outputs
+    return {
+        "network": name,
+        "subnetworks": len(division.subnetworks),
+        "ours_ms": round(float(np.mean(ours)), 2),
+        "bare_ms": round(float(np.mean(bare)), 2),
+        "general_ms": round(float(np.mean(general)), 2),
+        "times_faster": round(float(np.sum(general) / np.sum(ours)), 2),
+        "share_of_limit": round(float(np.sum(bare) / np.sum(ours)), 3),
+    }
+
+
+def network(name: str, images: int) -> tuple[ChannelGraph, list[Tensor], Division]:
+    """A network with random weights, its division, and batches of noise."""
+    torch.manual_seed(0)
+    device = choose_device("auto")
+    model = load_model(name, "", 10).eval().to(device).to(memory_format=torch.channels_last)
+    x = torch.randn(images, 3, 32, 32, device=device).to(memory_format=torch.channels_last)
+    graph = analyse(trace(model, x[:2]))
+    return graph, list(x.chunk(max(1, round(images / 125)))), divide(graph)
+
+
+def task(
+    graph: ChannelGraph, part: SubNetwork, features: list[Tensor], draws: np.random.Generator, masks: int
+) -> tuple[SubnetworkEvaluator, list[Tensor], np.ndarray]:
+    """A sub-network's evaluator, its outputs, and random masks that keep half of it."""
+    span = SlicedNetwork(graph, part.start, part.stop)
+    span.select(keep_all(graph)[0])
+    with torch.no_grad():
+        outputs = [span(batch) for batch in features]
+    own = own_genes(graph, part.groups)
+    varying = np.zeros(graph.genes, dtype=bool)
+    varying[own] = True
+    evaluator = SubnetworkEvaluator(
+        graph, part.start, part.stop, features, FeatureError(graph, part.stop, outputs), varying=varying
+    )
+    keeps = keep_all(graph, masks)
+    keeps[:, own] = draws.random((masks, len(own))) < 0.5
+    for number in part.groups:
+        keeps[:, graph.groups[number].start] = True
+    return evaluator, outputs, keeps
+
+
+def bare_network(graph: ChannelGraph, part: SubNetwork, keep: np.ndarray) -> nn.Module:
+    """The sub-network of a network without these channels, in evaluation mode: nothing is gathered any more."""
+    smaller = remove(graph, keep, statistics="running").eval().to(memory_format=torch.channels_last)
+    removed = analyse(trace(smaller, graph.network.example))
+    by_name = {cut.name: cut for cut in removed.network.cuts}
+    by_name.update({alias: cut for cut in removed.network.cuts for alias in cut.aliases})
+    start, stop = (None if cut is None else by_name[cut.name] for cut in (part.start, part.stop))
+    span = SlicedNetwork(removed, start, stop, statistics="running")
+    span.select(keep_all(removed)[0])
+    return span
+
+
+def bare_pass(networks: list[nn.Module], features: list[Tensor]) -> None:
+    """Forward passes only, with the same lanes."""
+
+    @torch.no_grad()
+    def one(_: int, network: nn.Module) -> None:
+        for batch in features:
+            network(batch)
+
+    in_lanes(one, networks, list(range(lanes_for(features[0].device))))
+
+
+class GeneralTool(ElementwiseProblem):
+    """A candidate as one would write it with a general tool: copy the network, prune the copy, run it whole."""
+
+    def __init__(self, graph: ChannelGraph, part: SubNetwork, batches: list[Tensor]) -> None:
+        self.genes = own_genes(graph, part.groups)
+        super().__init__(n_var=len(self.genes), n_obj=2, xl=0, xu=1, vtype=bool)
+        # The tool's own habits: plain memory format, whole batches.
+        self.model = copy.deepcopy(graph.network.model).to(memory_format=torch.contiguous_format)
+        self.groups = [graph.groups[number] for number in part.groups]
+        self.batches = [batch.contiguous() for batch in batches]
+        with torch.no_grad():
+            self.references = [self.model(batch) for batch in self.batches]
+
+    def run(self, keeps: np.ndarray) -> None:
+        """As many candidates as there are keep vectors, through pymoo."""
+        first = keeps[:, self.genes]
+        algorithm = NSGA2(
+            pop_size=len(first), sampling=first, crossover=TwoPointCrossover(), mutation=BitflipMutation()
+        )
+        minimize(self, algorithm, ("n_gen", 1), seed=0)
+
+    @torch.no_grad()
+    def _evaluate(self, x: np.ndarray, out: dict[str, Any], *_: Any, **__: Any) -> None:
+        import torch_pruning
+
+        model = copy.deepcopy(self.model)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with torch.enable_grad():
+                tree = torch_pruning.DependencyGraph().build_dependency(model, self.batches[0][:1])
+            at = 0
+            for group in self.groups:
+                size = group.stop - group.start
+                gone = np.flatnonzero(~x[at : at + size].astype(bool)).tolist()
+                at += size
+                layer = model.get_submodule(group.producers[0])
+                # Only what the tool handles: groups coupled through an option-A shortcut it prunes wrongly.
+                if gone and len(gone) < size and len(group.producers) == 1:
+                    tree.get_pruning_group(layer, torch_pruning.prune_conv_out_channels, idxs=gone).prune()
+        error = sum(
+            float((model(batch) - wanted).square().sum())
+            for batch, wanted in zip(self.batches, self.references, strict=True)
+        )
+        out["F"] = [float(x.mean()), error]
+
+
+def memory(name: str, images: int) -> dict[str, Any]:
+    """(d): growth of the largest resident memory of a process that evaluates a few candidates, in MB."""
+    context = multiprocessing.get_context("spawn")
+    found = {}
+    for side in ("ours", "general"):
+        with context.Pool(1) as pool:
+            found[f"{side}_mb"] = round(pool.apply(_grown, (side, name, images)), 1)
+    return {"network": name, "images": images, **found}
+
+
+def _grown(side: str, name: str, images: int) -> float:
+    graph, batches, division = network(name, images)
+    draws = np.random.default_rng(0)
+    part = division.subnetworks[0]
+    with torch.no_grad():
+        graph.network.model(batches[0][:2])
+    # Linux sets the peak back to what is resident now.
+    Path("/proc/self/clear_refs").write_text("5")
+    before = peak()
+    if side == "ours":
+        evaluator, _, keeps = task(graph, part, batches, draws, 8)
+        evaluator.evaluate(keeps)
+    else:
+        keeps = keep_all(graph, 8)
+        own = own_genes(graph, part.groups)
+        keeps[:, own] = draws.random((8, len(own))) < 0.5
+        GeneralTool(graph, part, batches).run(keeps)
+    return (peak() - before) / 1024
+
+
+def peak() -> int:
+    """The largest resident memory so far, in kB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+
+
+def reaching(arguments: argparse.Namespace) -> dict[str, Any]:
+    """(b): seconds until EMO-DIR's joint hypervolume is that of a whole-network search at its end."""
+    settings = {
+        "model": {"source": arguments.networks[0], "weights": arguments.weights},
+        "data": {"source": arguments.data, "mean": arguments.mean, "std": arguments.std},
+        "search": {"images": 250},
+        "joint": {"images": 250},
+    }
+    bench = open_bench(validate(settings, "benchmark"))
+    graph = bench.graph(bench.model().state_dict())
+    division = divide(graph)
+    weights = dict(graph.network.model.state_dict())
+    parts = Parts(cuts=tuple(p.stop.name for p in division.subnetworks if p.stop), names=())
+    whole = Whole(bench, weights, Adapted(weights=weights, fronts=[]), parts, 250, 125)
+    importance = taylor(graph, bench.batches(bench.data.search, 500, 125), cross_entropy)
+    reference = (1.0, float(whole.feature_errors(emptiest(bench, graph, division, importance))[0]))
+    found = {
+        side: whole_network(bench, whole, division, importance, reference, arguments.budget, guided=guided)
+        for side, guided in (("plain", False), ("guided", True))
+    }
+    course = divided(bench, graph, division, whole, importance, reference, arguments.budget)
+    targets = {side: curve[-1][1] for side, curve in found.items()}
+    reached = {
+        side: next((seconds for seconds, value in course if value >= target), None) for side, target in targets.items()
+    }
+    return {"budget_s": arguments.budget, "whole_network": found, "emodir": course, "reached_s": reached}
+
+
+def emptiest(bench: Bench, graph: ChannelGraph, division: Division, importance: np.ndarray) -> np.ndarray:
+    """The keep vector that keeps least, bool[1, genes]."""
+    numbers = [number for part in division.subnetworks for number in part.groups]
+    keep = keep_all(graph)
+    keep[0, own_genes(graph, numbers)] = genome_of(bench, graph, numbers, importance).emptiest
+    return keep
+
+
+Course = list[tuple[float, float]]
+
+
+def whole_network(
+    bench: Bench, whole: Whole, division: Division, importance: np.ndarray, reference: tuple[float, float],
+    budget: float, *, guided: bool,
+) -> Course:  # fmt: skip
+    """NSGA-II over all genes at once with the same evaluator, seeding and operators: (seconds, hypervolume)."""
+    graph = whole.graph
+    numbers = [number for part in division.subnetworks for number in part.groups]
+    genome, genes = genome_of(bench, graph, numbers, importance), own_genes(graph, numbers)
+
+    def objectives(masks: np.ndarray) -> np.ndarray:
+        keeps = keep_all(graph, len(masks))
+        keeps[:, genes] = masks
+        return np.stack([whole.complexity(keeps), whole.feature_errors(keeps)], axis=1)
+
+    def complexity(masks: np.ndarray) -> np.ndarray:
+        keeps = keep_all(graph, len(masks))
+        keeps[:, genes] = masks
+        return whole.complexity(keeps)
+
+    nsga2 = Nsga2(MaskSpace(genome), population=48, seed=0)
+    guidance = Guidance(nsga2, genome, whole.guide(), genes, complexity, parents=4)
+    began = time.perf_counter()
+    if guided:
+        state = guidance.descend(objectives)
+    else:
+        first = nsga2.first()
+        state = nsga2.begin(first, objectives(first))
+    course = [(time.perf_counter() - began, hypervolume(state.seen_objectives, reference))]
+    while course[-1][0] < budget:
+        children = nsga2.ask(state)
+        if guided:
+            children = np.concatenate([children, guidance.children(state)])
+            children = np.unique(children, axis=0)
+        state = nsga2.tell(state, children, objectives(children))
+        course.append((time.perf_counter() - began, hypervolume(state.seen_objectives, reference)))
+    return rounded(course)
+
+
+def divided(
+    bench: Bench, graph: ChannelGraph, division: Division, whole: Whole, importance: np.ndarray,
+    reference: tuple[float, float], budget: float,
+) -> Course:  # fmt: skip
+    """EMO-DIR with short searches: sub-networks, ranking, joint; (seconds, joint hypervolume) from the joint step on."""
+    began = time.perf_counter()
+    features = [pixels for pixels, _ in bench.batches(bench.data.search, 125, 125)]
+    members = []
+    for part in division.subnetworks:
+        span = SlicedNetwork(graph, part.start, part.stop)
+        span.select(keep_all(graph)[0])
+        with torch.no_grad():
+            outputs = [span(batch) for batch in features]
+        evaluator = make_evaluator(bench, graph, part, features, FeatureError(graph, part.stop, outputs))
+
+        def objectives(masks: np.ndarray, part: SubNetwork = part, evaluator: Any = evaluator) -> np.ndarray:
+            keeps = expand(graph, part, masks)
+            return np.stack([kept_share(bench, graph, part, keeps), evaluator.evaluate(keeps)], axis=1)
+
+        nsga2 = make_search(bench, graph, part, importance, 1)
+        state = make_guidance(bench, graph, part, nsga2, features, outputs).descend(objectives)
+        chosen = non_dominated(state.seen_objectives)
+        keeps = expand(graph, part, state.seen[chosen])
+        members.append(Members(name=part.name, keeps=keeps, local_impairments=state.seen_objectives[chosen, 1]))
+        features = outputs
+    walkable = [(1 - whole.complexity(front.keeps), whole.feature_errors(front.keeps)) for front in members]
+    space = PositionSpace(walkable)
+    nsga2 = Nsga2(space, population=48, seed=0)
+
+    def joint(positions: np.ndarray) -> np.ndarray:
+        keeps = combine(members, positions)
+        return np.stack([whole.complexity(keeps), whole.feature_errors(keeps)], axis=1)
+
+    first = nsga2.first()
+    state = nsga2.begin(first, joint(first))
+    course = [(time.perf_counter() - began, hypervolume(state.seen_objectives, reference))]
+    while course[-1][0] < budget / 2:
+        children = nsga2.ask(state)
+        if not len(children):
+            break
+        state = nsga2.tell(state, children, joint(children))
+        course.append((time.perf_counter() - began, hypervolume(state.seen_objectives, reference)))
+    return rounded(course)
+
+
+def rounded(course: Course) -> Course:
+    return [(round(seconds, 1), round(value, 4)) for seconds, value in course]
+
+
+def about(arguments: argparse.Namespace) -> dict[str, Any]:
+    import pymoo
+    import torch_pruning
+
+    return {
+        "images": arguments.images,
+        "masks": arguments.masks,
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "versions": {
+            "torch": torch.__version__,
+            "pymoo": pymoo.__version__,
+            "torch-pruning": torch_pruning.__version__,
+            "numpy": np.__version__,
+        },
+    }
+
+
+if __name__ == "__main__":
+    main()
