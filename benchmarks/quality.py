@@ -31,7 +31,7 @@ from emodir_tui.seeds import derive_seed
 from emodir_tui.snapshot import unpack
 from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, open_bench
 from emodir_tui.stages.realise import RECALIBRATION_BATCH
-from emodir_tui.stages.results import JointFront, Original, Parts, Pruned
+from emodir_tui.stages.results import Original, Parts, Pruned
 from emodir_tui.training.loop import Plan, train
 from emodir_tui.training.losses import distillation
 from emodir_tui.training.metrics import accuracy, recalibrate
@@ -39,8 +39,9 @@ from emodir_tui.training.metrics import accuracy, recalibrate
 HERE = Path(__file__).parent
 EMODIR = {"emodir": (), "emodir, no constrained training": ("constrain.steps=0",)}
 QUICK = [
-    "search.images=200", "search.generations=8", "joint.generations=6", "joint.polish=4", "constrain.steps=20",
-    "rank.images=200", "joint.images=200",
+    "baseline.epochs=3", "baseline.cache=false", "data.train_images=400", "search.population=16", "search.images=100",
+    "search.generations=3", "joint.population=16", "joint.images=100", "joint.generations=3", "joint.polish=2",
+    "constrain.steps=6", "rank.images=100", "finetune.recalibration_images=200",
 ]  # fmt: skip
 
 
@@ -53,6 +54,12 @@ def main() -> None:
     parser.add_argument("--levels", type=float, nargs="+", default=[0.7, 0.5, 0.3, 0.15])
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--learning-rate", type=float, default=0.02)
+    parser.add_argument(
+        "--searched-generations",
+        type=int,
+        default=20,
+        help="of the search for ratios, one per layer (population: joint's)",
+    )
     parser.add_argument("--full-precision", action="store_true", help="fine-tune in float32 instead of bfloat16")
     parser.add_argument("--methods", nargs="+")
     parser.add_argument("--set", action="append", default=[], dest="overrides")
@@ -60,7 +67,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     if arguments.quick:
-        arguments.seeds, arguments.levels, arguments.steps = [0], [0.5], 30
+        arguments.seeds, arguments.levels, arguments.steps = [0], [0.5], 10
+        arguments.searched_generations = 3
         arguments.overrides = [*arguments.overrides, *QUICK]
     profile = load(Path(arguments.profile), arguments.overrides)
     out = arguments.out or HERE / "results" / f"quality-{profile.name}{'-quick' if arguments.quick else ''}.json"
@@ -111,12 +119,11 @@ class Seed:
         original: Original = result(results, "baseline", Original)
         parts: Parts = result(results, "divide", Parts)
         self.teacher = bench.graph(original.weights).network.model
-        front: JointFront = result(results, "joint", JointFront)
         context = Context(bench, original.weights, parts.cuts, derive_seed(self.seed, "baselines"))
         if not self.records.has("original", self.seed, 1.0):
             self.records.add({"method": "original", "seed": self.seed, "level": 1.0, "finetuned": original.accuracy})
         settings = self.profile.joint
-        others = baselines(settings.population, len(front.hypervolumes) - 1, settings.images)
+        others = baselines(settings.population, self.arguments.searched_generations, settings.images)
         for level in sorted(self.arguments.levels, key=lambda level: abs(level - 0.4)):
             for method, make in others.items():
                 self.one(method, level, lambda make=make, level=level: make(context, level))
@@ -236,6 +243,7 @@ def about(profile: Profile, arguments: argparse.Namespace) -> dict[str, Any]:
             "learning_rate": arguments.learning_rate,
             "batch": profile.finetune.batch,
             "distillation": profile.finetune.distillation,
+            "searched_evaluations": profile.joint.population * (arguments.searched_generations + 1),
             "mixed_precision": not arguments.full_precision,
             "search": profile.search.model_dump(),
             "constrain": profile.constrain.model_dump(),

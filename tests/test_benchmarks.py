@@ -1,0 +1,48 @@
+"""The benchmarks in their quick form, so that none of them rots; what they print here is no measurement."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+def call(script, *arguments):
+    command = [sys.executable, str(BENCHMARKS / script), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250, cwd=BENCHMARKS.parent)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_quality_measures_every_method_once_and_its_page_shows_them(tmp_path):
+    results = tmp_path / "results"
+    out = results / "quality-digits.json"
+    flags = ("profiles/digits.toml", "--quick", "--work", tmp_path / "runs", "--out", out)
+    call("quality.py", *flags)
+    rows = json.loads(out.read_text())["rows"]
+    methods = {row["method"] for row in rows}
+    assert len(rows) == len(methods) == 11
+    for row in rows:
+        assert 0 < row["finetuned"] <= 1
+        if row["method"] != "original":
+            assert 0.3 < row["macs_kept"] <= row["level"] == 0.5
+    # Nothing is measured twice.
+    assert "{" not in call("quality.py", *flags)
+    (tmp_path / "images").mkdir()
+    call("pages.py", "--results", results, "--page", tmp_path / "results.md")
+    page = (tmp_path / "results.md").read_text()
+    assert all(method in page for method in methods - {"original"})
+    assert (tmp_path / "images" / "accuracy-digits.svg").read_text().startswith("<?xml")
+
+
+@pytest.mark.slow
+def test_search_compares_both_sides_on_the_same_masks(tmp_path):
+    out = tmp_path / "search.json"
+    call("search.py", "--quick", "--out", out)
+    (row,) = json.loads(out.read_text())["candidates"]
+    assert row["network"] == "resnet20"
+    assert min(row["ours_ms"], row["bare_ms"], row["general_ms"]) > 0
