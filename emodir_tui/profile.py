@@ -137,7 +137,11 @@ class Search(Section):
         default=1, ge=1, le=2, description="2 searches once more, shorter, after the constrained training."
     )
     second_generations: Count = Field(default=20, description="Most generations of the second round.")
-    memory: int = Field(default=2048, ge=16, description="Megabytes for cached features; more images are left out.")
+    memory: int = Field(
+        default=2048,
+        ge=16,
+        description="Megabytes for cached features (images that do not fit are left out) and for masks evaluated side by side.",
+    )
 
 
 class Constrain(Section):

@@ -17,11 +17,14 @@ from emodir_tui.nets.graph import CutPoint
 from emodir_tui.nets.groups import ChannelGraph
 from emodir_tui.nets.lanes import in_lanes, lanes_for
 from emodir_tui.nets.sliced import SlicedNetwork, kept_channels
-from emodir_tui.nets.span import genes_used
+from emodir_tui.nets.span import genes_used, working_bytes
 
 Keep = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Result = TypeVar("Result")
+
+# Outputs of the largest kind that live at once: a layer's input and output, a shortcut's, a normalisation's.
+AT_ONCE = 4
 
 
 class Impairment(Protocol):
@@ -71,7 +74,8 @@ class SubnetworkEvaluator:
         impairment: Measures its output.
         varying: The genes that the masks may drop, bool[genes]; all unless given. What they leave as it is, is computed
             once.
-        memory: Bytes for what is computed once; where they are too few it is computed for each mask.
+        memory: Bytes for what is computed once (where they are too few it is computed for each mask), and for what
+            masks evaluated side by side need meanwhile.
     """
 
     def __init__(
@@ -85,7 +89,8 @@ class SubnetworkEvaluator:
         varying: Keep | None = None,
         memory: int = 1 << 30,
     ) -> None:
-        lanes = lanes_for(graph.network.example.device)
+        each = AT_ONCE * working_bytes(graph, start, stop, len(inputs[0]))[0]
+        lanes = lanes_for(graph.network.example.device, each, memory)
         self._networks = [SlicedNetwork(graph, start, stop, varying=varying) for _ in range(lanes)]
         self._impairment = impairment
         self._inputs = list(inputs)
@@ -131,9 +136,10 @@ class NetworkEvaluator:
         self.cuts = list(cuts)
         ends: list[CutPoint | None] = [*self.cuts, None]
         starts: list[CutPoint | None] = [None, *self.cuts]
+        each = AT_ONCE * working_bytes(graph, None, None, len(inputs[0]))[0]
         self._lanes = [
             [SlicedNetwork(graph, start, end) for start, end in zip(starts, ends, strict=True)]
-            for _ in range(lanes_for(graph.network.example.device))
+            for _ in range(lanes_for(graph.network.example.device, each, memory))
         ]
         self._genes = [genes_used(graph, start, end) for start, end in zip(starts, ends, strict=True)]
         self._inputs = list(inputs)

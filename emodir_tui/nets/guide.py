@@ -12,6 +12,7 @@ from emodir_tui.nets.graph import CutPoint
 from emodir_tui.nets.groups import ChannelGraph
 from emodir_tui.nets.lanes import in_lanes, lanes_for
 from emodir_tui.nets.masked import MaskedNetwork
+from emodir_tui.nets.span import working_bytes
 
 Floats = npt.NDArray[np.float64]
 
@@ -29,6 +30,7 @@ class ErrorGuide:
         stop: Where it ends; None at the logits.
         inputs: Its input features, one tensor a batch. A small sample does: predictions only order genes.
         references: What its output should be, one tensor a batch.
+        memory: Bytes for what masks side by side need; one mask always gets what it needs.
     """
 
     def __init__(
@@ -38,9 +40,12 @@ class ErrorGuide:
         stop: CutPoint | None,
         inputs: Sequence[Tensor],
         references: Sequence[Tensor],
+        memory: int = 1 << 30,
     ) -> None:
         self.genes = graph.genes
-        lanes = lanes_for(graph.network.example.device)
+        # A gradient keeps every output, and what it was masked to.
+        each = 2 * working_bytes(graph, start, stop, len(inputs[0]))[1]
+        lanes = lanes_for(graph.network.example.device, each, memory)
         self._networks = [MaskedNetwork(graph, start, stop) for _ in range(lanes)]
         self._pairs = list(zip(inputs, references, strict=True))
         self._total = max(sum(float(reference.square().sum()) for reference in references), 1e-12)

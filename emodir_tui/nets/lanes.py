@@ -1,7 +1,8 @@
 """Lanes: candidates side by side, each on one thread of the CPU.
 
 One candidate is too small to feed several cores from inside its layers; several candidates at once feed them all. Each
-is computed by one thread from beginning to end, so its value does not depend on how many lanes there are.
+is computed by one thread from beginning to end, so its value does not depend on how many lanes there are. Where features
+are so large that memory holds few candidates, layers feed several cores, and the lanes are fewer.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,9 +18,18 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def lanes_for(device: torch.device) -> int:
-    """How many candidates at once: torch's threads on a CPU; one on an accelerator, which is fed by a queue."""
-    return torch.get_num_threads() if device.type == "cpu" else 1
+def lanes_for(device: torch.device, each: int = 0, memory: int = 0) -> int:
+    """How many candidates at once: torch's threads on a CPU; one on an accelerator, which is fed by a queue.
+
+    Args:
+        device: Where they are computed.
+        each: Bytes that one candidate needs while it is computed.
+        memory: Bytes for all of them together; one candidate always gets what it needs.
+    """
+    if device.type != "cpu":
+        return 1
+    threads = torch.get_num_threads()
+    return threads if each * threads <= memory or not each else max(1, memory // each)
 
 
 def in_lanes(
@@ -49,8 +59,10 @@ def in_lanes(
         finally:
             free.put(state)
 
-    # The number of threads inside an operation is each thread's own, so the caller's does not change.
-    pool = ThreadPoolExecutor(len(states), initializer=partial(torch.set_num_threads, 1))
+    # The number of threads inside an operation is each thread's own, so the caller's does not change. It is one, unless
+    # memory holds fewer lanes than there are threads.
+    inside = max(1, torch.get_num_threads() // len(states))
+    pool = ThreadPoolExecutor(len(states), initializer=partial(torch.set_num_threads, inside))
     try:
         futures = [pool.submit(one, item) for item in items]
         results = []

@@ -1,5 +1,7 @@
 """A span of a network: what lies between two cut points."""
 
+from math import prod
+
 import numpy as np
 import numpy.typing as npt
 from torch import fx
@@ -23,6 +25,14 @@ def span_modules(graph: ChannelGraph, start: CutPoint | None, stop: CutPoint | N
     names = dict.fromkeys(str(node.target) for node in span_nodes(graph, start, stop) if node.op == "call_module")
     own = dict(graph.network.model.named_modules())
     return [name for name in names if name in own and any(True for _ in own[name].parameters())]
+
+
+def working_bytes(graph: ChannelGraph, start: CutPoint | None, stop: CutPoint | None, images: int) -> tuple[int, int]:
+    """(largest output of a span's nodes, all of them together) in bytes for so many images, unpruned."""
+    sizes = [
+        4 * images * prod(node.meta["shape"][1:]) for node in span_nodes(graph, start, stop) if "shape" in node.meta
+    ]
+    return max(sizes, default=0), sum(sizes)
 
 
 def genes_used(graph: ChannelGraph, start: CutPoint | None, stop: CutPoint | None) -> npt.NDArray[np.bool_]:

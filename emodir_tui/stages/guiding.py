@@ -17,7 +17,7 @@ from emodir_tui.nets.subnetwork import SubNetwork
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.bench import Bench
 from emodir_tui.stages.results import Bits, Floats
-from emodir_tui.stages.searching import expand, kept_share, own_genes
+from emodir_tui.stages.searching import expand, kept_share, memory_of, own_genes
 
 # A guide needs few images, because it only orders genes; each of its parents gets this many children.
 GUIDE_IMAGES, CHILDREN = 128, 8
@@ -94,7 +94,7 @@ def make_guidance(
     return Guidance(
         nsga2,
         genome_in(nsga2),
-        ErrorGuide(graph, part.start, part.stop, features[:batches], outputs[:batches]),
+        ErrorGuide(graph, part.start, part.stop, features[:batches], outputs[:batches], memory_of(bench)),
         own_genes(graph, part.groups),
         lambda masks: kept_share(bench, graph, part, expand(graph, part, masks)),
         parents=bench.profile.search.guided,

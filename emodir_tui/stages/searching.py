@@ -190,8 +190,14 @@ def make_evaluator(
     """The evaluator of one sub-network's masks on its original input features."""
     varying = np.zeros(graph.genes, dtype=np.bool_)
     varying[own_genes(graph, part.groups)] = True
-    memory = int(bench.profile.search.memory * 1e6 / 2)
-    return SubnetworkEvaluator(graph, part.start, part.stop, features, impairment, varying=varying, memory=memory)
+    return SubnetworkEvaluator(
+        graph, part.start, part.stop, features, impairment, varying=varying, memory=memory_of(bench)
+    )
+
+
+def memory_of(bench: Bench) -> int:
+    """Bytes that evaluators may use beside the cached features."""
+    return int(bench.profile.search.memory * 1e6 / 2)
 
 
 def measure_masks(

@@ -15,7 +15,7 @@ from emodir_tui.nets.subnetwork import Division
 from emodir_tui.stages.bench import Bench, Weights, keep_all
 from emodir_tui.stages.guiding import batches_for_guide
 from emodir_tui.stages.results import Adapted, Bits, Floats, Front, Parts
-from emodir_tui.stages.searching import expand
+from emodir_tui.stages.searching import expand, memory_of
 from emodir_tui.training.losses import kl
 
 STREAM_LEVELS = 9
@@ -90,7 +90,8 @@ class Whole:
     def guide(self) -> ErrorGuide:
         """Predicts what each gene does to the last features, on a few of the images."""
         few = batches_for_guide(self._inputs)
-        return ErrorGuide(self.graph, None, self._features, self._inputs[:few], self._references[:few])
+        memory = memory_of(self.bench)
+        return ErrorGuide(self.graph, None, self._features, self._inputs[:few], self._references[:few], memory)
 
     def damages(self, keeps: Keep, check: Check = lambda: None) -> list[Damage]:
         """All three at once, for each keep vector."""

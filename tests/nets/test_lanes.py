@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from emodir_tui.nets.evaluate import FeatureError, SubnetworkEvaluator
-from emodir_tui.nets.lanes import in_lanes
+from emodir_tui.nets.lanes import in_lanes, lanes_for
 from emodir_tui.nets.sliced import SlicedNetwork
+from emodir_tui.nets.span import working_bytes
 from emodir_tui.nets.subnetwork import divide
 from tests.nets.models import graph_of, random_keep, zoo_model
 
@@ -98,3 +99,27 @@ def test_the_first_layer_of_a_sub_network_is_computed_once():
         wrong = {name: torch.zeros_like(value) for name, value in known.items()}
         inputs = torch.randn(2, *part.start.shape[1:])
         assert not torch.equal(span(inputs, wrong), span(inputs))
+
+
+def test_lanes_are_as_many_as_memory_holds_and_at_least_one(threads):
+    threads(4)
+    cpu = torch.device("cpu")
+    assert lanes_for(cpu) == 4
+    assert lanes_for(cpu, each=10, memory=40) == 4
+    assert lanes_for(cpu, each=10, memory=25) == 2
+    assert lanes_for(cpu, each=10, memory=5) == 1
+    assert lanes_for(torch.device("meta"), each=10, memory=100) == 1
+
+
+def test_fewer_lanes_share_the_threads(threads):
+    threads(4)
+    assert in_lanes(lambda *_: torch.get_num_threads(), range(4), [0, 1]) == [2] * 4
+    assert torch.get_num_threads() == 4
+
+
+def test_the_largest_output_of_a_span_is_counted_for_all_images():
+    model, x = zoo_model("resnet20")
+    largest, together = working_bytes(graph_of(model, x), None, None, 125)
+    # 16 channels of 32 × 32 in 32 bits.
+    assert largest == 125 * 16 * 32 * 32 * 4
+    assert together > 19 * largest / 4
