@@ -165,7 +165,7 @@ class Joint(Section):
     """NSGA-II over the schemes."""
 
     population: int = Field(default=48, ge=4, le=2000, description="Members of the population; an even number.")
-    generations: Count = Field(default=60, description="Most generations.")
+    generations: Count = Field(default=40, description="Most generations.")
     impairment: Literal["features", "kl"] = Field(
         default="features",
         description="Relative error of the last features before the classifier, or KL of the logits.",
@@ -177,7 +177,7 @@ class Joint(Section):
     )
     tolerance: NotNegative = Field(default=1e-3, description="Relative gain of hypervolume that counts as none.")
     polish: int = Field(
-        default=20, ge=0, description="Generations in which the schemes are then changed gene by gene; 0: none."
+        default=40, ge=0, description="Generations in which the schemes are then changed gene by gene; 0: none."
     )
 
 
