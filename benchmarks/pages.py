@@ -97,6 +97,7 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
                 told.append(f"**{text}**" if values and np.mean(values) == best[level] else text)
             lines.append(f"| {method} | " + " | ".join(told) + " |")
         lines += ["", verdict(cells, methods, levels, key), ""]
+    lines += [f"- {note}." for note in dict.fromkeys(row["note"] for row in rows if "note" in row)]
     picture = page.parent / "images" / f"accuracy-{name}.svg"
     plot(title, original, cells, methods, levels, picture)
     lines += [f"![Accuracy against MACs, {title}](images/{picture.name})", ""]

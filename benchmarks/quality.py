@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pruners import Context, baselines
+from pruners import Context, UnreachableError, baselines
 from torch import Tensor, nn
 
 from emodir_tui.nets.removal import apply_structure
@@ -136,7 +136,11 @@ class Seed:
         if self.records.has(method, self.seed, level) or (wanted and method not in wanted):
             return
         began = time.monotonic()
-        model = make()
+        try:
+            model = make()
+        except UnreachableError as error:
+            self.records.add({"method": method, "seed": self.seed, "level": level, "note": str(error)})
+            return
         seconds = time.monotonic() - began
         bench, settings = self.bench, self.profile.finetune
         model.to(memory_format=torch.channels_last)
