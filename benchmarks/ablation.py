@@ -22,16 +22,17 @@ from emodir_tui.emo.front import hypervolume, non_dominated
 from emodir_tui.emo.joint import JointVariation, PositionSpace
 from emodir_tui.emo.nsga2 import Nsga2
 from emodir_tui.emo.operators import MaskSpace, Variation
+from emodir_tui.emo.space import distinct
 from emodir_tui.nets.evaluate import FeatureError
 from emodir_tui.nets.importance import taylor
 from emodir_tui.nets.sliced import SlicedNetwork
 from emodir_tui.nets.subnetwork import SubNetwork, divide
 from emodir_tui.profile import Profile, load
-from emodir_tui.stages.baseline import _cpu
 from emodir_tui.stages.bench import Bench, keep_all, open_bench
-from emodir_tui.stages.guiding import Guidance, genome_in, make_guidance
+from emodir_tui.stages.guiding import make_guidance
+from emodir_tui.stages.polishing import GUIDED_PARENTS, GeneByGene
 from emodir_tui.stages.results import Adapted, Parts
-from emodir_tui.stages.searching import expand, genome_of, kept_share, make_evaluator, make_search, own_genes
+from emodir_tui.stages.searching import expand, first_state, genome_of, kept_share, make_evaluator, make_search
 from emodir_tui.stages.whole import Members, Whole, combine
 from emodir_tui.training.losses import cross_entropy
 
@@ -92,7 +93,7 @@ class Lab:
     def __init__(self, profile: Profile, seed: int) -> None:
         self.profile = profile.model_copy(update={"seed": seed})
         self.bench: Bench = open_bench(self.profile)
-        self.weights = _cpu(self.bench.model())
+        self.weights = dict(self.bench.model().state_dict())
         self.graph = self.bench.graph(self.weights)
         self.division = divide(self.graph)
         self.importance = taylor(self.graph, self.bench.batches(self.bench.data.search, 500, 125), cross_entropy)
@@ -133,17 +134,13 @@ class Lab:
         guidance = make_guidance(self.bench, self.graph, part, nsga2, features, outputs)
         guidance._parents = guided
         began = time.perf_counter()
-        if descent:
-            state = guidance.descend(measure)
-        else:
-            first = nsga2.first()
-            state = nsga2.begin(first, measure(first))
+        state = guidance.descend(measure) if descent else first_state(nsga2, measure)
         while time.perf_counter() - began < seconds:
-            children = np.concatenate([nsga2.ask(state), guidance.children(state)])
-            state = nsga2.tell(state, np.unique(children, axis=0), measure(np.unique(children, axis=0)))
+            children = distinct(np.concatenate([nsga2.ask(state), guidance.children(state)]))
+            state = nsga2.tell(state, children, measure(children))
         masks = state.seen[nsga2.front(state)]
         points = held_out(masks)
-        reference = (1.0, float(held_out(genome_in(nsga2).emptiest[None])[0, 1]))
+        reference = (1.0, float(held_out(genome.emptiest[None])[0, 1]))
         return masks, {"hypervolume": hypervolume(points, reference), "evaluations": len(state.seen)}
 
     def joint(self, fronts: dict[str, Masks], seconds: float) -> dict[str, dict[str, Any]]:
@@ -171,8 +168,7 @@ class Lab:
                 return np.stack([whole.complexity(keeps), whole.feature_errors(keeps)], axis=1)
 
             began = time.perf_counter()
-            first = nsga2.first()
-            state = nsga2.begin(first, measure(first))
+            state = first_state(nsga2, measure)
             course: Course = []
             while time.perf_counter() - began < seconds * (0.5 if polish else 1.0):
                 children = nsga2.ask(state)
@@ -188,27 +184,20 @@ class Lab:
 
     def polished(self, whole: Whole, keeps: np.ndarray, seconds: float) -> tuple[np.ndarray, int]:
         """The schemes searched on gene by gene."""
-        numbers = [number for part in self.division.subnetworks for number in part.groups]
-        genome, genes = genome_of(self.bench, self.graph, numbers, self.importance), own_genes(self.graph, numbers)
-        nsga2 = Nsga2(MaskSpace(genome), population=48, seed=self.profile.seed)
-
-        def expanded(masks: Masks) -> np.ndarray:
-            wide = keep_all(self.graph, len(masks))
-            wide[:, genes] = masks
-            return wide
+        search = GeneByGene(self.bench, whole, self.importance, self.profile.seed, GUIDED_PARENTS)
+        nsga2 = search.nsga2
 
         def measure(masks: Masks) -> np.ndarray:
-            return np.stack([whole.complexity(expanded(masks)), whole.feature_errors(expanded(masks))], axis=1)
+            wide = search.expand(masks)
+            return np.stack([whole.complexity(wide), whole.feature_errors(wide)], axis=1)
 
-        guidance = Guidance(
-            nsga2, genome, whole.guide(), genes, lambda masks: whole.complexity(expanded(masks)), parents=4
-        )
         began = time.perf_counter()
-        state = nsga2.begin(keeps[:, genes], measure(keeps[:, genes]))
+        first = keeps[:, search.genes]
+        state = nsga2.begin(first, measure(first))
         while time.perf_counter() - began < seconds:
-            children = np.unique(np.concatenate([nsga2.ask(state), guidance.children(state)]), axis=0)
+            children = distinct(np.concatenate([nsga2.ask(state), search.guidance.children(state)]))
             state = nsga2.tell(state, children, measure(children))
-        return expanded(state.seen[nsga2.front(state)]), len(state.seen)
+        return search.expand(state.seen[nsga2.front(state)]), len(state.seen)
 
 
 class Judge:

@@ -20,6 +20,7 @@ from emodir_tui.nets.importance import bn_scale, l1, taylor
 from emodir_tui.nets.removal import remove
 from emodir_tui.stages.bench import Bench, keep_all
 from emodir_tui.stages.results import Adapted, Parts
+from emodir_tui.stages.searching import first_state
 from emodir_tui.stages.whole import Whole
 from emodir_tui.training.losses import cross_entropy
 
@@ -131,8 +132,7 @@ def searched(context: Context, level: float, population: int, generations: int, 
             keeps = combine(positions)
             return np.stack([context.macs(keeps), whole.feature_errors(keeps)], axis=1)
 
-        first = nsga2.first()
-        state = nsga2.begin(first, measure(first))
+        state = first_state(nsga2, measure)
         for _ in range(generations):
             children = nsga2.ask(state)
             state = nsga2.tell(state, children, measure(children))

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from emodir_tui.emo.front import hypervolume, non_dominated
 from emodir_tui.emo.joint import PositionSpace
 from emodir_tui.emo.nsga2 import Nsga2
-from emodir_tui.emo.operators import MaskSpace
+from emodir_tui.emo.space import distinct
 from emodir_tui.nets.evaluate import FeatureError, SubnetworkEvaluator
 from emodir_tui.nets.graph import trace
 from emodir_tui.nets.groups import ChannelGraph, analyse
@@ -44,9 +44,18 @@ from emodir_tui.nets.sources import load_model
 from emodir_tui.nets.subnetwork import Division, SubNetwork, divide
 from emodir_tui.profile import validate
 from emodir_tui.stages.bench import Bench, choose_device, keep_all, open_bench
-from emodir_tui.stages.guiding import Guidance, make_guidance
+from emodir_tui.stages.guiding import make_guidance
+from emodir_tui.stages.polishing import GUIDED_PARENTS, GeneByGene
 from emodir_tui.stages.results import Adapted, Parts
-from emodir_tui.stages.searching import expand, genome_of, kept_share, make_evaluator, make_search, own_genes
+from emodir_tui.stages.searching import (
+    expand,
+    first_state,
+    genome_of,
+    kept_share,
+    make_evaluator,
+    make_search,
+    own_genes,
+)
 from emodir_tui.stages.whole import Members, Whole, combine
 from emodir_tui.training.losses import cross_entropy
 
@@ -265,15 +274,15 @@ def reaching(arguments: argparse.Namespace) -> dict[str, Any]:
         "joint": {"images": 250},
     }
     bench = open_bench(validate(settings, "benchmark"))
-    graph = bench.graph(bench.model().state_dict())
+    weights = dict(bench.model().state_dict())
+    graph = bench.graph(weights)
     division = divide(graph)
-    weights = dict(graph.network.model.state_dict())
     parts = Parts(cuts=tuple(p.stop.name for p in division.subnetworks if p.stop), names=())
     whole = Whole(bench, weights, Adapted(weights=weights, fronts=[]), parts, 250, 125)
     importance = taylor(graph, bench.batches(bench.data.search, 500, 125), cross_entropy)
     reference = (1.0, float(whole.feature_errors(emptiest(bench, graph, division, importance))[0]))
     found = {
-        side: whole_network(bench, whole, division, importance, reference, arguments.budget, guided=guided)
+        side: whole_network(bench, whole, importance, reference, arguments.budget, guided=guided)
         for side, guided in (("plain", False), ("guided", True))
     }
     course = divided(bench, graph, division, whole, importance, reference, arguments.budget)
@@ -296,38 +305,21 @@ Course = list[tuple[float, float]]
 
 
 def whole_network(
-    bench: Bench, whole: Whole, division: Division, importance: np.ndarray, reference: tuple[float, float],
-    budget: float, *, guided: bool,
-) -> Course:  # fmt: skip
+    bench: Bench, whole: Whole, importance: np.ndarray, reference: tuple[float, float], budget: float, *, guided: bool
+) -> Course:
     """NSGA-II over all genes at once with the same evaluator, seeding and operators: (seconds, hypervolume)."""
-    graph = whole.graph
-    numbers = [number for part in division.subnetworks for number in part.groups]
-    genome, genes = genome_of(bench, graph, numbers, importance), own_genes(graph, numbers)
+    search = GeneByGene(bench, whole, importance, 0, GUIDED_PARENTS if guided else 0)
+    nsga2 = search.nsga2
 
     def objectives(masks: np.ndarray) -> np.ndarray:
-        keeps = keep_all(graph, len(masks))
-        keeps[:, genes] = masks
+        keeps = search.expand(masks)
         return np.stack([whole.complexity(keeps), whole.feature_errors(keeps)], axis=1)
 
-    def complexity(masks: np.ndarray) -> np.ndarray:
-        keeps = keep_all(graph, len(masks))
-        keeps[:, genes] = masks
-        return whole.complexity(keeps)
-
-    nsga2 = Nsga2(MaskSpace(genome), population=48, seed=0)
-    guidance = Guidance(nsga2, genome, whole.guide(), genes, complexity, parents=4)
     began = time.perf_counter()
-    if guided:
-        state = guidance.descend(objectives)
-    else:
-        first = nsga2.first()
-        state = nsga2.begin(first, objectives(first))
+    state = search.guidance.descend(objectives) if guided else first_state(nsga2, objectives)
     course = [(time.perf_counter() - began, hypervolume(state.seen_objectives, reference))]
     while course[-1][0] < budget:
-        children = nsga2.ask(state)
-        if guided:
-            children = np.concatenate([children, guidance.children(state)])
-            children = np.unique(children, axis=0)
+        children = distinct(np.concatenate([nsga2.ask(state), search.guidance.children(state)]))
         state = nsga2.tell(state, children, objectives(children))
         course.append((time.perf_counter() - began, hypervolume(state.seen_objectives, reference)))
     return rounded(course)
@@ -366,8 +358,7 @@ def divided(
         keeps = combine(members, positions)
         return np.stack([whole.complexity(keeps), whole.feature_errors(keeps)], axis=1)
 
-    first = nsga2.first()
-    state = nsga2.begin(first, joint(first))
+    state = first_state(nsga2, joint)
     course = [(time.perf_counter() - began, hypervolume(state.seen_objectives, reference))]
     while course[-1][0] < budget / 2:
         children = nsga2.ask(state)

@@ -58,9 +58,8 @@ def descend(genome: Genome, guide: Guide, complexity: Complexity, measure: Measu
     """
     mask = genome.full
     masks, objectives = [mask], [measure(mask[None])[0]]
-    known = dict(zip(keys(mask[None]), [0], strict=True))
+    known = {_key(mask): objectives[0]}
     while True:
-        here = known[keys(mask[None])[0]]
         (hints,) = guide.hints(mask[None])
         prices = hints.removal / savings(genome, complexity, mask)
         moves = [_without_cheapest(genome, mask, prices)]
@@ -69,18 +68,23 @@ def descend(genome: Genome, guide: Guide, complexity: Complexity, measure: Measu
         moves = [move for move in moves if (move != mask).any()]
         if not moves:
             return np.array(masks), np.array(objectives)
-        fresh = [move for move in distinct(np.array(moves)) if keys(move[None])[0] not in known]
+        fresh = [move for move in distinct(np.array(moves)) if _key(move) not in known]
         if fresh:
-            for move, row in zip(fresh, measure(np.array(fresh)), strict=True):
-                known[keys(move[None])[0]] = len(masks)
-                masks.append(move)
-                objectives.append(row)
-        rates = []
-        for move in moves:
-            there = objectives[known[keys(move[None])[0]]]
-            saved, cost = objectives[here][0] - there[0], there[1] - objectives[here][1]
-            rates.append(cost / saved if saved > 0 and np.isfinite(cost) else np.inf)
-        mask = moves[int(np.argmin(rates))]
+            masks += fresh
+            objectives += list(measure(np.array(fresh)))
+            known.update(zip(map(_key, fresh), objectives[-len(fresh) :], strict=True))
+        here = known[_key(mask)]
+        mask = moves[int(np.argmin([_price(here, known[_key(move)]) for move in moves]))]
+
+
+def _price(here: Floats, there: Floats) -> float:
+    """Impairment per complexity saved of a move between two points, float64[2]; infinite where it saves nothing."""
+    saved, cost = here[0] - there[0], there[1] - here[1]
+    return float(cost / saved) if saved > 0 and np.isfinite(cost) else float("inf")
+
+
+def _key(mask: Masks) -> bytes:
+    return keys(mask[None])[0]
 
 
 def breed(

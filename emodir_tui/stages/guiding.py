@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from emodir_tui.emo.genome import Genome
 from emodir_tui.emo.guided import Hints, breed, descend
 from emodir_tui.emo.nsga2 import Nsga2, SearchState
 from emodir_tui.emo.operators import MaskSpace
@@ -27,10 +26,9 @@ class Guidance:
     """Children bred along the gradient, and the descent that a search begins with.
 
     Args:
-        nsga2: The search.
-        genome: Of its masks.
+        nsga2: The search, over masks.
         guide: Predicts for keep vectors of the whole network.
-        genes: Where the genome's genes lie in them, int64[length].
+        genes: Where the masks' genes lie in them, int64[length].
         complexity: Complexity kept, float64[n] of masks bool[n, length].
         parents: Members of the front that get children in each generation.
     """
@@ -38,14 +36,15 @@ class Guidance:
     def __init__(
         self,
         nsga2: Nsga2,
-        genome: Genome,
         guide: ErrorGuide,
         genes: npt.NDArray[np.int64],
         complexity: Callable[[Bits], Floats],
         *,
         parents: int,
     ) -> None:
-        self._nsga2, self._genome, self._guide, self._genes = nsga2, genome, guide, genes
+        if not isinstance(nsga2.space, MaskSpace):
+            raise TypeError(f"{type(nsga2.space).__name__} is no space of masks")
+        self._nsga2, self._genome, self._guide, self._genes = nsga2, nsga2.space.genome, guide, genes
         self._complexity = complexity
         self._parents = parents
 
@@ -93,7 +92,6 @@ def make_guidance(
     batches = batches_for_guide(features)
     return Guidance(
         nsga2,
-        genome_in(nsga2),
         ErrorGuide(graph, part.start, part.stop, features[:batches], outputs[:batches], memory_of(bench)),
         own_genes(graph, part.groups),
         lambda masks: kept_share(bench, graph, part, expand(graph, part, masks)),
@@ -104,10 +102,3 @@ def make_guidance(
 def batches_for_guide(features: list[Tensor]) -> int:
     """How many batches make about `GUIDE_IMAGES` images."""
     return max(1, round(GUIDE_IMAGES / len(features[0])))
-
-
-def genome_in(nsga2: Nsga2) -> Genome:
-    """The genome of a search over masks."""
-    if not isinstance(nsga2.space, MaskSpace):
-        raise TypeError(f"{type(nsga2.space).__name__} is no space of masks")
-    return nsga2.space.genome

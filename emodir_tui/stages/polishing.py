@@ -42,32 +42,12 @@ def polish(
         tell: What is told after each generation.
     """
     settings = bench.profile.joint
-    graph = whole.graph
-    numbers = [number for part in whole.division.subnetworks for number in part.groups]
-    if bench.profile.divide.streams:
-        numbers += whole.division.streams
-    genes = own_genes(graph, numbers)
-    genome = genome_of(bench, graph, numbers, importance)
-    nsga2 = Nsga2(
-        MaskSpace(genome), population=settings.population, seed=derive_seed(bench.profile.seed, "joint", "polish")
-    )
-
-    def expand(masks: Bits) -> Bits:
-        keeps = keep_all(graph, len(masks))
-        keeps[:, genes] = masks
-        return keeps
-
-    guidance = Guidance(
-        nsga2,
-        genome,
-        whole.guide(),
-        genes,
-        lambda masks: whole.complexity(expand(masks)),
-        parents=GUIDED_PARENTS if bench.profile.search.guided else 0,
-    )
+    seed = derive_seed(bench.profile.seed, "joint", "polish")
+    gene_by_gene = GeneByGene(bench, whole, importance, seed, GUIDED_PARENTS if bench.profile.search.guided else 0)
+    nsga2, expand = gene_by_gene.nsga2, gene_by_gene.expand
 
     def begin() -> SearchState:
-        return nsga2.begin(schemes.keeps[:, genes], schemes.objectives, schemes.reference)
+        return nsga2.begin(schemes.keeps[:, gene_by_gene.genes], schemes.objectives, schemes.reference)
 
     state = run_search(
         run,
@@ -78,7 +58,7 @@ def polish(
         patience=settings.patience,
         tolerance=settings.tolerance,
         tell=lambda state, rate: tell(nsga2, _continued(state, schemes), rate),
-        breed=guidance.children,
+        breed=gene_by_gene.guidance.children,
         begin=begin,
     )
     chosen = nsga2.front(state)
@@ -90,6 +70,40 @@ def polish(
         hypervolumes=continued.hypervolumes,
         evaluations=schemes.evaluations + len(state.seen) - len(schemes.keeps),
     )
+
+
+class GeneByGene:
+    """A search over the genes of a whole network: of all sub-networks, and of the streams where these are pruned.
+
+    Args:
+        bench: The bench.
+        whole: Measures whole networks.
+        importance: Of every gene of the network, float64[genes].
+        seed: Of the search.
+        parents: Members of the front that get guided children in each generation.
+    """
+
+    def __init__(self, bench: Bench, whole: Whole, importance: Floats, seed: int, parents: int) -> None:
+        self._graph = whole.graph
+        numbers = [number for part in whole.division.subnetworks for number in part.groups]
+        if bench.profile.divide.streams:
+            numbers += whole.division.streams
+        genome = genome_of(bench, whole.graph, numbers, importance)
+        self.genes = own_genes(whole.graph, numbers)
+        self.nsga2 = Nsga2(MaskSpace(genome), population=bench.profile.joint.population, seed=seed)
+        self.guidance = Guidance(
+            self.nsga2,
+            whole.guide(),
+            self.genes,
+            lambda masks: whole.complexity(self.expand(masks)),
+            parents=parents,
+        )
+
+    def expand(self, masks: Bits) -> Bits:
+        """Keep vectors bool[n, genes of the network] of masks bool[n, own genes]."""
+        keeps = keep_all(self._graph, len(masks))
+        keeps[:, self.genes] = masks
+        return keeps
 
 
 def nearest_members(members: list[Members], keeps: Bits) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
