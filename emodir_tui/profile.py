@@ -137,6 +137,11 @@ class Search(Section):
         default=1, ge=1, le=2, description="2 searches once more, shorter, after the constrained training."
     )
     second_generations: Count = Field(default=20, description="Most generations of the second round.")
+    precision: Literal["auto", "full", "bfloat16"] = Field(
+        default="auto",
+        description="Precision in which searches, the ranking and the joint step run layers; impairments are summed in "
+        "full. 'auto' takes bfloat16 on devices with matrix units for it (CPUs with AMX, GPUs since Ampere).",
+    )
     memory: int = Field(
         default=2048,
         ge=16,
@@ -229,7 +234,7 @@ class Hardware(Section):
     threads: int = Field(default=0, ge=0, description="CPU threads; 0 leaves it to torch.")
     mixed_precision: bool = Field(
         default=False,
-        description="Whether trainings run in bfloat16 where that is faster; searches stay in full precision.",
+        description="Whether trainings run in bfloat16; of the searches 'search.precision' decides.",
     )
     deterministic: bool = Field(
         default=True, description="Whether CUDA is kept to deterministic kernels, so that a resumed run is exact."

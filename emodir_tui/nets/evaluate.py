@@ -35,7 +35,7 @@ class Impairment(Protocol):
 
         Args:
             keep: The keep vector that made the outputs, bool[genes].
-            outputs: One a batch, with the kept channels only.
+            outputs: One a batch, float32, with the kept channels only.
         """
 
 
@@ -44,8 +44,8 @@ class FeatureError:
 
     def __init__(self, graph: ChannelGraph, cut: CutPoint | None, references: Sequence[Tensor]) -> None:
         self._graph, self._cut = graph, cut
-        self._references = references
-        self._energies = [_channel_energy(reference) for reference in references]
+        self._references = [reference.float() for reference in references]
+        self._energies = [_channel_energy(reference) for reference in self._references]
         self._total = max(sum(float(energy.sum()) for energy in self._energies), 1e-12)
 
     def of(self, keep: Keep, outputs: Iterable[Tensor]) -> Tensor:
@@ -76,6 +76,7 @@ class SubnetworkEvaluator:
             once.
         memory: Bytes for what is computed once (where they are too few it is computed for each mask), and for what
             masks evaluated side by side need meanwhile.
+        dtype: Precision of the layers; see `SlicedNetwork`. Impairments are measured in full precision.
     """
 
     def __init__(
@@ -88,12 +89,13 @@ class SubnetworkEvaluator:
         *,
         varying: Keep | None = None,
         memory: int = 1 << 30,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         each = AT_ONCE * working_bytes(graph, start, stop, len(inputs[0]))[0]
         lanes = lanes_for(graph.network.example.device, each, memory)
-        self._networks = [SlicedNetwork(graph, start, stop, varying=varying) for _ in range(lanes)]
+        self._networks = [SlicedNetwork(graph, start, stop, varying=varying, dtype=dtype) for _ in range(lanes)]
         self._impairment = impairment
-        self._inputs = list(inputs)
+        self._inputs = [batch.to(dtype) for batch in inputs]
         self._known = self._settle(memory)
 
     def evaluate(self, keeps: Keep, check: Callable[[], None] = lambda: None) -> Floats:
@@ -106,7 +108,7 @@ class SubnetworkEvaluator:
     def _one(self, network: SlicedNetwork, keep: Keep) -> Tensor:
         network.select(keep)
         pairs = zip(self._inputs, self._known, strict=True)
-        return self._impairment.of(keep, (network(inputs, known) for inputs, known in pairs))
+        return self._impairment.of(keep, (network(inputs, known).float() for inputs, known in pairs))
 
     def _settle(self, memory: int) -> list[dict[str, Tensor] | None]:
         """What is computed once, batch by batch; nothing where the first batch tells that all would not fit."""
@@ -129,27 +131,38 @@ class NetworkEvaluator:
         cuts: Where its parts meet, in order; features behind each are remembered.
         inputs: Input batches [n, c, h, w].
         memory: Bytes for remembered features.
+        dtype: Precision of the layers before the last cut; see `SlicedNetwork`.
     """
 
-    def __init__(self, graph: ChannelGraph, cuts: Sequence[CutPoint], inputs: Sequence[Tensor], memory: int) -> None:
+    def __init__(
+        self,
+        graph: ChannelGraph,
+        cuts: Sequence[CutPoint],
+        inputs: Sequence[Tensor],
+        memory: int,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         self.graph = graph
         self.cuts = list(cuts)
         ends: list[CutPoint | None] = [*self.cuts, None]
         starts: list[CutPoint | None] = [None, *self.cuts]
         each = AT_ONCE * working_bytes(graph, None, None, len(inputs[0]))[0]
         self._lanes = [
-            [SlicedNetwork(graph, start, end) for start, end in zip(starts, ends, strict=True)]
+            [
+                SlicedNetwork(graph, start, end, dtype=torch.float32 if end is None else dtype)
+                for start, end in zip(starts, ends, strict=True)
+            ]
             for _ in range(lanes_for(graph.network.example.device, each, memory))
         ]
         self._genes = [genes_used(graph, start, end) for start, end in zip(starts, ends, strict=True)]
-        self._inputs = list(inputs)
+        self._inputs = [batch.to(dtype) for batch in inputs] if self.cuts else list(inputs)
         self._memory = memory
         self._used = 0
         self._known: OrderedDict[tuple[int, bytes], list[Tensor]] = OrderedDict()
         self._lock = Lock()
 
     def run(self, keep: Keep, stop: CutPoint | None) -> list[Tensor]:
-        """The features at a cut (None: the logits) with the kept channels only, a tensor a batch."""
+        """The features at a cut (None: the logits) with the kept channels only, a float32 tensor a batch."""
         return self.map([keep], stop, lambda _, features: features)[0]
 
     def map(
@@ -171,7 +184,7 @@ class NetworkEvaluator:
 
         @torch.no_grad()
         def one(spans: list[SlicedNetwork], keep: Keep) -> Result:
-            return use(keep, self._run(spans, keep, last))
+            return use(keep, [batch.float() for batch in self._run(spans, keep, last)])
 
         return in_lanes(one, list(keeps), self._lanes, check)
 
@@ -181,7 +194,8 @@ class NetworkEvaluator:
         for at in range(begun, last):
             span = spans[at]
             span.select(keep)
-            features = [span(batch) for batch in features]
+            # The head is cheap, and logits have no digits to lose.
+            features = [span(batch.float() if at == len(self.cuts) else batch) for batch in features]
             self._remember((at + 1, keys[at + 1]), features)
         return features
 

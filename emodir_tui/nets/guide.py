@@ -31,6 +31,7 @@ class ErrorGuide:
         inputs: Its input features, one tensor a batch. A small sample does: predictions only order genes.
         references: What its output should be, one tensor a batch.
         memory: Bytes for what masks side by side need; one mask always gets what it needs.
+        dtype: Precision of the layers; bfloat16 is enough to order genes.
     """
 
     def __init__(
@@ -41,14 +42,16 @@ class ErrorGuide:
         inputs: Sequence[Tensor],
         references: Sequence[Tensor],
         memory: int = 1 << 30,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.genes = graph.genes
         # A gradient keeps every output, and what it was masked to.
         each = 2 * working_bytes(graph, start, stop, len(inputs[0]))[1]
         lanes = lanes_for(graph.network.example.device, each, memory)
         self._networks = [MaskedNetwork(graph, start, stop) for _ in range(lanes)]
-        self._pairs = list(zip(inputs, references, strict=True))
-        self._total = max(sum(float(reference.square().sum()) for reference in references), 1e-12)
+        self._dtype = dtype
+        self._pairs = [(x.to(dtype), reference.float()) for x, reference in zip(inputs, references, strict=True)]
+        self._total = max(sum(float(reference.square().sum()) for _, reference in self._pairs), 1e-12)
 
     def changes(self, keeps: Keep) -> list[tuple[Floats, Floats]]:
         """For each keep vector the predicted (growth by removal, growth by restoring), float64[genes] each."""
@@ -59,8 +62,9 @@ class ErrorGuide:
         slope, curvature = np.zeros(len(keep)), np.zeros(len(keep))
         generator = torch.Generator().manual_seed(0)
         for inputs, reference in self._pairs:
-            gates = torch.from_numpy(keep).to(inputs).expand(len(inputs), -1).clone().requires_grad_()
-            output = network(inputs, gates)
+            gates = torch.from_numpy(keep).to(reference).expand(len(inputs), -1).clone().requires_grad_()
+            with torch.autocast(inputs.device.type, self._dtype, enabled=self._dtype != torch.float32):
+                output = network(inputs, gates.to(self._dtype)).float()
             (gradient,) = torch.autograd.grad((output - reference).square().sum(), gates, retain_graph=True)
             signs = torch.randint(0, 2, output.shape, generator=generator).to(output) * 2 - 1
             (probe,) = torch.autograd.grad((output * signs).sum(), gates)

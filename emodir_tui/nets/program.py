@@ -15,6 +15,7 @@ from emodir_tui.nets.channels import ChannelGather, ChannelPad, ChannelSplit, Ch
 from emodir_tui.nets.graph import CutPoint
 from emodir_tui.nets.groups import ChannelGraph
 from emodir_tui.nets.span import span_nodes
+from emodir_tui.nets.tracing import operation
 
 Shell = nn.Module
 CHANNEL_LEAVES = (ChannelPad, ChannelSplit, ChannelGather, ChannelView)
@@ -48,6 +49,7 @@ class Program:
                 self.shells[str(node.target)] = as_shell(graph.graph_module.get_submodule(str(node.target)), statistics)
         self.attributes: dict[str, Tensor] = {}
         self._last_use = self._last_uses()
+        self._overwritten = self._overwritable()
         for branch in graph.branches:
             inside = {node.name for node in self.nodes} & set(branch.nodes)
             if inside and len(inside) < len(branch.nodes):
@@ -69,9 +71,12 @@ class Program:
             seen: Is shown what each node gives.
         """
         values: dict[str, Any] = {self._input: x}
+        plain = gate is None and seen is None and not torch.is_grad_enabled()
         for node in self.nodes:
             if node.name in skipped:
                 values[node.name] = skipped[node.name]
+            elif plain and node.name in self._overwritten and self._overwritten[node.name] not in skipped:
+                values[node.name] = self._in_place(node, values)
             else:
                 values[node.name] = self._step(node, values, gate)
             if seen is not None:
@@ -118,6 +123,30 @@ class Program:
             return getattr(args[0], str(node.target))(*args[1:], **kwargs)
         return node.target(*args, **kwargs)  # type: ignore[operator]
 
+    def _in_place(self, node: fx.Node, values: dict[str, Any]) -> Tensor:
+        """The same as the step, written over its operand that nothing reads any more: memory that is still near."""
+        target: Tensor = values[self._overwritten[node.name]]
+        if _kind(self.graph, node) == "relu":
+            return target.relu_()
+        first, second = (values[source.name] for source in node.all_input_nodes)
+        if first.shape != second.shape or first.dtype != second.dtype:
+            return torch.add(first, second)
+        return target.add_(second if target is first else first)
+
+    def _overwritable(self) -> dict[str, str]:
+        """Rectifiers and sums of two tensors, with the operand that is theirs alone and was made anew by its layer."""
+        kinds = {node.name: _kind(self.graph, node) for node in self.nodes}
+        found = {}
+        for node in self.nodes:
+            operands = node.all_input_nodes
+            if kinds[node.name] not in ("relu", "add") or len(operands) != (1 if kinds[node.name] == "relu" else 2):
+                continue
+            for operand in reversed(operands):
+                # One reader only: another one may have made a view of it.
+                if kinds.get(operand.name) and len(operand.users) == 1 and operand.name != self._output:
+                    found[node.name] = operand.name
+        return found
+
     def _last_uses(self) -> dict[str, list[str]]:
         """For each node the values that nobody reads after it, so that memory is free as early as in plain code."""
         last: dict[str, str] = {}
@@ -129,6 +158,23 @@ class Program:
             if source_name != self._output:
                 uses.setdefault(node_name, []).append(source_name)
         return uses
+
+
+def _kind(graph: ChannelGraph, node: fx.Node) -> str:
+    """What a node does, of the few operations whose results are tensors of their own; empty for all others."""
+    if node.op == "call_module":
+        leaf = type(graph.graph_module.get_submodule(str(node.target)))
+        # Exactly torch's own: a subclass may hand on what it got.
+        if leaf is nn.ReLU:
+            return "relu"
+        return "layer" if leaf in (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.BatchNorm1d) else ""
+    if node.op not in ("call_function", "call_method") or node.kwargs:
+        return ""
+    name = operation(node)
+    if name == "relu" and len(node.args) == 1:
+        return "relu"
+    tensors = len(node.args) == 2 and all(isinstance(argument, fx.Node) for argument in node.args)
+    return "add" if name == "add" and tensors else ""
 
 
 def set_tensor(shell: Shell, name: str, value: Tensor | None) -> None:

@@ -1,6 +1,7 @@
 """A span of the network that runs with the kept channels only: weights are gathered for each keep vector."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from emodir_tui.nets.channels import Axis, Keep
 from emodir_tui.nets.graph import CutPoint
 from emodir_tui.nets.groups import ChannelGraph, kept_channels
 from emodir_tui.nets.program import CHANNEL_LEAVES, Program, set_tensor
-from emodir_tui.nets.settled import gather_channels, index_of, pack_channels, settled
+from emodir_tui.nets.settled import SUMS, gather_channels, index_of, pack_channels, settled
 from emodir_tui.nets.sizes import fit_sizes
 
 __all__ = ["SlicedNetwork", "kept_channels"]
@@ -37,6 +38,8 @@ class SlicedNetwork(nn.Module):
         statistics: "batch" or "running"; see `Program`.
         varying: The genes that keep vectors may drop, bool[genes]: what they leave as it is can then be computed once,
             by `settle`. All of them unless given.
+        dtype: Precision of layers that sum; bfloat16 is for searches, not for training. What a layer needs in full
+            precision stays so (torch.autocast decides).
     """
 
     def __init__(
@@ -47,9 +50,11 @@ class SlicedNetwork(nn.Module):
         *,
         statistics: str = "batch",
         varying: Keep | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         self._graph = graph
+        self._dtype = dtype
         self._program = Program(graph, start, stop, statistics)
         self._gathered = _gathered_tensors(self._program, graph)
         self._attributes = {str(node.target): node for node in self._program.nodes if node.op == "get_attr"}
@@ -78,6 +83,9 @@ class SlicedNetwork(nn.Module):
             value = getattr(item.source, item.name)
             if value is not None:
                 value = self._take(value, item.axes, extended, indices, device)
+                if self._reduced and isinstance(item.source, SUMS):
+                    # Once here instead of at every batch.
+                    value = value.to(self._dtype)
             set_tensor(self._program.shells[item.shell], item.name, value)
         for name in self._attributes:
             self._select_attribute(name, extended, indices, device)
@@ -90,8 +98,7 @@ class SlicedNetwork(nn.Module):
                 fit_sizes(shell, self._graph.graph_module.get_submodule(name), channels)
         self._skipped = dict.fromkeys(hollow)
         for number in emptied:
-            self._skipped[self._graph.branches[number].exit] = self._program.constant(number)
-
+            self._skipped[self._graph.branches[number].exit] = self.constant(number)
         for name, axis in self._settled.frontier.items() if self._settled else ():
             self._frontier[name] = index_of(axis, extended, device)
 
@@ -102,6 +109,10 @@ class SlicedNetwork(nn.Module):
             x: [n, c, …].
             known: What `settle` gave for this x, so that it need not be computed again.
         """
+        with self._precision():
+            return self._forward(x.to(self._dtype) if self._reduced else x, known)
+
+    def _forward(self, x: Tensor, known: Mapping[str, Tensor] | None) -> Tensor:
         if self._settled is None or known is None:
             return self._program.run(x, self._skipped)
         skipped: dict[str, Tensor | None] = dict.fromkeys(self._settled.inside)
@@ -122,12 +133,23 @@ class SlicedNetwork(nn.Module):
                 found[name] = pack_channels(value)
 
         self.select(np.ones(self._graph.genes, dtype=np.bool_))
-        self._program.run(x, self._skipped, seen=seen)
+        with self._precision():
+            self._program.run(x.to(self._dtype) if self._reduced else x, self._skipped, seen=seen)
         return found
 
     def constant(self, number: int) -> Tensor:
         """What an emptied branch gives under this span's statistics, for the keep vector selected."""
-        return self._program.constant(number)
+        with self._precision():
+            value = self._program.constant(number)
+        return value.to(self._dtype) if self._reduced else value
+
+    @property
+    def _reduced(self) -> bool:
+        return self._dtype != torch.float32
+
+    def _precision(self) -> AbstractContextManager[object]:
+        """The span's own precision; in full precision a caller's autocast stays as it is."""
+        return torch.autocast(self._graph.network.example.device.type, self._dtype) if self._reduced else nullcontext()
 
     def _select_attribute(
         self, name: str, extended: np.ndarray, indices: dict[int, Tensor | None], device: torch.device

@@ -12,6 +12,7 @@ from emodir_tui.nets.complexity import ComplexityModel
 from emodir_tui.nets.graph import trace
 from emodir_tui.nets.groups import ChannelGraph, analyse
 from emodir_tui.nets.latency import LatencyModel, LatencyTable
+from emodir_tui.nets.precision import has_fast_bfloat16
 from emodir_tui.nets.sources import load_model, load_tensors
 from emodir_tui.nets.subnetwork import Division, divide
 from emodir_tui.profile import Profile
@@ -78,6 +79,13 @@ class Bench:
         settings = self.profile.divide
         graph = analyse(trace(self.model(), self.example))
         divide(graph, subnetworks=settings.subnetworks or None, cuts=settings.cuts or None)
+
+    @property
+    def search_dtype(self) -> torch.dtype:
+        """The precision in which searches run layers: by the profile, and where that leaves it open by the device."""
+        wanted = self.profile.search.precision
+        reduced = has_fast_bfloat16(self.device) if wanted == "auto" else wanted == "bfloat16"
+        return torch.bfloat16 if reduced else torch.float32
 
     @property
     def example(self) -> Tensor:

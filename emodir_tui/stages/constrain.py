@@ -204,7 +204,7 @@ def _remeasure(
     features = [inputs for inputs, _ in bench.batches(bench.data.search, settings.images, batch)]
     measured = []
     for index, (part, front) in enumerate(zip(division.subnetworks, fronts, strict=True)):
-        network = SlicedNetwork(graph, part.start, part.stop)
+        network = SlicedNetwork(graph, part.start, part.stop, dtype=bench.search_dtype)
         network.select(keep_all(graph)[0])
         with torch.no_grad():
             outputs = [network(batch) for batch in features]

@@ -92,7 +92,15 @@ def make_guidance(
     batches = batches_for_guide(features)
     return Guidance(
         nsga2,
-        ErrorGuide(graph, part.start, part.stop, features[:batches], outputs[:batches], memory_of(bench)),
+        ErrorGuide(
+            graph,
+            part.start,
+            part.stop,
+            features[:batches],
+            outputs[:batches],
+            memory_of(bench),
+            bench.search_dtype,
+        ),
         own_genes(graph, part.groups),
         lambda masks: kept_share(bench, graph, part, expand(graph, part, masks)),
         parents=bench.profile.search.guided,

@@ -38,7 +38,7 @@ class Downstream:
         self._count = sum(len(output) for output in outputs)
         whole = self._rest(keep_all(graph)[0])
         with torch.no_grad():
-            self._references = [whole(output) for output in outputs]
+            self._references = [whole(output.float()) for output in outputs]
 
     def of(self, keep: Keep, outputs: Iterable[Tensor]) -> Tensor:
         """See Impairment."""
@@ -65,7 +65,7 @@ class Detector:
     ) -> None:
         self._graph, self._cut = graph, part.stop
         self._labels = labels
-        pooled = [_pool(output) for output in outputs]
+        pooled = [_pool(output.float()) for output in outputs]
         self._channels = pooled[0].shape[1]
         self._head = _train_head(torch.cat(pooled), torch.cat(list(labels)), seed)
 

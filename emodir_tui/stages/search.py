@@ -44,7 +44,7 @@ def _search_all(run: Run, bench: Bench, original: Original, parts: Parts, batch:
     features = [inputs for inputs, _ in _batches(run, bench, division.subnetworks, batch)]
     fronts = []
     for index, part in enumerate(division.subnetworks):
-        network = SlicedNetwork(graph, part.start, part.stop)
+        network = SlicedNetwork(graph, part.start, part.stop, dtype=bench.search_dtype)
         outputs = _outputs(network, features, keep_all(graph)[0])
         task = _Task(run, bench, graph, part, index, len(division.subnetworks), importance)
         fronts.append(run.part(f"search.{part.name}", Front, partial(task.front, features, outputs)))

@@ -191,7 +191,14 @@ def make_evaluator(
     varying = np.zeros(graph.genes, dtype=np.bool_)
     varying[own_genes(graph, part.groups)] = True
     return SubnetworkEvaluator(
-        graph, part.start, part.stop, features, impairment, varying=varying, memory=memory_of(bench)
+        graph,
+        part.start,
+        part.stop,
+        features,
+        impairment,
+        varying=varying,
+        memory=memory_of(bench),
+        dtype=bench.search_dtype,
     )
 
 

@@ -64,8 +64,8 @@ class Whole:
         memory = int(bench.profile.search.memory * 1e6)
         self._features = self.graph.network.features
         cuts = _meeting_points(self.division, self._features)
-        self._evaluator = NetworkEvaluator(self.graph, cuts, inputs, memory)
-        reference = NetworkEvaluator(reference_graph, cuts, inputs, memory)
+        self._evaluator = NetworkEvaluator(self.graph, cuts, inputs, memory, bench.search_dtype)
+        reference = NetworkEvaluator(reference_graph, cuts, inputs, memory, bench.search_dtype)
         whole = keep_all(self.graph)[0]
         self._references = reference.run(whole, self._features)
         self._error = FeatureError(self.graph, self._features, self._references)
@@ -91,7 +91,15 @@ class Whole:
         """Predicts what each gene does to the last features, on a few of the images."""
         few = batches_for_guide(self._inputs)
         memory = memory_of(self.bench)
-        return ErrorGuide(self.graph, None, self._features, self._inputs[:few], self._references[:few], memory)
+        return ErrorGuide(
+            self.graph,
+            None,
+            self._features,
+            self._inputs[:few],
+            self._references[:few],
+            memory,
+            self.bench.search_dtype,
+        )
 
     def damages(self, keeps: Keep, check: Check = lambda: None) -> list[Damage]:
         """All three at once, for each keep vector."""
