@@ -102,7 +102,7 @@ class Lab:
         """A sub-network's original inputs and outputs on these images of the search split."""
         batches = [pixels for pixels, _ in self.bench.data.search.first(skip + images).batches(125)][skip // 125 :]
         for other in self.division.subnetworks:
-            span = SlicedNetwork(self.graph, other.start, other.stop)
+            span = SlicedNetwork(self.graph, other.start, other.stop, dtype=self.bench.search_dtype)
             span.select(keep_all(self.graph)[0])
             with torch.no_grad():
                 outputs = [span(batch) for batch in batches]

@@ -14,6 +14,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from emodir_tui.snapshot import unpack
 from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, open_bench
 from emodir_tui.stages.realise import RECALIBRATION_BATCH
 from emodir_tui.stages.results import Original, Parts, Pruned
+from emodir_tui.training.data import Split
 from emodir_tui.training.loop import Plan, train
 from emodir_tui.training.losses import distillation
 from emodir_tui.training.metrics import accuracy, recalibrate
@@ -47,11 +49,20 @@ QUICK = [
 
 def main() -> None:
     """Measure what is missing."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, [0.7, 0.5, 0.3, 0.15])
+    arguments = parser.parse_args()
+    profile, records = opened(arguments, "quality")
+    for seed in arguments.seeds:
+        Seed(profile, arguments, seed, records).measure()
+
+
+def parser_of(documentation: str, levels: list[float]) -> argparse.ArgumentParser:
+    """What both benchmarks of accuracy take."""
+    parser = argparse.ArgumentParser(description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("profile", nargs="?", default="profiles/digits.toml")
     parser.add_argument("--quick", action="store_true", help="digits, one level, one seed, few steps")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--levels", type=float, nargs="+", default=[0.7, 0.5, 0.3, 0.15])
+    parser.add_argument("--levels", type=float, nargs="+", default=levels)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--learning-rate", type=float, default=0.02)
     parser.add_argument(
@@ -65,16 +76,18 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     parser.add_argument("--work", type=Path, default=Path("runs"), help="where the runs of emodir are kept")
     parser.add_argument("--out", type=Path)
-    arguments = parser.parse_args()
+    return parser
+
+
+def opened(arguments: argparse.Namespace, kind: str) -> tuple[Profile, "Records"]:
+    """The profile and the file of measurements that the arguments name."""
     if arguments.quick:
         arguments.seeds, arguments.levels, arguments.steps = [0], [0.5], 10
         arguments.searched_generations = 3
         arguments.overrides = [*arguments.overrides, *QUICK]
     profile = load(Path(arguments.profile), arguments.overrides)
-    out = arguments.out or HERE / "results" / f"quality-{profile.name}{'-quick' if arguments.quick else ''}.json"
-    records = Records(out, about(profile, arguments))
-    for seed in arguments.seeds:
-        Seed(profile, arguments, seed, records).measure()
+    out = arguments.out or HERE / "results" / f"{kind}-{profile.name}{'-quick' if arguments.quick else ''}.json"
+    return profile, Records(out, about(profile, arguments))
 
 
 class Records:
@@ -110,15 +123,14 @@ class Seed:
         self.profile = profile.model_copy(update={"seed": seed})
         self.arguments, self.seed, self.records = arguments, seed, records
         self.logits: dict[int, Tensor] = {}
+        self.bench = bench = open_bench(self.profile)
+        # What accuracies are measured on.
+        self.judge: Split = bench.data.test
 
     def measure(self) -> None:
         """Whatever is missing of this seed."""
-        self.bench = bench = open_bench(self.profile)
-        run = self.emodir(())
-        results = Results(run)
-        original: Original = result(results, "baseline", Original)
-        parts: Parts = result(results, "divide", Parts)
-        self.teacher = bench.graph(original.weights).network.model
+        bench = self.bench
+        original, parts = self.begin()
         context = Context(bench, original.weights, parts.cuts, derive_seed(self.seed, "baselines"))
         if not self.records.has("original", self.seed, 1.0):
             self.records.add({"method": "original", "seed": self.seed, "level": 1.0, "finetuned": original.accuracy})
@@ -130,7 +142,14 @@ class Seed:
             for method, overrides in EMODIR.items():
                 self.one(method, level, lambda o=overrides, level=level: self.realised(o, level))
 
-    def one(self, method: str, level: float, make: Any) -> None:
+    def begin(self) -> tuple[Original, Parts]:
+        """The first two results of the default run; the original is the teacher of all fine-tunings."""
+        results = Results(self.emodir(()))
+        original: Original = result(results, "baseline", Original)
+        self.teacher = self.bench.graph(original.weights).network.model
+        return original, result(results, "divide", Parts)
+
+    def one(self, method: str, level: float, make: Callable[[], nn.Module]) -> None:
         """Recalibrate, measure, fine-tune, measure."""
         wanted = self.arguments.methods
         if self.records.has(method, self.seed, level) or (wanted and method not in wanted):
@@ -146,7 +165,7 @@ class Seed:
         model.to(memory_format=torch.channels_last)
         batches = bench.batches(bench.data.train, settings.recalibration_images, RECALIBRATION_BATCH)
         recalibrate(model, [inputs for inputs, _ in batches])
-        before = accuracy(model, bench.data.test, EVALUATION_BATCH)
+        before = accuracy(model, self.judge, EVALUATION_BATCH)
         self.finetune(model)
         self.records.add(
             {
@@ -155,7 +174,7 @@ class Seed:
                 "level": level,
                 "macs_kept": macs(model, bench) / macs(self.teacher, bench),
                 "recalibrated": before,
-                "finetuned": accuracy(model, bench.data.test, EVALUATION_BATCH),
+                "finetuned": accuracy(model, self.judge, EVALUATION_BATCH),
                 "making_seconds": round(seconds, 1),
             }
         )
@@ -249,10 +268,8 @@ def about(profile: Profile, arguments: argparse.Namespace) -> dict[str, Any]:
             "distillation": profile.finetune.distillation,
             "searched_evaluations": profile.joint.population * (arguments.searched_generations + 1),
             "mixed_precision": not arguments.full_precision,
-            "search": profile.search.model_dump(),
-            "constrain": profile.constrain.model_dump(),
-            "joint": profile.joint.model_dump(),
         },
+        "emodir": {name: getattr(profile, name).model_dump() for name in ("divide", "search", "constrain", "joint")},
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "device": "cuda" if torch.cuda.is_available() else "cpu",
         "versions": {

@@ -1,21 +1,25 @@
 """What a candidate costs and how fast a front is found, against what one would build from a general tool.
 
-    python benchmarks/search.py [--quick] [--weights FILE --data folder:PATH --mean … --std …] [--networks resnet20 …]
+    python benchmarks/search.py [--quick] [--networks resnet20 …]
+        [--reaching resnet20=FILE resnet56=FILE --data folder:PATH --mean … --std …]
 
 (a) Candidates per second of the sub-network evaluator: against NSGA-II by pymoo with a problem that copies the network,
-prunes the copy with Torch-Pruning and runs it whole; and against the bare forward pass of the sliced sub-network, the
-limit. (b) Seconds to the hypervolume that NSGA-II over the whole network reaches in its full budget. (c) How (a) grows
-with depth. (d) Memory of both ways. Sides are measured in turn on the same masks and images. Without weights, networks
-are random: enough for (a), (c), (d), and then (b) is left out.
+prunes the copy with Torch-Pruning and runs it whole; and against the bare forward pass of the sliced sub-network in the
+same precision, the limit. Networks and images are random here: only shapes matter. (b) For networks with weights,
+seconds to the hypervolume that NSGA-II over the whole network reaches in its full budget, and how impairments in
+bfloat16 agree with those in full precision. (c) How both grow with depth. (d) Memory of both ways. Sides are measured in
+turn on the same masks and images. What --out holds already of other networks stays.
 """
 
 import argparse
 import copy
+import dataclasses
 import json
 import multiprocessing
 import platform
 import time
 import warnings
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,6 +42,7 @@ from emodir_tui.nets.graph import trace
 from emodir_tui.nets.groups import ChannelGraph, analyse
 from emodir_tui.nets.importance import taylor
 from emodir_tui.nets.lanes import in_lanes, lanes_for
+from emodir_tui.nets.precision import has_fast_bfloat16
 from emodir_tui.nets.removal import remove
 from emodir_tui.nets.sliced import SlicedNetwork
 from emodir_tui.nets.sources import load_model
@@ -61,6 +66,7 @@ from emodir_tui.training.losses import cross_entropy
 
 HERE = Path(__file__).parent
 TURNS = 3
+REACHING_IMAGES, JOINT_GENERATIONS = 250, 5
 
 
 def main() -> None:
@@ -68,27 +74,38 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="ResNet-20 with random weights, few images and masks")
     parser.add_argument("--networks", nargs="+", default=["resnet20", "resnet56", "resnet110"])
-    parser.add_argument("--weights", default="", help="of the first network, for (b)")
+    parser.add_argument("--reaching", nargs="+", default=[], help="NETWORK=FILE with weights, for (b)")
     parser.add_argument("--data", default="")
     parser.add_argument("--mean", type=float, nargs="+", default=[])
     parser.add_argument("--std", type=float, nargs="+", default=[])
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--masks", type=int, default=12)
-    parser.add_argument("--budget", type=float, default=300.0, help="seconds of the whole-network search in (b)")
+    parser.add_argument("--generations", type=int, default=70, help="the whole-network search's full budget in (b)")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.networks, arguments.images, arguments.masks = ["resnet20"], 64, 4
-    found: dict[str, Any] = {"about": about(arguments), "candidates": [], "memory": {}, "reaching": None}
-    for name in arguments.networks:
-        found["candidates"].append(candidates(name, arguments.images, arguments.masks))
-        print(json.dumps(found["candidates"][-1]), flush=True)
-    found["memory"] = memory(arguments.networks[0], arguments.images)
-    print(json.dumps(found["memory"]), flush=True)
-    if arguments.weights:
-        found["reaching"] = reaching(arguments)
-        print(json.dumps(found["reaching"]), flush=True)
     out = arguments.out or HERE / "results" / f"search{'-quick' if arguments.quick else ''}.json"
+    found: dict[str, Any] = {"candidates": {}, "memory": {}, "reaching": {}}
+    if out.exists():
+        found = json.loads(out.read_text())
+    found["about"] = about(arguments)
+    for name in arguments.networks:
+        found["candidates"][name] = candidates(name, arguments.images, arguments.masks)
+        print(json.dumps(found["candidates"][name]), flush=True)
+    if arguments.networks:
+        found["memory"] = memory(arguments.networks[0], arguments.images)
+        print(json.dumps(found["memory"]), flush=True)
+    keep(out, found)
+    for given in arguments.reaching:
+        name, _, weights = given.partition("=")
+        found["reaching"][name] = reaching(name, weights, arguments)
+        print(json.dumps({**found["reaching"][name], "whole_network": None, "emodir": None}), flush=True)
+        keep(out, found)
+
+
+def keep(out: Path, found: dict[str, Any]) -> None:
+    """The measurements so far."""
     out.parent.mkdir(exist_ok=True)
     out.write_text(json.dumps(found, indent=1) + "\n")
 
@@ -97,35 +114,45 @@ def candidates(name: str, images: int, masks: int) -> dict[str, Any]:
     """(a) for one network: milliseconds per candidate, the mean over its sub-networks; the best of a few turns."""
     graph, batches, division = network(name, images)
     draws = np.random.default_rng(0)
-    ours, general, bare = [], [], []
+    dtypes = {"full": torch.float32}
+    if has_fast_bfloat16(batches[0].device):
+        dtypes["bfloat16"] = torch.bfloat16
+    best: dict[str, list[float]] = defaultdict(list)
     features = batches
     for part in division.subnetworks:
-        evaluator, outputs, keeps = task(graph, part, features, draws, masks)
-        networks = [bare_network(graph, part, keep) for keep in keeps]
         problem = GeneralTool(graph, part, batches)
-        sides: dict[str, Callable[[], object]] = {
-            "ours": lambda e=evaluator, k=keeps: e.evaluate(k),
-            "bare": lambda n=networks, f=features: bare_pass(n, f),
-            "general": lambda p=problem, k=keeps: p.run(k),
-        }
-        times: dict[str, list[float]] = {side: [] for side in sides}
+        keeps = random_masks(graph, part, draws, masks)
+        outputs = task(graph, part, features, keeps, torch.float32)[1]
+        sides: dict[str, Callable[[], object]] = {}
+        sides["general"] = lambda p=problem, k=keeps: p.run(k)
+        for precision, dtype in dtypes.items():
+            evaluator, _ = task(graph, part, features, keeps, dtype)
+            networks = [bare_network(graph, part, keep, dtype) for keep in keeps]
+            sides[f"ours, {precision}"] = lambda e=evaluator, k=keeps: e.evaluate(k)
+            sides[f"bare, {precision}"] = lambda n=networks, f=features, d=dtype: bare_pass(n, [b.to(d) for b in f])
+        times: dict[str, list[float]] = defaultdict(list)
         for _ in range(TURNS):
             for side, work in sides.items():
                 began = time.perf_counter()
                 work()
                 times[side].append((time.perf_counter() - began) / masks * 1e3)
-        ours.append(min(times["ours"]))
-        bare.append(min(times["bare"]))
-        general.append(min(times["general"]))
+        for side, seconds in times.items():
+            best[side].append(min(seconds))
         features = outputs
+    sums = {side: float(np.sum(values)) for side, values in best.items()}
+    parts = len(division.subnetworks)
     return {
-        "network": name,
-        "subnetworks": len(division.subnetworks),
-        "ours_ms": round(float(np.mean(ours)), 2),
-        "bare_ms": round(float(np.mean(bare)), 2),
-        "general_ms": round(float(np.mean(general)), 2),
-        "times_faster": round(float(np.sum(general) / np.sum(ours)), 2),
-        "share_of_limit": round(float(np.sum(bare) / np.sum(ours)), 3),
+        "subnetworks": parts,
+        "general_ms": round(sums["general"] / parts, 2),
+        **{
+            precision: {
+                "ours_ms": round(sums[f"ours, {precision}"] / parts, 2),
+                "bare_ms": round(sums[f"bare, {precision}"] / parts, 2),
+                "times_faster": round(sums["general"] / sums[f"ours, {precision}"], 2),
+                "share_of_limit": round(sums[f"bare, {precision}"] / sums[f"ours, {precision}"], 3),
+            }
+            for precision in dtypes
+        },
     }
 
 
@@ -139,35 +166,39 @@ def network(name: str, images: int) -> tuple[ChannelGraph, list[Tensor], Divisio
     return graph, list(x.chunk(max(1, round(images / 125)))), divide(graph)
 
 
-def task(
-    graph: ChannelGraph, part: SubNetwork, features: list[Tensor], draws: np.random.Generator, masks: int
-) -> tuple[SubnetworkEvaluator, list[Tensor], np.ndarray]:
-    """A sub-network's evaluator, its outputs, and random masks that keep half of it."""
-    span = SlicedNetwork(graph, part.start, part.stop)
-    span.select(keep_all(graph)[0])
-    with torch.no_grad():
-        outputs = [span(batch) for batch in features]
+def random_masks(graph: ChannelGraph, part: SubNetwork, draws: np.random.Generator, masks: int) -> np.ndarray:
+    """Keep vectors that keep half of a sub-network."""
     own = own_genes(graph, part.groups)
-    varying = np.zeros(graph.genes, dtype=bool)
-    varying[own] = True
-    evaluator = SubnetworkEvaluator(
-        graph, part.start, part.stop, features, FeatureError(graph, part.stop, outputs), varying=varying
-    )
     keeps = keep_all(graph, masks)
     keeps[:, own] = draws.random((masks, len(own))) < 0.5
     for number in part.groups:
         keeps[:, graph.groups[number].start] = True
-    return evaluator, outputs, keeps
+    return keeps
 
 
-def bare_network(graph: ChannelGraph, part: SubNetwork, keep: np.ndarray) -> nn.Module:
+def task(
+    graph: ChannelGraph, part: SubNetwork, features: list[Tensor], keeps: np.ndarray, dtype: torch.dtype
+) -> tuple[SubnetworkEvaluator, list[Tensor]]:
+    """A sub-network's evaluator for these masks, and its outputs."""
+    span = SlicedNetwork(graph, part.start, part.stop, dtype=dtype)
+    span.select(keep_all(graph)[0])
+    with torch.no_grad():
+        outputs = [span(batch) for batch in features]
+    error = FeatureError(graph, part.stop, outputs)
+    evaluator = SubnetworkEvaluator(
+        graph, part.start, part.stop, features, error, varying=~keeps.all(axis=0), dtype=dtype
+    )
+    return evaluator, outputs
+
+
+def bare_network(graph: ChannelGraph, part: SubNetwork, keep: np.ndarray, dtype: torch.dtype) -> nn.Module:
     """The sub-network of a network without these channels, in evaluation mode: nothing is gathered any more."""
     smaller = remove(graph, keep, statistics="running").eval().to(memory_format=torch.channels_last)
     removed = analyse(trace(smaller, graph.network.example))
     by_name = {cut.name: cut for cut in removed.network.cuts}
     by_name.update({alias: cut for cut in removed.network.cuts for alias in cut.aliases})
     start, stop = (None if cut is None else by_name[cut.name] for cut in (part.start, part.stop))
-    span = SlicedNetwork(removed, start, stop, statistics="running")
+    span = SlicedNetwork(removed, start, stop, statistics="running", dtype=dtype)
     span.select(keep_all(removed)[0])
     return span
 
@@ -248,13 +279,11 @@ def _grown(side: str, name: str, images: int) -> float:
     # Linux sets the peak back to what is resident now.
     Path("/proc/self/clear_refs").write_text("5")
     before = peak()
+    keeps = random_masks(graph, part, draws, 8)
     if side == "ours":
-        evaluator, _, keeps = task(graph, part, batches, draws, 8)
-        evaluator.evaluate(keeps)
+        dtype = torch.bfloat16 if has_fast_bfloat16(batches[0].device) else torch.float32
+        task(graph, part, batches, keeps, dtype)[0].evaluate(keeps)
     else:
-        keeps = keep_all(graph, 8)
-        own = own_genes(graph, part.groups)
-        keeps[:, own] = draws.random((8, len(own))) < 0.5
         GeneralTool(graph, part, batches).run(keeps)
     return (peak() - before) / 1024
 
@@ -265,32 +294,66 @@ def peak() -> int:
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
 
 
-def reaching(arguments: argparse.Namespace) -> dict[str, Any]:
+def reaching(name: str, weights_file: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """(b): seconds until EMO-DIR's joint hypervolume is that of a whole-network search at its end."""
     settings = {
-        "model": {"source": arguments.networks[0], "weights": arguments.weights},
+        "model": {"source": name, "weights": weights_file},
         "data": {"source": arguments.data, "mean": arguments.mean, "std": arguments.std},
-        "search": {"images": 250},
-        "joint": {"images": 250},
     }
     bench = open_bench(validate(settings, "benchmark"))
     weights = dict(bench.model().state_dict())
     graph = bench.graph(weights)
     division = divide(graph)
     parts = Parts(cuts=tuple(p.stop.name for p in division.subnetworks if p.stop), names=())
-    whole = Whole(bench, weights, Adapted(weights=weights, fronts=[]), parts, 250, 125)
+    whole = Whole(bench, weights, Adapted(weights=weights, fronts=[]), parts, REACHING_IMAGES, 125)
     importance = taylor(graph, bench.batches(bench.data.search, 500, 125), cross_entropy)
     reference = (1.0, float(whole.feature_errors(emptiest(bench, graph, division, importance))[0]))
-    found = {
-        side: whole_network(bench, whole, importance, reference, arguments.budget, guided=guided)
-        for side, guided in (("plain", False), ("guided", True))
-    }
-    course = divided(bench, graph, division, whole, importance, reference, arguments.budget)
-    targets = {side: curve[-1][1] for side, curve in found.items()}
+    plain = whole_network(bench, whole, importance, reference, arguments.generations)
+    budget = plain[-1][0]
+    guided = whole_network(bench, whole, importance, reference, arguments.generations, seconds=budget)
+    course = divided(bench, graph, division, whole, importance, reference, budget / 2)
+    targets = {"plain": plain[-1][1], "guided": guided[-1][1]}
     reached = {
         side: next((seconds for seconds, value in course if value >= target), None) for side, target in targets.items()
     }
-    return {"budget_s": arguments.budget, "whole_network": found, "emodir": course, "reached_s": reached}
+    return {
+        "images": REACHING_IMAGES,
+        "generations": arguments.generations,
+        "precision": str(bench.search_dtype).removeprefix("torch."),
+        "agreement": agreement(bench, weights, parts),
+        "whole_network": {"plain": rounded(plain), "guided": rounded(guided)},
+        "emodir": rounded(course),
+        "reached_s": reached,
+    }
+
+
+def agreement(bench: Bench, weights: dict[str, Tensor], parts: Parts) -> dict[str, float]:
+    """Spearman's rank correlation between impairments in bfloat16 and in full precision, and their largest difference.
+
+    Of 100 random schemes of the whole network that keep 20 to 100 % of each group.
+    """
+    draws = np.random.default_rng(0)
+    errors = []
+    for precision in ("full", "bfloat16"):
+        settings = bench.profile.model_copy(
+            update={"search": bench.profile.search.model_copy(update={"precision": precision})}
+        )
+        other = dataclasses.replace(bench, profile=settings)
+        whole = Whole(other, weights, Adapted(weights=weights, fronts=[]), parts, REACHING_IMAGES, 125)
+        if not errors:
+            keeps = np.repeat(keep_all(whole.graph), 100, axis=0)
+            for part in whole.division.subnetworks:
+                for group in (whole.graph.groups[number] for number in part.groups):
+                    size = group.stop - group.start
+                    for keep, share in zip(keeps, np.linspace(0.2, 1.0, 100), strict=True):
+                        keep[group.start + draws.permutation(size)[max(1, round(size * share)) :]] = False
+        errors.append(whole.feature_errors(keeps))
+    full, reduced = errors
+    places = [np.argsort(np.argsort(values)) for values in errors]
+    return {
+        "rank_correlation": float(np.corrcoef(*places)[0, 1]),
+        "largest_difference": float(np.abs(full - reduced).max() / full.max()),
+    }
 
 
 def emptiest(bench: Bench, graph: ChannelGraph, division: Division, importance: np.ndarray) -> np.ndarray:
@@ -305,68 +368,83 @@ Course = list[tuple[float, float]]
 
 
 def whole_network(
-    bench: Bench, whole: Whole, importance: np.ndarray, reference: tuple[float, float], budget: float, *, guided: bool
+    bench: Bench,
+    whole: Whole,
+    importance: np.ndarray,
+    reference: tuple[float, float],
+    generations: int,
+    seconds: float = 0.0,
 ) -> Course:
-    """NSGA-II over all genes at once with the same evaluator, seeding and operators: (seconds, hypervolume)."""
-    search = GeneByGene(bench, whole, importance, 0, GUIDED_PARENTS if guided else 0)
-    nsga2 = search.nsga2
+    """NSGA-II over all genes at once with the same evaluator, seeding and operators: (seconds, hypervolume).
 
-    def objectives(masks: np.ndarray) -> np.ndarray:
-        keeps = search.expand(masks)
-        return np.stack([whole.complexity(keeps), whole.feature_errors(keeps)], axis=1)
-
+    With `seconds` it has the descent and the guided children besides, and this much time instead of the generations.
+    """
+    search = GeneByGene(bench, whole, importance, 0, GUIDED_PARENTS if seconds else 0)
+    nsga2, objectives = search.nsga2, measure_of(whole, search.expand)
     began = time.perf_counter()
-    state = search.guidance.descend(objectives) if guided else first_state(nsga2, objectives)
+    state = search.guidance.descend(objectives) if seconds else first_state(nsga2, objectives)
     course = [(time.perf_counter() - began, hypervolume(state.seen_objectives, reference))]
-    while course[-1][0] < budget:
+    while course[-1][0] < seconds if seconds else state.generation < generations:
         children = distinct(np.concatenate([nsga2.ask(state), search.guidance.children(state)]))
         state = nsga2.tell(state, children, objectives(children))
         course.append((time.perf_counter() - began, hypervolume(state.seen_objectives, reference)))
-    return rounded(course)
+    return course
 
 
 def divided(
     bench: Bench, graph: ChannelGraph, division: Division, whole: Whole, importance: np.ndarray,
     reference: tuple[float, float], budget: float,
 ) -> Course:  # fmt: skip
-    """EMO-DIR with short searches: sub-networks, ranking, joint; (seconds, joint hypervolume) from the joint step on."""
+    """EMO-DIR with short searches: sub-networks, ranking, joint, polishing; (seconds, joint hypervolume)."""
     began = time.perf_counter()
-    features = [pixels for pixels, _ in bench.batches(bench.data.search, 125, 125)]
+    features = [pixels for pixels, _ in bench.batches(bench.data.search, REACHING_IMAGES, 125)]
     members = []
     for part in division.subnetworks:
-        span = SlicedNetwork(graph, part.start, part.stop)
+        span = SlicedNetwork(graph, part.start, part.stop, dtype=bench.search_dtype)
         span.select(keep_all(graph)[0])
         with torch.no_grad():
             outputs = [span(batch) for batch in features]
         evaluator = make_evaluator(bench, graph, part, features, FeatureError(graph, part.stop, outputs))
 
-        def objectives(masks: np.ndarray, part: SubNetwork = part, evaluator: Any = evaluator) -> np.ndarray:
+        def local(masks: np.ndarray, part: SubNetwork = part, evaluator: Any = evaluator) -> np.ndarray:
             keeps = expand(graph, part, masks)
             return np.stack([kept_share(bench, graph, part, keeps), evaluator.evaluate(keeps)], axis=1)
 
         nsga2 = make_search(bench, graph, part, importance, 1)
-        state = make_guidance(bench, graph, part, nsga2, features, outputs).descend(objectives)
+        state = make_guidance(bench, graph, part, nsga2, features, outputs).descend(local)
         chosen = non_dominated(state.seen_objectives)
         keeps = expand(graph, part, state.seen[chosen])
         members.append(Members(name=part.name, keeps=keeps, local_impairments=state.seen_objectives[chosen, 1]))
         features = outputs
     walkable = [(1 - whole.complexity(front.keeps), whole.feature_errors(front.keeps)) for front in members]
-    space = PositionSpace(walkable)
-    nsga2 = Nsga2(space, population=48, seed=0)
+    nsga2 = Nsga2(PositionSpace(walkable), population=48, seed=0)
+    objectives = measure_of(whole, lambda positions: combine(members, positions))
+    state = first_state(nsga2, objectives)
+    course = [(time.perf_counter() - began, hypervolume(state.seen_objectives, reference))]
+    for _ in range(JOINT_GENERATIONS):
+        children = nsga2.ask(state)
+        state = nsga2.tell(state, children, objectives(children))
+        course.append((time.perf_counter() - began, hypervolume(state.seen_objectives, reference)))
+    front = nsga2.front(state)
+    search = GeneByGene(bench, whole, importance, 0, GUIDED_PARENTS)
+    first = combine(members, state.seen[front])[:, search.genes]
+    polished = search.nsga2.begin(first, state.seen_objectives[front], reference)
+    objectives = measure_of(whole, search.expand)
+    while course[-1][0] < budget:
+        children = distinct(np.concatenate([search.nsga2.ask(polished), search.guidance.children(polished)]))
+        polished = search.nsga2.tell(polished, children, objectives(children))
+        course.append((time.perf_counter() - began, polished.hypervolumes[-1]))
+    return course
 
-    def joint(positions: np.ndarray) -> np.ndarray:
-        keeps = combine(members, positions)
+
+def measure_of(whole: Whole, expand: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """Both objectives of vectors that `expand` makes keep vectors of."""
+
+    def objectives(vectors: np.ndarray) -> np.ndarray:
+        keeps = expand(vectors)
         return np.stack([whole.complexity(keeps), whole.feature_errors(keeps)], axis=1)
 
-    state = first_state(nsga2, joint)
-    course = [(time.perf_counter() - began, hypervolume(state.seen_objectives, reference))]
-    while course[-1][0] < budget / 2:
-        children = nsga2.ask(state)
-        if not len(children):
-            break
-        state = nsga2.tell(state, children, joint(children))
-        course.append((time.perf_counter() - began, hypervolume(state.seen_objectives, reference)))
-    return rounded(course)
+    return objectives
 
 
 def rounded(course: Course) -> Course:
