@@ -35,6 +35,8 @@ def main() -> None:
         by_network[measured["about"]["network"]].append(measured)
     for name, files in by_network.items():
         lines += quality(name, files, arguments.page)
+    for path in sorted(arguments.results.glob("steps-*.json")):
+        lines += steps(json.loads(path.read_text()))
     for path in sorted(arguments.results.glob("ablation-*.json")):
         lines += ablation(json.loads(path.read_text()))
     path = arguments.results / "search.json"
@@ -54,7 +56,7 @@ figures on this page only; no search, pruner or fine-tuning sees it.
 def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
     """Tables and plot of one network."""
     rows = [row for file in files for row in file["rows"]]
-    about, settings = files[0]["about"], files[0]["about"]["settings"]
+    settings = files[0]["about"]["settings"]
     seeds = sorted({row["seed"] for row in rows})
     levels = sorted({row["level"] for row in rows if row["method"] != "original"}, reverse=True)
     original = float(np.mean([row["finetuned"] for row in rows if row["method"] == "original"]))
@@ -66,7 +68,6 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
     methods = list(dict.fromkeys(row["method"] for row in rows if row["method"] != "original"))
     methods.sort(key=lambda method: (method.startswith(OURS), method not in OTHERS_FIRST))
     title = TITLES.get(name, name)
-    versions = ", ".join(f"{library} {version}" for library, version in about["versions"].items())
     lines = [
         f"## {title}: accuracy at the same MACs",
         "",
@@ -76,8 +77,10 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
             f"{settings['learning_rate']}, distillation from the original (weight {settings['distillation']}), "
             f"{'bfloat16' if settings['mixed_precision'] else 'float32'}; batch statistics set anew for all. The same steps, "
             "images and soft labels for every method at one seed. Every method has MACs at or below the level of its column "
-            f"(share kept). On a {about['device'].upper()} ({about['machine']}), {versions}."
+            "(share kept)."
         ),
+        "",
+        *measured_how(files),
         "",
     ]
     for key, heading in (("finetuned", "After fine-tuning"), ("recalibrated", "Before fine-tuning, recalibrated")):
@@ -89,11 +92,9 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
             told = []
             for level in levels:
                 values = cells[method, level][key]
-                text = (
-                    f"{100 * np.mean(values):.2f} ± {100 * np.std(values, ddof=1):.2f}"
-                    if len(values) > 1
-                    else (f"{100 * values[0]:.2f}" if values else "—")
-                )
+                text = spread([100 * value for value in values], 2) if values else "—"
+                if 0 < len(values) < len(seeds):
+                    text += f" ({len(values)} seed{'s' if len(values) > 1 else ''})"
                 told.append(f"**{text}**" if values and np.mean(values) == best[level] else text)
             lines.append(f"| {method} | " + " | ".join(told) + " |")
         lines += ["", verdict(cells, methods, levels, key), ""]
@@ -102,6 +103,26 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
     plot(title, original, cells, methods, levels, picture)
     lines += [f"![Accuracy against MACs, {title}](images/{picture.name})", ""]
     return lines
+
+
+def measured_how(files: list[dict[str, Any]]) -> list[str]:
+    """A line for each different way in which files were made: levels, machine, versions, emodir's budgets."""
+    ways: dict[str, set[float]] = defaultdict(set)
+    for file in files:
+        about = file["about"]
+        own = about.get("emodir", about["settings"])
+        search, joint = own["search"], own["joint"]
+        versions = ", ".join(f"{library} {version}" for library, version in about["versions"].items())
+        way = (
+            f"{about['device'].upper()} ({about['machine']}), {versions}; emodir: {search['generations']} generations a "
+            f"sub-network, {joint['generations']} of positions, {joint['polish']} of polishing, "
+            f"{own['constrain']['steps']} constrained steps a sub-network, {joint['images']} images"
+        )
+        ways[way] |= {row["level"] for row in file["rows"] if row["method"] != "original"}
+    told = {
+        way: ", ".join(f"{100 * level:.0f} %" for level in sorted(levels, reverse=True)) for way, levels in ways.items()
+    }
+    return [f"- {levels}: {way}." for way, levels in told.items()]
 
 
 def verdict(cells: Any, methods: list[str], levels: list[float], key: str) -> str:
@@ -150,6 +171,35 @@ def plot(title: str, original: float, cells: Any, methods: list[str], levels: li
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
+
+
+def steps(measured: dict[str, Any]) -> list[str]:
+    """What each step of the method is worth."""
+    rows = [row for row in measured["rows"] if "finetuned" in row]
+    levels = sorted({row["level"] for row in rows}, reverse=True)
+    seeds = sorted({row["seed"] for row in rows})
+    title = TITLES.get(measured["about"]["network"], measured["about"]["network"])
+    lines = [
+        f"## {title}: what each step of the method is worth",
+        "",
+        (
+            f"Whole runs that differ from the default in one setting, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}; accuracy "
+            "in % before → after the same fine-tuning, on images of the search split that no search saw."
+        ),
+        "",
+        *measured_how([measured]),
+        "",
+        "| variant | " + " | ".join(f"{100 * level:.0f} % of the MACs" for level in levels) + " |",
+        "|---|" + "---|" * len(levels),
+    ]
+    for variant in dict.fromkeys(row["method"] for row in rows):
+        told = []
+        for level in levels:
+            found = [row for row in rows if (row["method"], row["level"]) == (variant, level)]
+            pairs = [spread([100 * row[key] for row in found], 2) for key in ("recalibrated", "finetuned") if found]
+            told.append(" → ".join(pairs) or "—")
+        lines.append(f"| {variant} | " + " | ".join(told) + " |")
+    return [*lines, ""]
 
 
 def ablation(measured: dict[str, Any]) -> list[str]:

@@ -40,6 +40,20 @@ def test_quality_measures_every_method_once_and_its_page_shows_them(tmp_path):
 
 
 @pytest.mark.slow
+def test_steps_differ_in_one_setting_and_their_page_shows_them(tmp_path):
+    results = tmp_path / "results"
+    out = results / "steps-digits.json"
+    variants = ["default", "no constrained training"]
+    flags = ("--quick", "--work", tmp_path / "runs", "--out", out, "--variants", *variants)
+    call("steps.py", "profiles/digits.toml", *flags)
+    rows = json.loads(out.read_text())["rows"]
+    assert [row["method"] for row in rows] == variants
+    (tmp_path / "images").mkdir()
+    call("pages.py", "--results", results, "--page", tmp_path / "results.md")
+    assert "| no constrained training | " in (tmp_path / "results.md").read_text()
+
+
+@pytest.mark.slow
 def test_search_compares_both_sides_on_the_same_masks(tmp_path):
     out = tmp_path / "search.json"
     call("search.py", "--quick", "--out", out)
