@@ -98,7 +98,8 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
                 told.append(f"**{text}**" if values and np.mean(values) == best[level] else text)
             lines.append(f"| {method} | " + " | ".join(told) + " |")
         lines += ["", verdict(cells, methods, levels, key), ""]
-    lines += [f"- {note}." for note in dict.fromkeys(row["note"] for row in rows if "note" in row)]
+    notes = [f"- {note}." for note in dict.fromkeys(row["note"] for row in rows if "note" in row)]
+    lines += [*notes, ""] if notes else []
     picture = page.parent / "images" / f"accuracy-{name}.svg"
     plot(title, original, cells, methods, levels, picture)
     lines += [f"![Accuracy against MACs, {title}](images/{picture.name})", ""]
@@ -110,14 +111,16 @@ def measured_how(files: list[dict[str, Any]]) -> list[str]:
     ways: dict[str, set[float]] = defaultdict(set)
     for file in files:
         about = file["about"]
-        own = about.get("emodir", about["settings"])
-        search, joint = own["search"], own["joint"]
         versions = ", ".join(f"{library} {version}" for library, version in about["versions"].items())
-        way = (
-            f"{about['device'].upper()} ({about['machine']}), {versions}; emodir: {search['generations']} generations a "
-            f"sub-network, {joint['generations']} of positions, {joint['polish']} of polishing, "
-            f"{own['constrain']['steps']} constrained steps a sub-network, {joint['images']} images"
-        )
+        way = f"{about['device'].upper()} ({about['machine']}), {versions}"
+        if any(row["method"].startswith(OURS) for row in file["rows"]):
+            own = about.get("emodir", about["settings"])
+            search, joint = own["search"], own["joint"]
+            way += (
+                f"; emodir: {search['generations']} generations a sub-network, {joint['generations']} of positions, "
+                f"{joint['polish']} of polishing, {own['constrain']['steps']} constrained steps a sub-network, "
+                f"{joint['images']} images"
+            )
         ways[way] |= {row["level"] for row in file["rows"] if row["method"] != "original"}
     told = {
         way: ", ".join(f"{100 * level:.0f} %" for level in sorted(levels, reverse=True)) for way, levels in ways.items()
@@ -266,7 +269,8 @@ def search(measured: dict[str, Any]) -> list[str]:
             f"Milliseconds per candidate on {about['images']} images, mean over the sub-networks, masks that keep half of the "
             f"channels, on a {about['device'].upper()} ({about['machine']}), {versions}. General tool: pymoo, a copy of the "
             "network, Torch-Pruning, a forward pass of the whole network in full precision. Limit: the bare forward pass of "
-            "the sliced sub-network in emodir's precision; emodir can be faster than that because what no mask changes is "
+            "the sliced sub-network in emodir's precision. The sides take turns, so a busy machine changes the times more than "
+            "their ratios; emodir can be faster than its limit because what no mask changes is "
             "computed once."
         ),
         "",

@@ -73,7 +73,7 @@ def main() -> None:
     """Measure and keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="ResNet-20 with random weights, few images and masks")
-    parser.add_argument("--networks", nargs="+", default=["resnet20", "resnet56", "resnet110"])
+    parser.add_argument("--networks", nargs="*", default=["resnet20", "resnet56", "resnet110"])
     parser.add_argument("--reaching", nargs="+", default=[], help="NETWORK=FILE with weights, for (b)")
     parser.add_argument("--data", default="")
     parser.add_argument("--mean", type=float, nargs="+", default=[])
