@@ -103,6 +103,8 @@ class _Snapshots:
 
 def _work(run: Run) -> None:
     _go_home(run)
+    # Read when torch is loaded: threads that wait sleep, instead of taking the cores from whatever runs beside.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from emodir_tui.stages.bench import open_bench
     from emodir_tui.stages.costs import expected_costs
     from emodir_tui.stages.scalars import Scalars
