@@ -32,7 +32,7 @@ from emodir_tui.stages.bench import Bench, keep_all, open_bench
 from emodir_tui.stages.guiding import make_guidance
 from emodir_tui.stages.polishing import GUIDED_PARENTS, GeneByGene
 from emodir_tui.stages.results import Adapted, Parts
-from emodir_tui.stages.searching import expand, first_state, genome_of, kept_share, make_evaluator, make_search
+from emodir_tui.stages.searching import expand, first_state, genome_of, kept_share, make_search, subnetwork_evaluator
 from emodir_tui.stages.whole import Members, Whole, combine
 from emodir_tui.training.losses import cross_entropy
 
@@ -113,7 +113,9 @@ class Lab:
 
     def objectives(self, part: SubNetwork, skip: int, images: int) -> Callable[[Masks], np.ndarray]:
         features, outputs = self.features(part, skip, images)
-        evaluator = make_evaluator(self.bench, self.graph, part, features, FeatureError(self.graph, part.stop, outputs))
+        evaluator = subnetwork_evaluator(
+            self.bench, self.graph, part, features, FeatureError(self.graph, part.stop, outputs)
+        )
 
         def measure(masks: Masks) -> np.ndarray:
             keeps = expand(self.graph, part, masks)

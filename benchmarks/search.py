@@ -57,9 +57,9 @@ from emodir_tui.stages.searching import (
     first_state,
     genome_of,
     kept_share,
-    make_evaluator,
     make_search,
     own_genes,
+    subnetwork_evaluator,
 )
 from emodir_tui.stages.whole import Members, Whole, combine
 from emodir_tui.training.losses import cross_entropy
@@ -404,7 +404,7 @@ def divided(
         span.select(keep_all(graph)[0])
         with torch.no_grad():
             outputs = [span(batch) for batch in features]
-        evaluator = make_evaluator(bench, graph, part, features, FeatureError(graph, part.stop, outputs))
+        evaluator = subnetwork_evaluator(bench, graph, part, features, FeatureError(graph, part.stop, outputs))
 
         def local(masks: np.ndarray, part: SubNetwork = part, evaluator: Any = evaluator) -> np.ndarray:
             keeps = expand(graph, part, masks)

@@ -142,6 +142,11 @@ class Search(Section):
         description="Precision in which searches, the ranking and the joint step run layers; impairments are summed in "
         "full. 'auto' takes bfloat16 on devices with matrix units for it (CPUs with AMX, GPUs since Ampere).",
     )
+    evaluator: Literal["auto", "sliced", "stacked"] = Field(
+        default="auto",
+        description="How masks are evaluated: each with its kept channels gathered, or several stacked on the batch axis "
+        "with the others masked. 'auto' slices on CPUs; elsewhere a short measurement decides, once a run.",
+    )
     memory: int = Field(
         default=2048,
         ge=16,

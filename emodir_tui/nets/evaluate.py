@@ -40,13 +40,26 @@ class Impairment(Protocol):
 
 
 class FeatureError:
-    """‖S(x, m) − S(x)‖² / ‖S(x)‖² (method: local impairment); a removed channel costs all of its energy."""
+    """‖S(x, m) − S(x)‖² / ‖S(x)‖² (method: local impairment); a removed channel costs all of its energy.
+
+    Args:
+        graph: The network.
+        cut: Where the outputs are; None for the logits.
+        references: S(x), a tensor a batch.
+
+    Attributes:
+        total: ‖S(x)‖² of all batches.
+    """
 
     def __init__(self, graph: ChannelGraph, cut: CutPoint | None, references: Sequence[Tensor]) -> None:
         self._graph, self._cut = graph, cut
         self._references = [reference.float() for reference in references]
         self._energies = [_channel_energy(reference) for reference in self._references]
-        self._total = max(sum(float(energy.sum()) for energy in self._energies), 1e-12)
+        self.total = max(sum(float(energy.sum()) for energy in self._energies), 1e-12)
+
+    def squares(self, index: int, outputs: Tensor) -> Tensor:
+        """‖S(x, m) − S(x)‖² on one batch for candidates side by side, float64[k] of [k, n, c, …] with 0 for removed."""
+        return (outputs - self._references[index]).square_().flatten(1).sum(1).double()
 
     def of(self, keep: Keep, outputs: Iterable[Tensor]) -> Tensor:
         """See Impairment."""
@@ -60,7 +73,7 @@ class FeatureError:
             else:
                 removed = energy.sum() - energy[index].sum()
                 errors.append((output - reference[:, index]).square_().sum() + removed)
-        return torch.stack(errors).double().sum() / self._total
+        return torch.stack(errors).double().sum() / self.total
 
 
 class SubnetworkEvaluator:

@@ -1,11 +1,15 @@
 """A span of the network at full size, whose channels are masked where they are consumed: the reference for removal."""
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor, nn
 
+from emodir_tui.nets.channels import Keep
 from emodir_tui.nets.graph import CutPoint
 from emodir_tui.nets.groups import ChannelGraph
-from emodir_tui.nets.program import Program
+from emodir_tui.nets.program import NORMS, Program, Shell
+from emodir_tui.nets.settled import settled
 
 
 class MaskedNetwork(nn.Module):
@@ -18,13 +22,23 @@ class MaskedNetwork(nn.Module):
         start: Behind this cut; None from the input.
         stop: Up to and with this cut; None to the end.
         statistics: "batch" or "running"; see `Program`.
+        varying: The genes that gates may close, bool[genes]: what they leave as it is can then be computed once, by
+            `settle`. All of them unless given.
     """
 
     def __init__(
-        self, graph: ChannelGraph, start: CutPoint | None, stop: CutPoint | None, *, statistics: str = "batch"
+        self,
+        graph: ChannelGraph,
+        start: CutPoint | None,
+        stop: CutPoint | None,
+        *,
+        statistics: str = "batch",
+        varying: Keep | None = None,
     ) -> None:
         super().__init__()
         self._program = Program(graph, start, stop, statistics)
+        output = self._program.nodes[-1].name if self._program.nodes else ""
+        self._settled = None if varying is None else settled(graph, self._program.nodes, varying, output)
         self._genes = graph.genes
         self._gates: dict[str, tuple[int, Tensor]] = {}
         device = graph.network.example.device
@@ -36,15 +50,38 @@ class MaskedNetwork(nn.Module):
             dim, axis = graph.axis(stop.node)
             self._end = (dim, torch.from_numpy(axis).to(device))
 
-    def forward(self, x: Tensor, gates: Tensor) -> Tensor:
-        """What the span makes of x [n, c, …] under gates float[genes] or float[n, genes]; differentiable in both."""
+    def replace_norms(self, make: Callable[[Shell], Shell]) -> None:
+        """Put what `make` gives in the place of each batch normalisation."""
+        for name, shell in self._program.shells.items():
+            if isinstance(shell, NORMS):
+                self._program.shells[name] = make(shell)
+
+    def settle(self, x: Tensor) -> dict[str, Tensor]:
+        """What no gate changes of x [n, c, …], for `forward`."""
+        found: dict[str, Tensor] = {}
+        if self._settled is not None and self._settled.frontier:
+            frontier = self._settled.frontier
+            self._program.run(x, {}, seen=lambda name, value: found.update({name: value} if name in frontier else {}))
+        return found
+
+    def forward(self, x: Tensor, gates: Tensor, known: Mapping[str, Tensor] | None = None) -> Tensor:
+        """What the span makes of x [n, c, …] under gates float[genes] or float[n, genes]; differentiable in both.
+
+        Args:
+            x: [n, c, …].
+            gates: 1 keeps a gene's channels, 0 masks them.
+            known: What `settle` gave for this x, so that it need not be computed again.
+        """
         extended = torch.cat([gates, gates.new_ones(*gates.shape[:-1], 1)], dim=-1)
 
         def gate(node: str, value: Tensor) -> Tensor:
             known = self._gates.get(node)
             return value if known is None else _apply(value, extended, *known)
 
-        result = self._program.run(x, {}, gate)
+        skipped: dict[str, Tensor | None] = {}
+        if self._settled is not None and known:
+            skipped = {**dict.fromkeys(self._settled.inside), **known}
+        result = self._program.run(x, skipped, gate)
         return result if self._end is None else _apply(result, extended, *self._end)
 
 

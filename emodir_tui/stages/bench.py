@@ -16,6 +16,7 @@ from emodir_tui.nets.precision import has_fast_bfloat16
 from emodir_tui.nets.sources import load_model, load_tensors
 from emodir_tui.nets.subnetwork import Division, divide
 from emodir_tui.profile import Profile
+from emodir_tui.stages.forms import Forms
 from emodir_tui.training.data import ImageData, Split
 from emodir_tui.training.sources import load_data
 
@@ -33,6 +34,7 @@ class Bench:
     device: torch.device
     data: ImageData
     latencies: LatencyTable | None = None
+    forms: Forms = field(default_factory=Forms)
     _graphs: dict[int, tuple[Weights, ChannelGraph]] = field(default_factory=dict)
 
     def model(self, weights: Weights | None = None) -> nn.Module:

@@ -31,10 +31,10 @@ from emodir_tui.stages.searching import (
     first_state,
     front_of,
     generation_events,
-    make_evaluator,
     make_search,
     measure_masks,
     run_search,
+    subnetwork_evaluator,
     tell_front,
 )
 from emodir_tui.stages.trainings import follow
@@ -209,7 +209,7 @@ def _remeasure(
         with torch.no_grad():
             outputs = [network(batch) for batch in features]
         impairment = FeatureError(adapted[0], part.stop, outputs)
-        evaluator = make_evaluator(bench, adapted[0], part, features, impairment)
+        evaluator = subnetwork_evaluator(bench, adapted[0], part, features, impairment)
         objectives = partial(measure_masks, run, bench, graph, part, evaluator)
         if settings.rounds > 1:
             measure = partial(_second_round, run, bench, adapted, index, front, objectives, features, outputs)

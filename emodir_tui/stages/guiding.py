@@ -15,8 +15,9 @@ from emodir_tui.nets.guide import ErrorGuide
 from emodir_tui.nets.subnetwork import SubNetwork
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.bench import Bench
+from emodir_tui.stages.evaluators import memory_of
 from emodir_tui.stages.results import Bits, Floats
-from emodir_tui.stages.searching import expand, kept_share, memory_of, own_genes
+from emodir_tui.stages.searching import expand, kept_share, own_genes
 
 # A guide needs few images, because it only orders genes; each of its parents gets this many children.
 GUIDE_IMAGES, CHILDREN = 128, 8

@@ -21,10 +21,10 @@ from emodir_tui.stages.results import Bits, Floats, Front, Importance, Original,
 from emodir_tui.stages.searching import (
     front_of,
     generation_events,
-    make_evaluator,
     make_search,
     measure_masks,
     run_search,
+    subnetwork_evaluator,
     tell_front,
 )
 from emodir_tui.training.losses import cross_entropy
@@ -68,7 +68,7 @@ class _Task:
     def front(self, features: list[Tensor], outputs: list[Tensor]) -> Front:
         settings = self.bench.profile.search
         impairment = build_impairment(self.bench, self.graph, self.part, outputs)
-        evaluator = make_evaluator(self.bench, self.graph, self.part, features, impairment)
+        evaluator = subnetwork_evaluator(self.bench, self.graph, self.part, features, impairment)
         nsga2 = make_search(self.bench, self.graph, self.part, self.importance, 1)
         objectives = partial(measure_masks, self.run, self.bench, self.graph, self.part, evaluator)
         guidance = make_guidance(self.bench, self.graph, self.part, nsga2, features, outputs)

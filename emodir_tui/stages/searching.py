@@ -14,13 +14,14 @@ from emodir_tui.emo.genome import GeneGroup, Genome
 from emodir_tui.emo.nsga2 import Nsga2, SearchState
 from emodir_tui.emo.operators import MaskSpace
 from emodir_tui.emo.space import distinct
-from emodir_tui.nets.evaluate import Impairment, SubnetworkEvaluator
+from emodir_tui.nets.evaluate import Impairment
 from emodir_tui.nets.groups import ChannelGraph
 from emodir_tui.nets.subnetwork import SubNetwork
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.log import Run
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.bench import Bench, keep_all
+from emodir_tui.stages.evaluators import Evaluator, make_evaluator
 from emodir_tui.stages.results import Bits, Floats, Front
 
 Told = list[tuple[str, dict[str, Any]]]
@@ -184,31 +185,16 @@ def rounded(points: Floats) -> list[list[float]]:
     return [[float(f"{x:.6g}"), float(f"{y:.6g}")] for x, y in points]
 
 
-def make_evaluator(
+def subnetwork_evaluator(
     bench: Bench, graph: ChannelGraph, part: SubNetwork, features: list[Tensor], impairment: Impairment
-) -> SubnetworkEvaluator:
+) -> Evaluator:
     """The evaluator of one sub-network's masks on its original input features."""
-    varying = np.zeros(graph.genes, dtype=np.bool_)
-    varying[own_genes(graph, part.groups)] = True
-    return SubnetworkEvaluator(
-        graph,
-        part.start,
-        part.stop,
-        features,
-        impairment,
-        varying=varying,
-        memory=memory_of(bench),
-        dtype=bench.search_dtype,
-    )
-
-
-def memory_of(bench: Bench) -> int:
-    """Bytes that evaluators may use beside the cached features."""
-    return int(bench.profile.search.memory * 1e6 / 2)
+    genes = own_genes(graph, part.groups)
+    return make_evaluator(bench, part.name, graph, (part.start, part.stop), features, impairment, genes)
 
 
 def measure_masks(
-    run: Run, bench: Bench, graph: ChannelGraph, part: SubNetwork, evaluator: SubnetworkEvaluator, masks: Bits
+    run: Run, bench: Bench, graph: ChannelGraph, part: SubNetwork, evaluator: Evaluator, masks: Bits
 ) -> Floats:
     """Both objectives of a sub-network's masks, float64[n, 2] of bool[n, own genes]."""
     keeps = expand(graph, part, masks)
