@@ -5,6 +5,7 @@ guide costs a few evaluations and ranks hundreds of single moves. Predictions ch
 always measured.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -39,6 +40,8 @@ Measure = Callable[[Masks], Floats]
 STEP = 0.03
 # Spread of the random term by which children of one parent differ, in shares of the ranking: at most this.
 TEMPERATURE = 0.3
+# Steps tried one by one for the last of the room under a limit.
+LAST_TRIES = 32
 
 
 def descend(genome: Genome, guide: Guide, complexity: Complexity, measure: Measure) -> tuple[Masks, Floats]:
@@ -88,7 +91,13 @@ def _key(mask: Masks) -> bytes:
 
 
 def breed(
-    genome: Genome, parents: Masks, hints: Sequence[Hints], complexity: Complexity, children: int, seed: int
+    genome: Genome,
+    parents: Masks,
+    hints: Sequence[Hints],
+    complexity: Complexity,
+    children: int,
+    seed: int,
+    limits: Sequence[float | None] | None = None,
 ) -> Masks:
     """Children of each parent, bool[parents × children, length]: cheap genes go, dear ones come, or both.
 
@@ -99,10 +108,11 @@ def breed(
         complexity: As for `descend`.
         children: Of each parent.
         seed: Of all draws.
+        limits: One per parent where given: the complexity that its children fill and do not exceed; None leaves them.
     """
     generator = np.random.default_rng(seed)
     made = []
-    for parent, hint in zip(parents, hints, strict=True):
+    for parent, hint, limit in zip(parents, hints, limits or [None] * len(parents), strict=True):
         saved = savings(genome, complexity, parent)
         # An emptied branch comes back as a whole only, by the unguided operators.
         alive = (genome.counts(parent[None])[0] > 0)[genome.group_of]
@@ -116,8 +126,45 @@ def breed(
                 child[_cheapest(kept, (hint.removal / saved)[kept], many, temperature, generator)] = False
             if kind != 0:
                 child[_cheapest(missing, (hint.restoring / saved)[missing], many, temperature, generator)] = True
-            made.append(child)
+            made.append(child if limit is None else fill(genome, child, hint, complexity, limit))
     return genome.repair(np.array(made).reshape(-1, genome.length))
+
+
+def fill(genome: Genome, mask: Masks, hints: Hints, complexity: Complexity, limit: float) -> Masks:
+    """The mask with as much complexity as the limit allows, bool[length], valid.
+
+    First the cheapest genes go until it fits, then the dearest missing ones come while it still does. Emptied branches
+    stay empty, and no group is emptied: a mask that fits the limit in no such way comes back with the least it can keep.
+
+    Args:
+        genome: Whose mask.
+        mask: bool[length].
+        hints: At a mask near this one.
+        complexity: As for `descend`.
+        limit: Largest complexity.
+    """
+    mask = genome.repair(mask[None])[0]
+    saved = savings(genome, complexity, mask)
+
+    def fits(candidate: Masks) -> bool:
+        return bool(complexity(candidate[None])[0] <= limit)
+
+    going = _removals(genome, mask, hints.removal / saved)
+    count = bisect_left(range(len(going)), 1, key=lambda n: int(fits(_changed(mask, going[:n], kept=False))))
+    mask = _changed(mask, going[:count], kept=False)
+    coming = _returns(genome, mask, hints.restoring / saved)
+    count = bisect_left(range(len(coming)), 1, key=lambda n: int(not fits(_changed(mask, coming[: n + 1], kept=True))))
+    mask = _changed(mask, coming[:count], kept=True)
+    # What is left of the room may still hold something smaller; a group whose next step is too large is done.
+    too_large: set[int] = set()
+    for chunk in coming[count : count + LAST_TRIES]:
+        group = int(genome.group_of[chunk[0]])
+        larger = _changed(mask, [chunk], kept=True)
+        if group in too_large or not fits(larger):
+            too_large.add(group)
+        else:
+            mask = larger
+    return mask
 
 
 def savings(genome: Genome, complexity: Complexity, mask: Masks) -> Floats:
@@ -137,26 +184,58 @@ def savings(genome: Genome, complexity: Complexity, mask: Masks) -> Floats:
 def _without_cheapest(genome: Genome, mask: Masks, prices: Floats) -> Masks:
     """The mask without about `STEP` of the genome: the cheapest genes, in groups' valid steps, never a whole group."""
     wanted = max(1, int(genome.length * STEP))
+    result, removed = mask.copy(), 0
+    for chunk in _removals(genome, mask, prices):
+        if removed >= wanted:
+            break
+        result[chunk] = False
+        removed += len(chunk)
+    return result
+
+
+def _removals(genome: Genome, mask: Masks, prices: Floats) -> list[Indices]:
+    """What may go, one valid step of a group after another, the cheapest first; never a whole group."""
     chunks: list[tuple[float, Indices]] = []
     counts = genome.counts(mask[None])[0]
     for group in np.flatnonzero(counts > 0):
         genes = np.flatnonzero((genome.group_of == group) & mask)
         order = genes[np.argsort(prices[genes], kind="stable")]
         below = [count for count in genome.valid_counts(int(group)).tolist() if count < counts[group]]
-        taken, ceiling = 0, -np.inf
-        for count in reversed(below):
-            chunk = order[taken : counts[group] - count]
-            taken += len(chunk)
-            # A group's chunks go in their order, so none is cheaper than the one before it.
-            ceiling = max(ceiling, float(prices[chunk].mean()))
-            chunks.append((ceiling, chunk))
+        chunks += _steps(order, [counts[group] - count for count in reversed(below)], prices)
     chunks.sort(key=lambda chunk: chunk[0])
-    result, removed = mask.copy(), 0
-    for _, chunk in chunks:
-        if removed >= wanted:
-            break
-        result[chunk] = False
-        removed += len(chunk)
+    return [genes for _, genes in chunks]
+
+
+def _returns(genome: Genome, mask: Masks, prices: Floats) -> list[Indices]:
+    """What may come back, one valid step of a group after another, the most helpful first; emptied groups stay so."""
+    chunks: list[tuple[float, Indices]] = []
+    counts = genome.counts(mask[None])[0]
+    for group in np.flatnonzero(counts > 0):
+        genes = np.flatnonzero((genome.group_of == group) & ~mask)
+        order = genes[np.argsort(prices[genes], kind="stable")]
+        above = [count for count in genome.valid_counts(int(group)).tolist() if count > counts[group]]
+        chunks += _steps(order, [count - counts[group] for count in above], prices)
+    chunks.sort(key=lambda chunk: chunk[0])
+    return [genes for _, genes in chunks if prices[genes].mean() < 0]
+
+
+def _steps(order: Indices, ends: Sequence[int], prices: Floats) -> list[tuple[float, Indices]]:
+    """Genes in this order cut at these ends, each step with its price."""
+    steps: list[tuple[float, Indices]] = []
+    start, price = 0, -np.inf
+    for end in ends:
+        chunk = order[start:end]
+        # A group's steps go in their order, so none is cheaper than the one before it.
+        price = max(price, float(prices[chunk].mean()))
+        steps.append((price, chunk))
+        start = end
+    return steps
+
+
+def _changed(mask: Masks, chunks: Sequence[Indices], *, kept: bool) -> Masks:
+    result = mask.copy()
+    for chunk in chunks:
+        result[chunk] = kept
     return result
 
 

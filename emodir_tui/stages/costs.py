@@ -1,8 +1,8 @@
 """What each stage is expected to cost, so that a time to the end can be told from what was measured so far."""
 
 from emodir_tui.stages.bench import Bench
-from emodir_tui.stages.guiding import CHILDREN
-from emodir_tui.stages.polishing import GUIDED_PARENTS
+from emodir_tui.stages.guiding import AT_LIMIT, CHILDREN
+from emodir_tui.stages.polishing import GUIDED_PARENTS, budgets
 
 # Backward costs about twice a forward pass; sliced candidates average a bit more than half of the network.
 TRAINING, CANDIDATE = 3.0, 0.6
@@ -17,7 +17,8 @@ def expected_costs(bench: Bench) -> dict[str, float]:
     guided = profile.search.guided * CHILDREN
     candidates = profile.search.population * (profile.search.generations + 1) + guided * profile.search.generations
     schemes = profile.joint.population * (profile.joint.generations + profile.joint.polish + 1)
-    schemes += (GUIDED_PARENTS * CHILDREN if guided else 0) * profile.joint.polish
+    parents = GUIDED_PARENTS + AT_LIMIT * len(budgets(profile))
+    schemes += (parents * CHILDREN if guided else 0) * profile.joint.polish
     second = profile.search.population * profile.search.second_generations if profile.search.rounds > 1 else 0
     training = 0.0 if profile.model.weights else TRAINING * profile.baseline.epochs * train
     constrained = (TRAINING + 1) * profile.constrain.steps * profile.constrain.batch * subnetworks

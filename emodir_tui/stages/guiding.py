@@ -1,6 +1,6 @@
 """Guidance of a search by the gradient of the feature error: how it begins, and who breeds beside its own mating."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ from emodir_tui.stages.searching import expand, kept_share, own_genes
 
 # A guide needs few images, because it only orders genes; each of its parents gets this many children.
 GUIDE_IMAGES, CHILDREN = 128, 8
+# Of so many members below a limit, so many are the parents of those that fill it, in turns.
+NEAREST, AT_LIMIT = 4, 2
 
 
 class Guidance:
@@ -31,7 +33,9 @@ class Guidance:
         guide: Predicts for keep vectors of the whole network.
         genes: Where the masks' genes lie in them, int64[length].
         complexity: Complexity kept, float64[n] of masks bool[n, length].
-        parents: Members of the front that get children in each generation.
+        parents: Members of the front that get children in each generation, drawn from all of it.
+        limits: Complexities at which the front matters most. In each generation `AT_LIMIT` of the `NEAREST` members
+            below each get children besides, which fill it.
     """
 
     def __init__(
@@ -42,12 +46,13 @@ class Guidance:
         complexity: Callable[[Bits], Floats],
         *,
         parents: int,
+        limits: Sequence[float] = (),
     ) -> None:
         if not isinstance(nsga2.space, MaskSpace):
             raise TypeError(f"{type(nsga2.space).__name__} is no space of masks")
         self._nsga2, self._genome, self._guide, self._genes = nsga2, nsga2.space.genome, guide, genes
         self._complexity = complexity
-        self._parents = parents
+        self._parents, self._limits = parents, tuple(limits)
 
     def hints(self, masks: Bits) -> list[Hints]:
         """See emo.guided.Guide; genes that the masks don't have are kept."""
@@ -60,13 +65,15 @@ class Guidance:
 
     def descend(self, objectives: Callable[[Bits], Floats]) -> SearchState:
         """The first state of a search: its space's own first vectors and all that a descent passed."""
-        masks, measured = descend(self._genome, self, self._complexity, objectives)
-        passed = set(keys(masks))
         first = self._nsga2.first()
-        first = first[[key not in passed for key in keys(first)]]
-        return self._nsga2.begin(
-            np.concatenate([first, masks]), np.concatenate([objectives(first).reshape(-1, 2), measured])
-        )
+        return self._nsga2.begin(*self.descended(first, objectives(first).reshape(-1, 2), objectives))
+
+    def descended(self, masks: Bits, measured: Floats, objectives: Callable[[Bits], Floats]) -> tuple[Bits, Floats]:
+        """These masks with their objectives, and all others that a descent passed."""
+        passed, there = descend(self._genome, self, self._complexity, objectives)
+        known = set(keys(masks))
+        fresh = [key not in known for key in keys(passed)]
+        return np.concatenate([masks, passed[fresh]]), np.concatenate([measured, there[fresh]])
 
     def children(self, state: SearchState) -> Bits:
         """Children of some of the front's members that were never seen."""
@@ -75,8 +82,17 @@ class Guidance:
         seed = derive_seed(self._nsga2.seed, "guided", state.generation)
         draws = np.random.default_rng(seed)
         front = self._nsga2.front(state)
-        parents = state.seen[draws.choice(front, min(self._parents, len(front)), replace=False)]
-        bred = breed(self._genome, parents, self.hints(parents), self._complexity, CHILDREN, seed)
+        parents: list[int] = draws.choice(front, min(self._parents, len(front)), replace=False).tolist()
+        limits: list[float | None] = [None] * len(parents)
+        complexities = state.seen_objectives[front, 0]
+        for limit in self._limits:
+            # Fronts rise in complexity, so the last ones below the limit are the nearest.
+            below = front[complexities <= limit][-NEAREST:]
+            chosen = draws.choice(below, min(AT_LIMIT, len(below)), replace=False).tolist()
+            parents += chosen
+            limits += [limit] * len(chosen)
+        masks = state.seen[parents]
+        bred = breed(self._genome, masks, self.hints(masks), self._complexity, CHILDREN, seed, limits)
         seen = set(keys(state.seen))
         return bred[[key not in seen for key in keys(bred)]]
 

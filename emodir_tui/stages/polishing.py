@@ -1,6 +1,6 @@
 """Polishing: the joint schemes go on being searched gene by gene, where no front's member is a limit any more."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from emodir_tui.emo.nsga2 import Nsga2, SearchState
 from emodir_tui.emo.operators import MaskSpace
+from emodir_tui.profile import Profile, parse_rule
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.log import Run
 from emodir_tui.seeds import derive_seed
@@ -43,11 +44,15 @@ def polish(
     """
     settings = bench.profile.joint
     seed = derive_seed(bench.profile.seed, "joint", "polish")
-    gene_by_gene = GeneByGene(bench, whole, importance, seed, GUIDED_PARENTS if bench.profile.search.guided else 0)
+    parents = GUIDED_PARENTS if bench.profile.search.guided else 0
+    gene_by_gene = GeneByGene(bench, whole, importance, seed, parents, budgets(bench.profile))
     nsga2, expand = gene_by_gene.nsga2, gene_by_gene.expand
 
     def begin() -> SearchState:
-        return nsga2.begin(schemes.keeps[:, gene_by_gene.genes], schemes.objectives, schemes.reference)
+        masks, measured = schemes.keeps[:, gene_by_gene.genes], schemes.objectives
+        if bench.profile.search.descent:
+            masks, measured = gene_by_gene.guidance.descended(masks, measured, lambda masks: objectives(expand(masks)))
+        return nsga2.begin(masks, measured, schemes.reference)
 
     state = run_search(
         run,
@@ -72,6 +77,12 @@ def polish(
     )
 
 
+def budgets(profile: Profile) -> list[float]:
+    """The shares of the searched complexity under which the pick rules choose."""
+    rules = [parse_rule(rule) for rule in profile.pick.rules]
+    return sorted({limit for name, limit in rules if name == f"max_{profile.complexity.kind}"})
+
+
 class GeneByGene:
     """A search over the genes of a whole network: of all sub-networks, and of the streams where these are pruned.
 
@@ -81,9 +92,12 @@ class GeneByGene:
         importance: Of every gene of the network, float64[genes].
         seed: Of the search.
         parents: Members of the front that get guided children in each generation.
+        limits: Shares of the complexity at which the front matters most.
     """
 
-    def __init__(self, bench: Bench, whole: Whole, importance: Floats, seed: int, parents: int) -> None:
+    def __init__(
+        self, bench: Bench, whole: Whole, importance: Floats, seed: int, parents: int, limits: Sequence[float] = ()
+    ) -> None:
         self._graph = whole.graph
         numbers = [number for part in whole.division.subnetworks for number in part.groups]
         if bench.profile.divide.streams:
@@ -97,6 +111,7 @@ class GeneByGene:
             self.genes,
             lambda masks: whole.complexity(self.expand(masks)),
             parents=parents,
+            limits=limits,
         )
 
     def expand(self, masks: Bits) -> Bits:

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 
 from emodir_tui.emo.front import hypervolume
 from emodir_tui.emo.genome import GeneGroup, Genome
-from emodir_tui.emo.guided import Hints, breed, descend, savings
+from emodir_tui.emo.guided import Hints, breed, descend, fill, savings
 
 from .toys import ToyTask, genomes, is_valid, seeds, toy_task
 
@@ -87,3 +87,56 @@ def test_savings_are_what_one_gene_costs(genome: Genome, seed: int) -> None:
 
     mask = genome.repair(np.random.default_rng(seed).random((1, genome.length)) < 0.5)[0]
     np.testing.assert_allclose(savings(genome, complexity, mask), 1 / sizes)
+
+
+@given(genomes(), seeds)
+@settings(max_examples=50)
+def test_a_filled_mask_has_as_much_as_the_limit_allows(genome: Genome, seed: int) -> None:
+    draws = np.random.default_rng(seed)
+    cost = draws.random(len(genome.groups)) + 0.1
+
+    def complexity(masks):
+        return (masks * cost[genome.group_of]).sum(axis=1) / (cost * genome.sizes).sum()
+
+    mask = genome.repair(draws.random((1, genome.length)) < draws.random())[0]
+    limit = draws.random()
+    worth = draws.random(genome.length)
+    filled = fill(genome, mask, Hints(removal=worth, restoring=-worth), complexity, limit)
+    assert is_valid(genome, filled)
+    counts, before = genome.counts(filled[None])[0], genome.counts(mask[None])[0]
+    np.testing.assert_array_equal(counts > 0, before > 0)
+    share = complexity(filled[None])[0]
+    if share > limit:
+        assert (counts[counts > 0] == genome.least[counts > 0]).all()
+        return
+    for group in np.flatnonzero(counts > 0):
+        above = genome.valid_counts(int(group))
+        above = above[above > counts[group]]
+        if len(above):
+            more = (above[0] - counts[group]) * cost[group] / (cost * genome.sizes).sum()
+            assert share + more > limit - 1e-12
+
+
+def test_a_filled_mask_lost_the_cheapest_and_got_the_dearest() -> None:
+    genome = Genome([GeneGroup(size=10), GeneGroup(size=10)], np.ones(20))
+    worth = np.arange(20.0)
+    hints = Hints(removal=worth, restoring=-worth)
+    smaller = fill(genome, genome.full, hints, lambda masks: masks.mean(axis=1), 0.7)
+    np.testing.assert_array_equal(np.flatnonzero(~smaller), np.arange(6))
+    few = np.isin(np.arange(20), [3, 13])
+    larger = fill(genome, few, hints, lambda masks: masks.mean(axis=1), 0.25)
+    np.testing.assert_array_equal(np.flatnonzero(larger), [3, 13, 17, 18, 19])
+
+
+def test_children_of_a_limited_parent_stay_below_it() -> None:
+    task = toy_task(1)
+
+    def complexity(masks):
+        return task(masks)[:, 0]
+
+    parents = task.genome.repair(np.random.default_rng(0).random((2, task.genome.length)) < 0.5)
+    hints = ExactGuide(task).hints(parents)
+    children = breed(task.genome, parents, hints, complexity, 6, 0, [0.4, None])
+    assert (complexity(children[:6]) <= 0.4).all()
+    assert complexity(children[:6]).max() > 0.35
+    assert len(np.unique(children[:6], axis=0)) > 1
