@@ -21,6 +21,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "a second round": ("search.rounds=2", "search.second_generations=5"),
     "impairment: detector": ("search.impairment=detector",),
     "impairment: downstream": ("search.impairment=downstream",),
+    "capacity not counted": ("joint.capacity=0.0",),
     "joint impairment: KL": ("joint.impairment=kl",),
     "no polishing, more positions": ("joint.polish=0", "joint.generations=40", "joint.patience=0"),
     "polishing alone": ("joint.generations=1",),

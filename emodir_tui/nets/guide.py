@@ -1,6 +1,7 @@
 """What a gradient says of each gene at a mask: predicted changes of a span's feature error."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,14 @@ from emodir_tui.nets.masked import MaskedNetwork
 from emodir_tui.nets.span import working_bytes
 
 Floats = npt.NDArray[np.float64]
+
+
+class Changes(NamedTuple):
+    """What a guide says at one mask: its error on the guide's images, and the growth of it, float64[genes] each."""
+
+    error: float
+    removal: Floats
+    restoring: Floats
 
 
 class ErrorGuide:
@@ -53,21 +62,23 @@ class ErrorGuide:
         self._pairs = [(x.to(dtype), reference.float()) for x, reference in zip(inputs, references, strict=True)]
         self._total = max(sum(float(reference.square().sum()) for _, reference in self._pairs), 1e-12)
 
-    def changes(self, keeps: Keep) -> list[tuple[Floats, Floats]]:
-        """For each keep vector the predicted (growth by removal, growth by restoring), float64[genes] each."""
+    def changes(self, keeps: Keep) -> list[Changes]:
+        """For each keep vector its error and the predicted growth by removal and by restoring of each gene."""
         return in_lanes(self._one, list(keeps), self._networks)
 
     @torch.enable_grad()
-    def _one(self, network: MaskedNetwork, keep: Keep) -> tuple[Floats, Floats]:
-        slope, curvature = np.zeros(len(keep)), np.zeros(len(keep))
+    def _one(self, network: MaskedNetwork, keep: Keep) -> Changes:
+        error, slope, curvature = 0.0, np.zeros(len(keep)), np.zeros(len(keep))
         generator = torch.Generator().manual_seed(0)
         for inputs, reference in self._pairs:
             gates = torch.from_numpy(keep).to(reference).expand(len(inputs), -1).clone().requires_grad_()
             with torch.autocast(inputs.device.type, self._dtype, enabled=self._dtype != torch.float32):
                 output = network(inputs, gates.to(self._dtype)).float()
-            (gradient,) = torch.autograd.grad((output - reference).square().sum(), gates, retain_graph=True)
+            squares = (output - reference).square().sum()
+            (gradient,) = torch.autograd.grad(squares, gates, retain_graph=True)
             signs = torch.randint(0, 2, output.shape, generator=generator).to(output) * 2 - 1
             (probe,) = torch.autograd.grad((output * signs).sum(), gates)
+            error += squares.item()
             slope += gradient.double().sum(0).cpu().numpy()
             curvature += probe.double().square().sum(0).cpu().numpy()
-        return (curvature - slope) / self._total, slope / self._total
+        return Changes(error / self._total, (curvature - slope) / self._total, slope / self._total)

@@ -11,7 +11,7 @@ from emodir_tui.emo.nsga2 import Nsga2, SearchState
 from emodir_tui.emo.operators import MaskSpace
 from emodir_tui.emo.space import keys
 from emodir_tui.nets.groups import ChannelGraph
-from emodir_tui.nets.guide import ErrorGuide
+from emodir_tui.nets.guide import Changes, ErrorGuide
 from emodir_tui.nets.subnetwork import SubNetwork
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.bench import Bench
@@ -36,6 +36,7 @@ class Guidance:
         parents: Members of the front that get children in each generation, drawn from all of it.
         limits: Complexities at which the front matters most. In each generation `AT_LIMIT` of the `NEAREST` members
             below each get children besides, which fill it.
+        adjust: What a mask's changes are where its impairment is not the error alone; of bool[length] and the guide's.
     """
 
     def __init__(
@@ -47,21 +48,23 @@ class Guidance:
         *,
         parents: int,
         limits: Sequence[float] = (),
+        adjust: Callable[[Bits, Changes], Changes] = lambda _, changes: changes,
     ) -> None:
         if not isinstance(nsga2.space, MaskSpace):
             raise TypeError(f"{type(nsga2.space).__name__} is no space of masks")
         self._nsga2, self._genome, self._guide, self._genes = nsga2, nsga2.space.genome, guide, genes
         self._complexity = complexity
-        self._parents, self._limits = parents, tuple(limits)
+        self._parents, self._limits, self._adjust = parents, tuple(limits), adjust
 
     def hints(self, masks: Bits) -> list[Hints]:
         """See emo.guided.Guide; genes that the masks don't have are kept."""
         keeps = np.ones((len(masks), self._guide.genes), dtype=np.bool_)
         keeps[:, self._genes] = masks
-        return [
-            Hints(removal=removal[self._genes], restoring=restoring[self._genes])
-            for removal, restoring in self._guide.changes(keeps)
-        ]
+        found = []
+        for mask, (error, removal, restoring) in zip(masks, self._guide.changes(keeps), strict=True):
+            own = self._adjust(mask, Changes(error, removal[self._genes], restoring[self._genes]))
+            found.append(Hints(removal=own.removal, restoring=own.restoring))
+        return found
 
     def descend(self, objectives: Callable[[Bits], Floats]) -> SearchState:
         """The first state of a search: its space's own first vectors and all that a descent passed."""

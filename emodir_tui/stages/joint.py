@@ -13,6 +13,7 @@ from emodir_tui.runs.log import Run
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.batches import in_memory
 from emodir_tui.stages.bench import Bench
+from emodir_tui.stages.capacity import Capacity
 from emodir_tui.stages.polishing import nearest_members, polish
 from emodir_tui.stages.results import Adapted, Bits, Floats, Importance, JointFront, Original, Parts, Ranking, Schemes
 from emodir_tui.stages.searching import rounded, run_search
@@ -33,15 +34,17 @@ def _joint_in_batches(
     whole = Whole(bench, original.weights, adapted, parts, settings.images, batch)
     importance = run.load_part("search.importance", Importance).values
     members = members_of(bench, whole.graph, whole.division, adapted.fronts, importance)
-    measure = whole.feature_errors if settings.impairment == "features" else whole.divergences
+    features = settings.impairment == "features"
+    capacity = Capacity(bench, whole.graph, settings.capacity if features else 0.0)
 
     def objectives(keeps: Bits) -> Floats:
-        return np.stack([whole.complexity(keeps), measure(keeps, run.check)], axis=1)
+        damages = whole.feature_errors(keeps, run.check) if features else whole.divergences(keeps, run.check)
+        return np.stack([whole.complexity(keeps), capacity.impairments(damages, keeps)], axis=1)
 
     schemes = run.part("joint.positions", Schemes, partial(_search, run, bench, members, ranking, objectives))
     if settings.polish:
         tell = partial(_events, generations=len(schemes.hypervolumes) - 1 + settings.polish)
-        schemes = polish(run, bench, whole, schemes, importance, objectives, tell)
+        schemes = polish(run, bench, whole, schemes, importance, objectives, capacity, tell)
     front = _front(schemes, whole, members)
     _tell(run, front, members)
     return front

@@ -6,13 +6,16 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from emodir_tui.emo.guided import savings
 from emodir_tui.emo.nsga2 import Nsga2, SearchState
 from emodir_tui.emo.operators import MaskSpace
+from emodir_tui.nets.guide import Changes
 from emodir_tui.profile import Profile, parse_rule
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.log import Run
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.bench import Bench, keep_all
+from emodir_tui.stages.capacity import Capacity
 from emodir_tui.stages.guiding import Guidance
 from emodir_tui.stages.results import Bits, Floats, Schemes
 from emodir_tui.stages.searching import Told, genome_of, own_genes, run_search
@@ -29,6 +32,7 @@ def polish(
     schemes: Schemes,
     importance: Floats,
     objectives: Callable[[Bits], Floats],
+    capacity: Capacity,
     tell: Callable[[Nsga2, SearchState, float], Told],
 ) -> Schemes:
     """The schemes and what NSGA-II with guided children makes of them.
@@ -40,12 +44,13 @@ def polish(
         schemes: To begin with.
         importance: Of every gene of the network, float64[genes].
         objectives: Of keep vectors, float64[n, 2].
+        capacity: Their impairment's.
         tell: What is told after each generation.
     """
     settings = bench.profile.joint
     seed = derive_seed(bench.profile.seed, "joint", "polish")
     parents = GUIDED_PARENTS if bench.profile.search.guided else 0
-    gene_by_gene = GeneByGene(bench, whole, importance, seed, parents, budgets(bench.profile))
+    gene_by_gene = GeneByGene(bench, whole, importance, seed, parents, budgets(bench.profile), capacity)
     nsga2, expand = gene_by_gene.nsga2, gene_by_gene.expand
 
     def begin() -> SearchState:
@@ -93,18 +98,26 @@ class GeneByGene:
         seed: Of the search.
         parents: Members of the front that get guided children in each generation.
         limits: Shares of the complexity at which the front matters most.
+        capacity: The impairment's, where it is not the error alone.
     """
 
     def __init__(
-        self, bench: Bench, whole: Whole, importance: Floats, seed: int, parents: int, limits: Sequence[float] = ()
+        self,
+        bench: Bench,
+        whole: Whole,
+        importance: Floats,
+        seed: int,
+        parents: int,
+        limits: Sequence[float] = (),
+        capacity: Capacity | None = None,
     ) -> None:
-        self._graph = whole.graph
+        self._graph, self._capacity = whole.graph, capacity
         numbers = [number for part in whole.division.subnetworks for number in part.groups]
         if bench.profile.divide.streams:
             numbers += whole.division.streams
-        genome = genome_of(bench, whole.graph, numbers, importance)
+        self._genome = genome_of(bench, whole.graph, numbers, importance)
         self.genes = own_genes(whole.graph, numbers)
-        self.nsga2 = Nsga2(MaskSpace(genome), population=bench.profile.joint.population, seed=seed)
+        self.nsga2 = Nsga2(MaskSpace(self._genome), population=bench.profile.joint.population, seed=seed)
         self.guidance = Guidance(
             self.nsga2,
             whole.guide(),
@@ -112,7 +125,15 @@ class GeneByGene:
             lambda masks: whole.complexity(self.expand(masks)),
             parents=parents,
             limits=limits,
+            adjust=self._adjusted,
         )
+
+    def _adjusted(self, mask: Bits, changes: Changes) -> Changes:
+        capacity = self._capacity
+        if capacity is None:
+            return changes
+        cost = savings(self._genome, lambda masks: capacity.kept(self.expand(masks)), mask)
+        return capacity.changes(changes, self.expand(mask[None])[0], cost)
 
     def expand(self, masks: Bits) -> Bits:
         """Keep vectors bool[n, genes of the network] of masks bool[n, own genes]."""

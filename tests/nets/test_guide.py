@@ -28,7 +28,8 @@ def test_predictions_order_genes_as_measurements_do(name):
     evaluator = SubnetworkEvaluator(graph, part.start, part.stop, [x], FeatureError(graph, part.stop, [output]))
     keep = whole.copy()
     keep[own] = random_keep(graph, 1, 0.4)[own]
-    ((removal, restoring),) = ErrorGuide(graph, part.start, part.stop, [x], [output]).changes(keep[None])
+    ((error, removal, restoring),) = ErrorGuide(graph, part.start, part.stop, [x], [output]).changes(keep[None])
+    assert error == pytest.approx(evaluator.evaluate(keep[None])[0], rel=1e-4)
     flips = np.repeat(keep[None], len(own), axis=0)
     flips[np.arange(len(own)), own] ^= True
     change = evaluator.evaluate(flips) - evaluator.evaluate(keep[None])[0]
@@ -46,7 +47,8 @@ def test_at_the_unpruned_mask_the_slope_is_zero_and_the_curvature_tells():
     with torch.no_grad():
         output = span(features)
     guide = ErrorGuide(graph, part.start, part.stop, [features], [output])
-    ((removal, restoring),) = guide.changes(np.ones((1, graph.genes), dtype=bool))
+    ((error, removal, restoring),) = guide.changes(np.ones((1, graph.genes), dtype=bool))
+    assert error == pytest.approx(0.0, abs=1e-9)
     group = graph.groups[part.groups[0]]
     np.testing.assert_allclose(restoring, 0.0, atol=1e-5)
     assert (removal[group.start : group.stop] > 0).all()

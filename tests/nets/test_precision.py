@@ -70,7 +70,8 @@ def test_a_guide_in_bfloat16_orders_genes_as_in_full_precision():
         ErrorGuide(graph, part.start, part.stop, [x], [output], dtype=dtype).changes(keep)
         for dtype in (torch.float32, torch.bfloat16)
     )
-    for expected, found in zip(full, reduced, strict=True):
+    assert reduced.error == pytest.approx(full.error, rel=0.05)
+    for expected, found in zip(full[1:], reduced[1:], strict=True):
         assert np.corrcoef(ranks(expected[own]), ranks(found[own]))[0, 1] > 0.95
 
 
