@@ -128,10 +128,13 @@ class Search(Section):
     )
     descent: bool = Field(
         default=True,
-        description="Whether the first population holds a greedy descent that follows the gradient of the feature error.",
+        description="Whether the first population holds a greedy descent that follows the gradient of the feature error; "
+        "polishing's too.",
     )
     guided: int = Field(
-        default=3, ge=0, description="Members per generation that get children bred along that gradient; 0: none."
+        default=3,
+        ge=0,
+        description="Members per generation that get children bred along that gradient; 0: none, in polishing neither.",
     )
     rounds: int = Field(
         default=1, ge=1, le=2, description="2 searches once more, shorter, after the constrained training."

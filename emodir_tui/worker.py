@@ -107,14 +107,14 @@ def _work(run: Run) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from emodir_tui.stages.bench import open_bench
     from emodir_tui.stages.costs import expected_costs
-    from emodir_tui.stages.forms import Forms
+    from emodir_tui.stages.results import Choice
     from emodir_tui.stages.scalars import Scalars
 
     scalars = Scalars(run.directory.tensorboard_folder)
     run.listeners.append(scalars)
     try:
         bench = open_bench(run.profile)
-        bench.forms = Forms(run.directory.forms_file)
+        bench.once = lambda name, decide: run.part(name, Choice, lambda: Choice(value=decide())).value
         bench.try_division()
         run.open(str(bench.device))
         run.emit("plan_made", costs=expected_costs(bench))

@@ -48,26 +48,23 @@ class FeatureError:
         references: S(x), a tensor a batch.
 
     Attributes:
+        references: S(x) in full precision, a tensor a batch.
         total: ‖S(x)‖² of all batches.
     """
 
     def __init__(self, graph: ChannelGraph, cut: CutPoint | None, references: Sequence[Tensor]) -> None:
         self._graph, self._cut = graph, cut
-        self._references = [reference.float() for reference in references]
-        self._energies = [_channel_energy(reference) for reference in self._references]
+        self.references = [reference.float() for reference in references]
+        self._energies = [_channel_energy(reference) for reference in self.references]
         self.total = max(sum(float(energy.sum()) for energy in self._energies), 1e-12)
-
-    def squares(self, index: int, outputs: Tensor) -> Tensor:
-        """‖S(x, m) − S(x)‖² on one batch for candidates side by side, float64[k] of [k, n, c, …] with 0 for removed."""
-        return (outputs - self._references[index]).square_().flatten(1).sum(1).double()
 
     def of(self, keep: Keep, outputs: Iterable[Tensor]) -> Tensor:
         """See Impairment."""
-        channels = self._references[0].shape[1]
+        channels = self.references[0].shape[1]
         kept = None if self._cut is None else kept_channels(self._graph, self._cut, keep)
-        index = None if kept is None or len(kept) == channels else kept.to(self._references[0].device)
+        index = None if kept is None or len(kept) == channels else kept.to(self.references[0].device)
         errors = []
-        for output, reference, energy in zip(outputs, self._references, self._energies, strict=True):
+        for output, reference, energy in zip(outputs, self.references, self._energies, strict=True):
             if index is None:
                 errors.append((output - reference).square_().sum())
             else:
@@ -131,7 +128,7 @@ class SubnetworkEvaluator:
             return network.settle(inputs)
 
         first = in_lanes(one, self._inputs[:1], self._networks)
-        if sum(_bytes(known.values()) for known in first) * len(self._inputs) > memory:
+        if sum(bytes_of(known.values()) for known in first) * len(self._inputs) > memory:
             return [None] * len(self._inputs)
         return [*first, *in_lanes(one, self._inputs[1:], self._networks)]
 
@@ -230,18 +227,19 @@ class NetworkEvaluator:
         return 0, self._inputs
 
     def _remember(self, key: tuple[int, bytes], features: list[Tensor]) -> None:
-        size = _bytes(features)
+        size = bytes_of(features)
         with self._lock:
             if size > self._memory // 4 or key in self._known:
                 return
             while self._known and self._used + size > self._memory:
                 _, old = self._known.popitem(last=False)
-                self._used -= _bytes(old)
+                self._used -= bytes_of(old)
             self._known[key] = features
             self._used += size
 
 
-def _bytes(tensors: Iterable[Tensor]) -> int:
+def bytes_of(tensors: Iterable[Tensor]) -> int:
+    """What tensors hold in memory."""
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 

@@ -13,6 +13,7 @@ from emodir_tui.nets.graph import CutPoint
 from emodir_tui.nets.groups import ChannelGraph
 from emodir_tui.nets.lanes import in_lanes, lanes_for
 from emodir_tui.nets.masked import MaskedNetwork
+from emodir_tui.nets.precision import autocast
 from emodir_tui.nets.span import working_bytes
 
 Floats = npt.NDArray[np.float64]
@@ -72,7 +73,7 @@ class ErrorGuide:
         generator = torch.Generator().manual_seed(0)
         for inputs, reference in self._pairs:
             gates = torch.from_numpy(keep).to(reference).expand(len(inputs), -1).clone().requires_grad_()
-            with torch.autocast(inputs.device.type, self._dtype, enabled=self._dtype != torch.float32):
+            with autocast(inputs.device, self._dtype):
                 output = network(inputs, gates.to(self._dtype)).float()
             squares = (output - reference).square().sum()
             (gradient,) = torch.autograd.grad(squares, gates, retain_graph=True)

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from emodir_tui.nets.channels import Keep
 from emodir_tui.nets.graph import CutPoint
 from emodir_tui.nets.groups import ChannelGraph
-from emodir_tui.nets.program import NORMS, Program, Shell
+from emodir_tui.nets.program import CHANNEL_LEAVES, Program, Shell
 from emodir_tui.nets.settled import settled
 
 
@@ -45,16 +46,17 @@ class MaskedNetwork(nn.Module):
         for layer in graph.layers:
             if layer.inputs is not None and bool((layer.inputs < graph.genes).any()):
                 self._gates[layer.node] = (layer.dim, torch.from_numpy(layer.inputs).to(device))
+        for shell in self._program.shells.values():
+            if isinstance(shell, CHANNEL_LEAVES):
+                shell.select(np.ones(graph.genes + 1, dtype=np.bool_), device)
         self._end: tuple[int, Tensor] | None = None
         if stop is not None:
             dim, axis = graph.axis(stop.node)
             self._end = (dim, torch.from_numpy(axis).to(device))
 
-    def replace_norms(self, make: Callable[[Shell], Shell]) -> None:
-        """Put what `make` gives in the place of each batch normalisation."""
-        for name, shell in self._program.shells.items():
-            if isinstance(shell, NORMS):
-                self._program.shells[name] = make(shell)
+    def replace(self, make: Callable[[Shell], Shell]) -> None:
+        """Put what `make` gives in the place of each module."""
+        self._program.shells.update({name: make(shell) for name, shell in self._program.shells.items()})
 
     def settle(self, x: Tensor) -> dict[str, Tensor]:
         """What no gate changes of x [n, c, …], for `forward`."""

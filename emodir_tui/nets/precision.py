@@ -1,5 +1,6 @@
 """Which devices compute in bfloat16 natively. Decided by what the device is, never by a timing: the same run, the same fronts."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -22,3 +23,8 @@ def cpu_flags(file: Path) -> set[str]:
     except OSError:
         return set()
     return set(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
+    """Layers that sum run in this precision; in full precision a caller's autocast stays as it is."""
+    return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)

@@ -1,7 +1,7 @@
 """A span of the network that runs with the kept channels only: weights are gathered for each keep vector."""
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from emodir_tui.nets.channels import Axis, Keep
 from emodir_tui.nets.graph import CutPoint
 from emodir_tui.nets.groups import ChannelGraph, kept_channels
+from emodir_tui.nets.precision import autocast
 from emodir_tui.nets.program import CHANNEL_LEAVES, Program, set_tensor
 from emodir_tui.nets.settled import SUMS, gather_channels, index_of, pack_channels, settled
 from emodir_tui.nets.sizes import fit_sizes
@@ -148,8 +149,7 @@ class SlicedNetwork(nn.Module):
         return self._dtype != torch.float32
 
     def _precision(self) -> AbstractContextManager[object]:
-        """The span's own precision; in full precision a caller's autocast stays as it is."""
-        return torch.autocast(self._graph.network.example.device.type, self._dtype) if self._reduced else nullcontext()
+        return autocast(self._graph.network.example.device, self._dtype)
 
     def _select_attribute(
         self, name: str, extended: np.ndarray, indices: dict[int, Tensor | None], device: torch.device

@@ -5,7 +5,7 @@ one pass; on CUDA the pass is recorded once and replayed. Batch statistics stay 
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -13,20 +13,27 @@ import torch
 from torch import Tensor, nn
 
 from emodir_tui.nets.channels import Keep
-from emodir_tui.nets.evaluate import AT_ONCE, FeatureError
+from emodir_tui.nets.evaluate import AT_ONCE, FeatureError, bytes_of
 from emodir_tui.nets.graph import CutPoint
 from emodir_tui.nets.groups import ChannelGraph
 from emodir_tui.nets.masked import MaskedNetwork
+from emodir_tui.nets.precision import autocast
+from emodir_tui.nets.program import NORMS
 from emodir_tui.nets.span import working_bytes
 
 Floats = npt.NDArray[np.float64]
 
 # More candidates at once feed no device better, and the last pass of a generation is padded to this many.
 MOST = 16
+_STACKABLE = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+class UnstackableError(ValueError):
+    """The network does something that would mix the candidates of a pass."""
 
 
 class StackedEvaluator:
-    """Evaluates masks of one span on cached features, several in one pass; the same values as `SubnetworkEvaluator`.
+    """Evaluates masks of one span on cached features, several in one pass; the values of `SubnetworkEvaluator`.
 
     Args:
         graph: The network.
@@ -35,10 +42,13 @@ class StackedEvaluator:
         inputs: Its original input features, a tensor [n, c, …] a batch.
         impairment: Of its output.
         varying: The genes that masks may drop, bool[genes]; all unless given. What they leave as it is, is computed once.
-        memory: Bytes for what is computed once (where they are too few it is computed for each pass), and for what a
-            pass needs.
+        memory: Bytes, half for what is computed once (where they are too few it is computed in each pass), the rest for
+            what a pass needs. A pass of one candidate always gets what it needs.
         dtype: Precision of the layers; impairments are summed in full precision.
         candidates: In one pass; what the memory holds, and at most `MOST`, unless given.
+
+    Raises:
+        UnstackableError: A normalisation would take its statistics over the images of several candidates.
     """
 
     def __init__(
@@ -54,17 +64,20 @@ class StackedEvaluator:
         dtype: torch.dtype = torch.float32,
         candidates: int = 0,
     ) -> None:
-        each = AT_ONCE * working_bytes(graph, start, stop, max(len(batch) for batch in inputs))[0]
-        self.candidates = candidates or max(1, min(MOST, memory // max(1, each)))
         self._device = graph.network.example.device
         self._dtype = dtype
         self._impairment = impairment
         self._inputs = [batch.to(dtype) for batch in inputs]
         self._network = MaskedNetwork(graph, start, stop, varying=varying)
-        self._known = self._settle(memory)
-        self._network.replace_norms(lambda norm: _NormOfEach(norm, self.candidates))
+        self._known = self._settle(memory // 2)
+        beginning = bytes_of([self._inputs[0], *self._known[0].values()])
+        inside = working_bytes(graph, start, stop, len(inputs[0]))[0] * dtype.itemsize // 4
+        spare = memory - sum(bytes_of(known.values()) for known in self._known)
+        self.candidates = candidates or max(1, min(MOST, spare // (beginning + AT_ONCE * inside)))
+        self._network.replace(self._own_statistics)
         self._gates = torch.ones(self.candidates, graph.genes, device=self._device, dtype=dtype)
-        self._pass = _recorded(self._errors) if self._device.type == "cuda" else self._errors
+        # A pass for each size of batch: recorded ones hold their arguments.
+        self._passes: dict[int, Callable[..., Tensor]] = {}
 
     def evaluate(self, keeps: Keep, check: Callable[[], None] = lambda: None) -> Floats:
         """The impairment of each keep vector, bool[n, genes] to float64[n]; `check` is called before each pass."""
@@ -76,38 +89,55 @@ class StackedEvaluator:
         for some in gates.split(self.candidates):
             check()
             self._gates.copy_(torch.cat([some, some[-1:].expand(self.candidates - len(some), -1)]))
-            values.append(self._pass()[: len(some)].clone())
+            values.append(self._errors()[: len(some)])
         return torch.cat(values).cpu().numpy()
 
     @torch.no_grad()
     def _errors(self) -> Tensor:
         """The impairments under the present gates, float64[candidates]."""
         total = torch.zeros(self.candidates, dtype=torch.float64, device=self._device)
-        for index, (inputs, known) in enumerate(zip(self._inputs, self._known, strict=True)):
-            gates = self._gates.repeat_interleave(len(inputs), dim=0)
-            with self._precision():
-                output = self._network(_stacked(inputs, self.candidates), gates, self._spread(known))
-            total += self._impairment.squares(index, output.float().unflatten(0, (self.candidates, -1)))
+        batches = zip(self._inputs, self._impairment.references, self._known, strict=True)
+        for inputs, reference, known in batches:
+            arguments = (inputs, reference, *known.values())
+            if len(inputs) not in self._passes:
+                work = partial(self._squares, tuple(known))
+                recorded = self._device.type == "cuda"
+                self._passes[len(inputs)] = _Recorded(work, arguments) if recorded else work
+            total += self._passes[len(inputs)](*arguments)
         return total / self._impairment.total
+
+    def _squares(self, names: tuple[str, ...], inputs: Tensor, reference: Tensor, *known: Tensor) -> Tensor:
+        """‖S(x, m) − S(x)‖² on one batch, float64[candidates]; a removed channel is 0 and costs all of its energy."""
+        gates = self._gates.repeat_interleave(len(inputs), dim=0)
+        spread = {name: self._stacked(value) for name, value in zip(names, known, strict=True)}
+        with autocast(self._device, self._dtype):
+            output = self._network(self._stacked(inputs), gates, spread)
+        difference: Tensor = output.float().unflatten(0, (self.candidates, -1)) - reference
+        return difference.square_().flatten(1).sum(1).double()
 
     @torch.no_grad()
     def _settle(self, memory: int) -> list[dict[str, Tensor]]:
         """What is computed once, batch by batch; nothing where the first batch tells that all would not fit."""
         found: list[dict[str, Tensor]] = []
         for inputs in self._inputs:
-            with self._precision():
+            with autocast(self._device, self._dtype):
                 known = self._network.settle(inputs)
-            size = sum(value.numel() * value.element_size() for value in known.values())
-            if size * len(self._inputs) > memory:
+            if bytes_of(known.values()) * len(self._inputs) > memory:
                 return [{} for _ in self._inputs]
             found.append(known)
         return found
 
-    def _spread(self, known: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {name: _stacked(value, self.candidates) for name, value in known.items()}
+    def _stacked(self, value: Tensor) -> Tensor:
+        """[n, …] to [candidates · n, …], one candidate's images after another's."""
+        # Unlike repeat, this keeps the channels last in memory.
+        return torch.cat([value] * self.candidates)
 
-    def _precision(self) -> torch.autocast | nullcontext[None]:
-        return torch.autocast(self._device.type, self._dtype) if self._dtype != torch.float32 else nullcontext()
+    def _own_statistics(self, shell: nn.Module) -> nn.Module:
+        if type(shell) in _STACKABLE:
+            return _NormOfEach(shell, self.candidates)
+        if any(isinstance(module, NORMS) for module in shell.modules()):
+            raise UnstackableError(f"{type(shell).__name__} normalises over its batch in a way of its own")
+        return shell
 
 
 class _NormOfEach(nn.Module):
@@ -140,26 +170,31 @@ class _NormOfEach(nn.Module):
         return torch.addcmul(shift, each, scale).to(x.dtype).flatten(0, 1)
 
 
-def _stacked(value: Tensor, candidates: int) -> Tensor:
-    """[n, …] to [candidates · n, …], one candidate's images after another's."""
-    return value.repeat(candidates, *[1] * (value.dim() - 1))
+class _Recorded:
+    """A function of tensors as a CUDA graph: it costs one launch, and its arguments are copied to where it reads them.
 
+    Args:
+        work: Always the same operations on tensors of these shapes, without waiting for the device.
+        arguments: An example; the later ones are like it.
+    """
 
-def _recorded(work: Callable[[], Tensor]) -> Callable[[], Tensor]:
-    """The work as a CUDA graph: what it reads and writes stays where it is, and it costs one launch."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        # Libraries choose their kernels and take their workspaces before a graph may be recorded.
-        for _ in range(3):
-            work()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        result = work()
+    def __init__(self, work: Callable[..., Tensor], arguments: Sequence[Tensor]) -> None:
+        self._arguments = [argument.clone() for argument in arguments]
+        with torch.cuda.device(self._arguments[0].device):
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                # Libraries choose their kernels and take their workspaces before a graph may be recorded.
+                for _ in range(3):
+                    work(*self._arguments)
+            torch.cuda.current_stream().wait_stream(stream)
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph, stream=stream):
+                self._result = work(*self._arguments)
 
-    def replay() -> Tensor:
-        graph.replay()
-        return result
-
-    return replay
+    def __call__(self, *arguments: Tensor) -> Tensor:
+        """What the work gives; overwritten by the next call."""
+        for own, argument in zip(self._arguments, arguments, strict=True):
+            own.copy_(argument)
+        self._graph.replay()
+        return self._result

@@ -92,11 +92,6 @@ class RunDirectory:
         return self.path / "batches.json"
 
     @property
-    def forms_file(self) -> Path:
-        """The form of evaluator that was measured to be the faster one, for each span of the network."""
-        return self.path / "forms.json"
-
-    @property
     def tensorboard_folder(self) -> Path:
         """TensorBoard's mirror of the events."""
         return self.path / "tensorboard"

@@ -1,6 +1,7 @@
 """The bench: what every stage works with. Device, data, and networks made live from the weights that stages hand on."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +17,6 @@ from emodir_tui.nets.precision import has_fast_bfloat16
 from emodir_tui.nets.sources import load_model, load_tensors
 from emodir_tui.nets.subnetwork import Division, divide
 from emodir_tui.profile import Profile
-from emodir_tui.stages.forms import Forms
 from emodir_tui.training.data import ImageData, Split
 from emodir_tui.training.sources import load_data
 
@@ -34,7 +34,8 @@ class Bench:
     device: torch.device
     data: ImageData
     latencies: LatencyTable | None = None
-    forms: Forms = field(default_factory=Forms)
+    # What a measurement decides; a run keeps it, because a resumed one must not measure again and decide otherwise.
+    once: Callable[[str, Callable[[], str]], str] = lambda _, decide: decide()
     _graphs: dict[int, tuple[Weights, ChannelGraph]] = field(default_factory=dict)
 
     def model(self, weights: Weights | None = None) -> nn.Module:
@@ -110,6 +111,9 @@ def open_bench(profile: Profile) -> Bench:
     device = choose_device(profile.device)
     if profile.hardware.threads:
         torch.set_num_threads(profile.hardware.threads)
+    if device.type == "cuda":
+        # Streams and recorded passes belong to the current device.
+        torch.cuda.set_device(device)
     if device.type == "cuda" and profile.hardware.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)

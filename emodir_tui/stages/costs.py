@@ -8,6 +8,7 @@ from emodir_tui.stages.polishing import GUIDED_PARENTS, budgets
 TRAINING, CANDIDATE = 3.0, 0.6
 TYPICAL_FRONT = 30
 DIVIDING = 200.0
+DESCENT = 200
 
 
 def expected_costs(bench: Bench) -> dict[str, float]:
@@ -17,6 +18,8 @@ def expected_costs(bench: Bench) -> dict[str, float]:
     guided = profile.search.guided * CHILDREN
     candidates = profile.search.population * (profile.search.generations + 1) + guided * profile.search.generations
     schemes = profile.joint.population * (profile.joint.generations + profile.joint.polish + 1)
+    # A descent takes about 40 steps, each with two to a handful of moves.
+    schemes += DESCENT if profile.search.descent and profile.joint.polish else 0
     parents = GUIDED_PARENTS + AT_LIMIT * len(budgets(profile))
     schemes += (parents * CHILDREN if guided else 0) * profile.joint.polish
     second = profile.search.population * profile.search.second_generations if profile.search.rounds > 1 else 0

@@ -7,14 +7,18 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor
 
+from emodir_tui.errors import ProfileError
 from emodir_tui.nets.evaluate import FeatureError, Impairment, Keep, SubnetworkEvaluator
 from emodir_tui.nets.graph import CutPoint
 from emodir_tui.nets.groups import ChannelGraph
-from emodir_tui.nets.stacked import MOST, StackedEvaluator
+from emodir_tui.nets.stacked import MOST, StackedEvaluator, UnstackableError
 from emodir_tui.stages.bench import Bench
 from emodir_tui.stages.results import Bits, Floats
+from emodir_tui.training.memory import free_memory
 
 REPEATS = 3
+# Both forms round differently, in bfloat16 by about a hundredth; more means that stacking is wrong for this network.
+RELATIVE, ABSOLUTE = 0.05, 2e-3
 
 
 class Evaluator(Protocol):
@@ -47,29 +51,58 @@ def make_evaluator(
     varying = np.zeros(graph.genes, dtype=np.bool_)
     varying[genes] = True
     memory, dtype = memory_of(bench), bench.search_dtype
+    sliced = SubnetworkEvaluator(graph, *span, features, impairment, varying=varying, memory=memory, dtype=dtype)
+    if not isinstance(impairment, FeatureError):
+        return sliced
+    return stacked_where_faster(bench, name, graph, span, features, impairment, genes, sliced.evaluate) or sliced
 
-    def sliced() -> Evaluator:
-        return SubnetworkEvaluator(graph, *span, features, impairment, varying=varying, memory=memory, dtype=dtype)
 
-    def stacked() -> Evaluator:
-        if not isinstance(impairment, FeatureError):
-            raise TypeError(f"{type(impairment).__name__} can't be measured of stacked candidates")
+def stacked_where_faster(
+    bench: Bench,
+    name: str,
+    graph: ChannelGraph,
+    span: tuple[CutPoint | None, CutPoint | None],
+    features: list[Tensor],
+    impairment: FeatureError,
+    genes: np.ndarray,
+    sliced: Callable[[Bits], Floats],
+) -> StackedEvaluator | None:
+    """A stacked evaluator where the profile asks for it, or a short measurement finds it faster than `sliced`.
+
+    On a CPU it is never measured, because masking everything never beat computing half of it.
+
+    Raises:
+        ProfileError: The profile asks for it, and this network can't be stacked.
+    """
+    form = bench.profile.search.evaluator
+    if form == "sliced" or (form == "auto" and bench.device.type == "cpu"):
+        return None
+    varying = np.zeros(graph.genes, dtype=np.bool_)
+    varying[genes] = True
+
+    def make() -> StackedEvaluator:
+        memory, dtype = memory_of(bench), bench.search_dtype
         return StackedEvaluator(graph, *span, features, impairment, varying=varying, memory=memory, dtype=dtype)
 
     def faster() -> str:
         masks = _halves(graph, varying)
-        return "stacked" if _seconds(stacked(), masks) < _seconds(sliced(), masks) else "sliced"
+        try:
+            stacked = make()
+            if np.allclose(stacked.evaluate(masks), sliced(masks), rtol=RELATIVE, atol=ABSOLUTE):
+                return "stacked" if _seconds(stacked.evaluate, masks) < _seconds(sliced, masks) else "sliced"
+        except (RuntimeError, UnstackableError):
+            # A network of somebody else's may do what can't be recorded or stacked, or take too much memory for it.
+            free_memory()
+        return "sliced"
 
-    if not isinstance(impairment, FeatureError) or not may_stack(bench):
-        return sliced()
-    form = bench.forms.get(name, faster) if bench.profile.search.evaluator == "auto" else "stacked"
-    return stacked() if form == "stacked" else sliced()
-
-
-def may_stack(bench: Bench) -> bool:
-    """Whether candidates may be stacked: on a CPU only if asked for, because masking all never beat computing half."""
-    form = bench.profile.search.evaluator
-    return form == "stacked" or (form == "auto" and bench.device.type != "cpu")
+    if form == "stacked":
+        try:
+            return make()
+        except UnstackableError as error:
+            raise ProfileError(
+                f"search.evaluator is 'stacked', but {error}", "Use search.evaluator = 'auto'."
+            ) from None
+    return make() if bench.once(f"{name}.form", faster) == "stacked" else None
 
 
 def memory_of(bench: Bench) -> int:
@@ -88,11 +121,11 @@ def _halves(graph: ChannelGraph, varying: Bits) -> Bits:
     return masks
 
 
-def _seconds(evaluator: Evaluator, masks: Bits) -> float:
+def _seconds(evaluate: Callable[[Bits], Floats], masks: Bits) -> float:
     """The fastest of some evaluations; their results are waited for."""
     times = []
     for _ in range(REPEATS):
         began = time.perf_counter()
-        evaluator.evaluate(masks)
+        evaluate(masks)
         times.append(time.perf_counter() - began)
     return min(times)

@@ -68,15 +68,17 @@ class Guidance:
 
     def descend(self, objectives: Callable[[Bits], Floats]) -> SearchState:
         """The first state of a search: its space's own first vectors and all that a descent passed."""
+        masks, measured = self.descended(objectives)
+        passed = set(keys(masks))
         first = self._nsga2.first()
-        return self._nsga2.begin(*self.descended(first, objectives(first).reshape(-1, 2), objectives))
+        first = first[[key not in passed for key in keys(first)]]
+        return self._nsga2.begin(
+            np.concatenate([first, masks]), np.concatenate([objectives(first).reshape(-1, 2), measured])
+        )
 
-    def descended(self, masks: Bits, measured: Floats, objectives: Callable[[Bits], Floats]) -> tuple[Bits, Floats]:
-        """These masks with their objectives, and all others that a descent passed."""
-        passed, there = descend(self._genome, self, self._complexity, objectives)
-        known = set(keys(masks))
-        fresh = [key not in known for key in keys(passed)]
-        return np.concatenate([masks, passed[fresh]]), np.concatenate([measured, there[fresh]])
+    def descended(self, objectives: Callable[[Bits], Floats]) -> tuple[Bits, Floats]:
+        """What a descent passes, and its objectives."""
+        return descend(self._genome, self, self._complexity, objectives)
 
     def children(self, state: SearchState) -> Bits:
         """Children of some of the front's members that were never seen."""

@@ -35,6 +35,8 @@ def _joint_in_batches(
     importance = run.load_part("search.importance", Importance).values
     members = members_of(bench, whole.graph, whole.division, adapted.fronts, importance)
     features = settings.impairment == "features"
+    if features:
+        whole.stack()
     capacity = Capacity(bench, whole.graph, settings.capacity if features else 0.0)
 
     def objectives(keeps: Bits) -> Floats:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from emodir_tui.emo.guided import savings
 from emodir_tui.emo.nsga2 import Nsga2, SearchState
 from emodir_tui.emo.operators import MaskSpace
+from emodir_tui.emo.space import keys
 from emodir_tui.nets.guide import Changes
 from emodir_tui.profile import Profile, parse_rule
 from emodir_tui.runs.checkpoint import Place
@@ -17,7 +18,7 @@ from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.bench import Bench, keep_all
 from emodir_tui.stages.capacity import Capacity
 from emodir_tui.stages.guiding import Guidance
-from emodir_tui.stages.results import Bits, Floats, Schemes
+from emodir_tui.stages.results import Bits, Floats, Passed, Schemes
 from emodir_tui.stages.searching import Told, genome_of, own_genes, run_search
 from emodir_tui.stages.whole import Members, Whole
 
@@ -53,11 +54,19 @@ def polish(
     gene_by_gene = GeneByGene(bench, whole, importance, seed, parents, budgets(bench.profile), capacity)
     nsga2, expand = gene_by_gene.nsga2, gene_by_gene.expand
 
+    def descend() -> Passed:
+        masks, measured = gene_by_gene.guidance.descended(lambda masks: objectives(expand(masks)))
+        return Passed(keeps=expand(masks), objectives=measured)
+
     def begin() -> SearchState:
-        masks, measured = schemes.keeps[:, gene_by_gene.genes], schemes.objectives
+        keeps, measured = schemes.keeps, schemes.objectives
         if bench.profile.search.descent:
-            masks, measured = gene_by_gene.guidance.descended(masks, measured, lambda masks: objectives(expand(masks)))
-        return nsga2.begin(masks, measured, schemes.reference)
+            passed = run.part("joint.descent", Passed, descend)
+            known = set(keys(keeps))
+            fresh = [key not in known for key in keys(passed.keeps)]
+            keeps = np.concatenate([keeps, passed.keeps[fresh]])
+            measured = np.concatenate([measured, passed.objectives[fresh]])
+        return nsga2.begin(keeps[:, gene_by_gene.genes], measured, schemes.reference)
 
     state = run_search(
         run,
@@ -130,7 +139,7 @@ class GeneByGene:
 
     def _adjusted(self, mask: Bits, changes: Changes) -> Changes:
         capacity = self._capacity
-        if capacity is None:
+        if capacity is None or capacity.weight == 0:
             return changes
         cost = savings(self._genome, lambda masks: capacity.kept(self.expand(masks)), mask)
         return capacity.changes(changes, self.expand(mask[None])[0], cost)
@@ -155,9 +164,9 @@ def nearest_members(members: list[Members], keeps: Bits) -> tuple[npt.NDArray[np
 
 
 def _continued(state: SearchState, schemes: Schemes) -> SearchState:
-    """The state told as the continuation of the search before it, whose last hypervolume is this one's first."""
+    """The state told as the continuation of the search before it, whose last schemes are among this one's first."""
     return replace(
         state,
         generation=len(schemes.hypervolumes) - 1 + state.generation,
-        hypervolumes=(*schemes.hypervolumes, *state.hypervolumes[1:]),
+        hypervolumes=(*schemes.hypervolumes[:-1], *state.hypervolumes),
     )

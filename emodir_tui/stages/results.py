@@ -68,6 +68,21 @@ class Ranking:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """What a measurement decided."""
+
+    value: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Passed:
+    """What a descent of the whole network passed: keep vectors bool[n, genes], objectives float64[n, 2]."""
+
+    keeps: Bits
+    objectives: Floats
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Schemes:
     """What the search of the positions found: keep vectors bool[n, genes], objectives float64[n, 2], and its course."""
 

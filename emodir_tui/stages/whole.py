@@ -14,10 +14,10 @@ from emodir_tui.nets.guide import ErrorGuide
 from emodir_tui.nets.stacked import StackedEvaluator
 from emodir_tui.nets.subnetwork import Division
 from emodir_tui.stages.bench import Bench, Weights, keep_all
-from emodir_tui.stages.evaluators import Evaluator, make_evaluator, may_stack, memory_of
+from emodir_tui.stages.evaluators import memory_of, stacked_where_faster
 from emodir_tui.stages.guiding import batches_for_guide
 from emodir_tui.stages.results import Adapted, Bits, Floats, Front, Parts
-from emodir_tui.stages.searching import expand
+from emodir_tui.stages.searching import expand, own_genes
 from emodir_tui.training.losses import kl
 
 STREAM_LEVELS = 9
@@ -71,7 +71,7 @@ class Whole:
         whole = keep_all(self.graph)[0]
         self._references = reference.run(whole, self._features)
         self._error = FeatureError(self.graph, self._features, self._references)
-        self._stacked = self._stack() if may_stack(bench) else None
+        self._stacked: StackedEvaluator | None = None
         self._logits = reference.run(whole, None)
         self.original_accuracy = self._accuracy(self._logits)
         self._model = bench.complexity(self.graph)
@@ -92,11 +92,21 @@ class Whole:
         """KL divergences of the logits from the original's in nats, float64[n]."""
         return _numbers(self._evaluator.map(list(keeps), None, lambda _, logits: self._kl(logits), check))
 
-    def _stack(self) -> Evaluator | None:
-        """What measures feature errors where stacked candidates are faster than sliced ones, part by part."""
-        span, genes = (None, self._features), np.arange(self.graph.genes)
-        found = make_evaluator(self.bench, "whole", self.graph, span, self._inputs, self._error, genes)
-        return found if isinstance(found, StackedEvaluator) else None
+    def stack(self) -> None:
+        """Measure feature errors of stacked candidates from now on, where that is faster."""
+        numbers = [number for part in self.division.subnetworks for number in part.groups]
+        if self.bench.profile.divide.streams:
+            numbers += self.division.streams
+        self._stacked = stacked_where_faster(
+            self.bench,
+            "joint",
+            self.graph,
+            (None, self._features),
+            self._inputs,
+            self._error,
+            own_genes(self.graph, numbers),
+            self.feature_errors,
+        )
 
     def guide(self) -> ErrorGuide:
         """Predicts what each gene does to the last features, on a few of the images."""
@@ -114,7 +124,8 @@ class Whole:
 
     def damages(self, keeps: Keep, check: Check = lambda: None) -> list[Damage]:
         """All three at once, for each keep vector."""
-        features = self.feature_errors(keeps, check)
+        # Of the beginnings that are remembered: logits begin where features end.
+        features = _numbers(self._evaluator.map(list(keeps), self._features, self._error.of, check))
         measured = self._evaluator.map(
             list(keeps), None, lambda _, logits: (self._kl(logits), self._accuracy(logits)), check
         )

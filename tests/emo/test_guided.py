@@ -101,7 +101,8 @@ def test_a_filled_mask_has_as_much_as_the_limit_allows(genome: Genome, seed: int
     mask = genome.repair(draws.random((1, genome.length)) < draws.random())[0]
     limit = draws.random()
     worth = draws.random(genome.length)
-    filled = fill(genome, mask, Hints(removal=worth, restoring=-worth), complexity, limit)
+    hints = Hints(removal=worth, restoring=-worth)
+    filled = fill(genome, mask, hints, savings(genome, complexity, mask), complexity, limit)
     assert is_valid(genome, filled)
     counts, before = genome.counts(filled[None])[0], genome.counts(mask[None])[0]
     np.testing.assert_array_equal(counts > 0, before > 0)
@@ -121,10 +122,11 @@ def test_a_filled_mask_lost_the_cheapest_and_got_the_dearest() -> None:
     genome = Genome([GeneGroup(size=10), GeneGroup(size=10)], np.ones(20))
     worth = np.arange(20.0)
     hints = Hints(removal=worth, restoring=-worth)
-    smaller = fill(genome, genome.full, hints, lambda masks: masks.mean(axis=1), 0.7)
+    saved = np.full(20, 0.05)
+    smaller = fill(genome, genome.full, hints, saved, lambda masks: masks.mean(axis=1), 0.7)
     np.testing.assert_array_equal(np.flatnonzero(~smaller), np.arange(6))
     few = np.isin(np.arange(20), [3, 13])
-    larger = fill(genome, few, hints, lambda masks: masks.mean(axis=1), 0.25)
+    larger = fill(genome, few, hints, saved, lambda masks: masks.mean(axis=1), 0.25)
     np.testing.assert_array_equal(np.flatnonzero(larger), [3, 13, 17, 18, 19])
 
 

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torchvision.models import mobilenet_v3_small
 
 from emodir_tui.nets.evaluate import FeatureError, SubnetworkEvaluator
 from emodir_tui.nets.sliced import SlicedNetwork
-from emodir_tui.nets.stacked import StackedEvaluator
+from emodir_tui.nets.stacked import StackedEvaluator, UnstackableError
 from emodir_tui.nets.subnetwork import divide
 from tests.nets.models import disturbed, graph_of, random_keep, zoo_model
 
@@ -86,6 +87,26 @@ def test_a_stacked_candidate_does_not_depend_on_those_beside_it():
     )
     together = evaluator.evaluate(keeps)
     np.testing.assert_allclose(evaluator.evaluate(keeps[::-1])[::-1], together, rtol=1e-6)
+
+
+class Moody(nn.Module):
+    """What it does depends on values, so it can't be traced, and nobody knows what its normalisation sees."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(8)
+
+    def forward(self, x):
+        x = self.norm(x)
+        return x.relu() if x.mean() > 0 else x
+
+
+def test_a_normalisation_inside_what_nobody_can_look_into_is_refused():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), Moody(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(128, 10))
+    example = torch.randn(2, 3, 8, 8)
+    graph = graph_of(model.eval(), example)
+    with pytest.raises(UnstackableError, match="Moody normalises over its batch"):
+        StackedEvaluator(graph, None, None, [example], FeatureError(graph, None, [torch.zeros(2, 10)]))
 
 
 @pytest.mark.gpu

@@ -1,16 +1,19 @@
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from emodir_tui.errors import ProfileError
 from emodir_tui.nets.evaluate import FeatureError, SubnetworkEvaluator
-from emodir_tui.nets.stacked import StackedEvaluator
+from emodir_tui.nets.sliced import SlicedNetwork
+from emodir_tui.nets.stacked import StackedEvaluator, UnstackableError
 from emodir_tui.nets.subnetwork import divide
 from emodir_tui.profile import load
 from emodir_tui.stages.bench import Bench, open_bench
 from emodir_tui.stages.evaluators import make_evaluator
-from emodir_tui.stages.forms import Forms
 
 
 @pytest.fixture(scope="module")
@@ -18,17 +21,26 @@ def bench() -> Bench:
     return open_bench(load(Path("profiles/digits.toml")))
 
 
-def evaluator_of(bench: Bench, form: str, impairment=None):
+def with_form(bench: Bench, form: str) -> Bench:
     search = bench.profile.search.model_copy(update={"evaluator": form})
-    bench.profile = bench.profile.model_copy(update={"search": search})
+    return replace(bench, profile=bench.profile.model_copy(update={"search": search}))
+
+
+def span_of(bench: Bench):
     torch.manual_seed(0)
-    graph = bench.graph(bench.model().state_dict())
+    graph = bench.build(bench.model().state_dict())
     part = divide(graph).subnetworks[0]
-    inputs = [bench.example]
-    outputs = [torch.zeros(2, *part.stop.shape[1:])]
-    error = impairment or FeatureError(graph, part.stop, outputs)
     genes = np.concatenate([np.arange(graph.groups[n].start, graph.groups[n].stop) for n in part.groups])
-    return make_evaluator(bench, "sn1", graph, (part.start, part.stop), inputs, error, genes)
+    span = SlicedNetwork(graph, part.start, part.stop)
+    span.select(np.ones(graph.genes, dtype=bool))
+    with torch.no_grad():
+        return graph, part, FeatureError(graph, part.stop, [span(bench.example)]), genes
+
+
+def evaluator_of(bench: Bench, form: str, impairment=None):
+    graph, part, error, genes = span_of(bench)
+    span = (part.start, part.stop)
+    return make_evaluator(with_form(bench, form), "sn1", graph, span, [bench.example], impairment or error, genes)
 
 
 class Other:
@@ -44,23 +56,65 @@ def test_the_profile_says_which_form_and_a_cpu_slices(bench):
     assert isinstance(evaluator_of(bench, "stacked", Other()), SubnetworkEvaluator)
 
 
-def test_a_measurement_decides_once(bench, monkeypatch):
-    monkeypatch.setattr("emodir_tui.stages.evaluators.may_stack", lambda bench: True)
-    seconds = {StackedEvaluator: 1.0, SubnetworkEvaluator: 2.0}
-    monkeypatch.setattr("emodir_tui.stages.evaluators._seconds", lambda evaluator, masks: seconds[type(evaluator)])
-    bench.forms = Forms()
-    assert isinstance(evaluator_of(bench, "auto"), StackedEvaluator)
-    seconds[StackedEvaluator] = 3.0
-    assert isinstance(evaluator_of(bench, "auto"), StackedEvaluator)
-    bench.forms = Forms()
-    assert isinstance(evaluator_of(bench, "auto"), SubnetworkEvaluator)
+@pytest.fixture
+def measured(monkeypatch):
+    """Seconds that each form is made to take, where masks are measured as on an accelerator."""
+    seconds = {"StackedEvaluator": 1.0, "SubnetworkEvaluator": 2.0}
+    of = "emodir_tui.stages.evaluators"
+    monkeypatch.setattr(f"{of}._seconds", lambda evaluate, masks: seconds[type(evaluate.__self__).__name__])
+    return seconds
 
 
-def test_a_choice_is_kept_on_disk_and_a_broken_one_is_made_again(tmp_path):
-    file = tmp_path / "forms.json"
-    assert Forms(file).get("sn1", lambda: "stacked") == "stacked"
-    assert Forms(file).get("sn1", lambda: "sliced") == "stacked"
-    assert Forms(file).get("sn2", lambda: "sliced") == "sliced"
-    assert Forms(file).get("sn1", lambda: "sliced") == "stacked"
-    file.write_text('{"sn1": "folded"}')
-    assert Forms(file).get("sn1", lambda: "sliced") == "sliced"
+def on_accelerator(bench):
+    return SimpleNamespace(
+        profile=bench.profile,
+        device=SimpleNamespace(type="accelerator"),
+        search_dtype=bench.search_dtype,
+        once=lambda name, decide: decide(),
+    )
+
+
+def test_elsewhere_the_faster_one_is_taken(bench, measured):
+    graph, part, error, genes = span_of(bench)
+    other = on_accelerator(with_form(bench, "auto"))
+    arguments = (other, "sn1", graph, (part.start, part.stop), [bench.example], error, genes)
+    assert isinstance(make_evaluator(*arguments), StackedEvaluator)
+    measured["StackedEvaluator"] = 3.0
+    assert isinstance(make_evaluator(*arguments), SubnetworkEvaluator)
+
+
+def test_what_was_decided_is_not_measured_again(bench, measured):
+    graph, part, error, genes = span_of(bench)
+    other = on_accelerator(with_form(bench, "auto"))
+    asked = []
+    other.once = lambda name, decide: asked.append(name) or "stacked"
+    measured.clear()
+    arguments = (other, "sn1", graph, (part.start, part.stop), [bench.example], error, genes)
+    assert isinstance(make_evaluator(*arguments), StackedEvaluator)
+    assert asked == ["sn1.form"]
+
+
+def test_a_network_that_stacking_gets_wrong_or_fails_on_is_sliced(bench, measured, monkeypatch):
+    graph, part, error, genes = span_of(bench)
+    other = on_accelerator(with_form(bench, "auto"))
+    arguments = (other, "sn1", graph, (part.start, part.stop), [bench.example], error, genes)
+    monkeypatch.setattr(StackedEvaluator, "evaluate", lambda self, masks: np.zeros(len(masks)))
+    assert isinstance(make_evaluator(*arguments), SubnetworkEvaluator)
+
+    def fails(self, masks):
+        raise torch.OutOfMemoryError("too much")
+
+    monkeypatch.setattr(StackedEvaluator, "evaluate", fails)
+    assert isinstance(make_evaluator(*arguments), SubnetworkEvaluator)
+
+
+def test_stacking_that_is_asked_for_and_impossible_is_told(bench, monkeypatch):
+    graph, part, error, genes = span_of(bench)
+
+    def refuse(self, memory):
+        raise UnstackableError("Norm normalises over its batch in a way of its own")
+
+    monkeypatch.setattr(StackedEvaluator, "_settle", refuse)
+    asked = with_form(bench, "stacked")
+    with pytest.raises(ProfileError, match=r"search\.evaluator is 'stacked', but Norm"):
+        make_evaluator(asked, "sn1", graph, (part.start, part.stop), [bench.example], error, genes)
