@@ -23,6 +23,7 @@ from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.bench import Bench, keep_all
 from emodir_tui.stages.evaluators import Evaluator, make_evaluator
 from emodir_tui.stages.results import Bits, Floats, Front
+from emodir_tui.training.memory import give_back
 
 Told = list[tuple[str, dict[str, Any]]]
 
@@ -72,6 +73,7 @@ def run_search(
         if not len(offspring):
             return now
         state = nsga2.tell(now, offspring, objectives(offspring))
+        give_back()
 
 
 def first_state(nsga2: Nsga2, objectives: Callable[[Any], Floats], extra: Any = None) -> SearchState:

@@ -1,0 +1,24 @@
+import platform
+from pathlib import Path
+
+import pytest
+
+from emodir_tui.training.memory import give_back
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back on demand")
+def test_freed_memory_below_what_is_still_used_goes_back_to_the_system():
+    # Blocks below glibc's threshold for mappings of their own; the last one holds the heap's end where it is.
+    blocks = [bytes([index % 251]) * 100_000 for index in range(2000)]
+    last = blocks[-1]
+    blocks.clear()
+    held = resident()
+    give_back()
+    assert held - resident() > 100e6
+    assert len(last) == 100_000
