@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from emodir_tui.emo.front import hypervolume, non_dominated
 from emodir_tui.emo.joint import PositionSpace
 from emodir_tui.emo.nsga2 import Nsga2
-from emodir_tui.emo.space import distinct
+from emodir_tui.emo.space import distinct, keys
 from emodir_tui.nets.evaluate import FeatureError, SubnetworkEvaluator
 from emodir_tui.nets.graph import trace
 from emodir_tui.nets.groups import ChannelGraph, analyse
@@ -428,8 +428,16 @@ def divided(
     front = nsga2.front(state)
     search = GeneByGene(bench, whole, importance, 0, GUIDED_PARENTS)
     first = combine(members, state.seen[front])[:, search.genes]
-    polished = search.nsga2.begin(first, state.seen_objectives[front], reference)
     objectives = measure_of(whole, search.expand)
+    passed, measured = search.guidance.descended(objectives)
+    known = set(keys(first))
+    fresh = [key not in known for key in keys(passed)]
+    polished = search.nsga2.begin(
+        np.concatenate([first, passed[fresh]]),
+        np.concatenate([state.seen_objectives[front], measured[fresh]]),
+        reference,
+    )
+    course.append((time.perf_counter() - began, polished.hypervolumes[-1]))
     while course[-1][0] < budget:
         children = distinct(np.concatenate([search.nsga2.ask(polished), search.guidance.children(polished)]))
         polished = search.nsga2.tell(polished, children, objectives(children))
