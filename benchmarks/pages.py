@@ -20,6 +20,8 @@ import matplotlib.pyplot as plt
 HERE = Path(__file__).parent
 TITLES = {"resnet20": "ResNet-20", "resnet56": "ResNet-56", "vgg16": "VGG-16", "digits": "digits-resnet"}
 OURS = "emodir"
+# In points; less is no difference.
+LEVEL = 0.05
 OTHERS_FIRST = ["random", "uniform L1", "global L1", "BN scale", "group norm (Torch-Pruning)", "Taylor"]
 
 
@@ -139,8 +141,9 @@ def verdict(cells: Any, methods: list[str], levels: list[float], key: str) -> st
         best = max(others, key=lambda method: others[method])
         difference = 100 * (np.mean(ours) - others[best])
         word = "ahead of" if difference > 0 else "behind"
-        told.append(f"{abs(difference):.2f} points {word} {best} at {100 * level:.0f} %")
-    return "emodir is " + "; ".join(told) + "."
+        lead = f"{abs(difference):.2f} points {word}" if abs(difference) >= LEVEL else "level with"
+        told.append(f"{lead} {best} at {100 * level:.0f} %")
+    return f"emodir is {'; '.join(told)}." if told else "emodir is not measured yet."
 
 
 def plot(title: str, original: float, cells: Any, methods: list[str], levels: list[float], path: Path) -> None:

@@ -310,8 +310,8 @@ def reaching(name: str, weights_file: str, arguments: argparse.Namespace) -> dic
     reference = (1.0, float(whole.feature_errors(emptiest(bench, graph, division, importance))[0]))
     plain = whole_network(bench, whole, importance, reference, arguments.generations)
     budget = plain[-1][0]
-    guided = whole_network(bench, whole, importance, reference, arguments.generations, seconds=budget)
     course = divided(bench, graph, division, whole, importance, reference, budget / 2)
+    guided = whole_network(bench, whole, importance, reference, arguments.generations, seconds=budget)
     targets = {"plain": plain[-1][1], "guided": guided[-1][1]}
     reached = {
         side: next((seconds for seconds, value in course if value >= target), None) for side, target in targets.items()
