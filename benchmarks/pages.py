@@ -313,7 +313,7 @@ def search(measured: dict[str, Any]) -> list[str]:
         for name, reaching in measured["reaching"].items():
             for side, words in (
                 ("plain", f"{reaching['generations']} generations"),
-                ("guided", "the same time, with the descent and guided children besides"),
+                ("guided", "with the descent and guided children besides"),
             ):
                 seconds, value = reaching["whole_network"][side][-1]
                 reached = reaching["reached_s"][side]
