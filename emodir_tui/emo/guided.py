@@ -152,10 +152,11 @@ def fill(genome: Genome, mask: Masks, hints: Hints, saved: Floats, complexity: C
     def fits(candidate: Masks) -> bool:
         return bool(complexity(candidate[None])[0] <= limit)
 
-    going = _removals(genome, mask, hints.removal / saved)
+    going = _moves(genome, mask, hints.removal / saved, kept=True)
     count = bisect_left(range(len(going)), 1, key=lambda n: int(fits(_changed(mask, going[:n], kept=False))))
     mask = _changed(mask, going[:count], kept=False)
-    coming = _returns(genome, mask, hints.restoring / saved)
+    prices = hints.restoring / saved
+    coming = [genes for genes in _moves(genome, mask, prices, kept=False) if prices[genes].mean() < 0]
     count = bisect_left(range(len(coming)), 1, key=lambda n: int(not fits(_changed(mask, coming[: n + 1], kept=True))))
     mask = _changed(mask, coming[:count], kept=True)
     # What is left of the room may still hold something smaller; a group whose next step is too large is done.
@@ -188,7 +189,7 @@ def _without_cheapest(genome: Genome, mask: Masks, prices: Floats) -> Masks:
     """The mask without about `STEP` of the genome: the cheapest genes, in groups' valid steps, never a whole group."""
     wanted = max(1, int(genome.length * STEP))
     result, removed = mask.copy(), 0
-    for chunk in _removals(genome, mask, prices):
+    for chunk in _moves(genome, mask, prices, kept=True):
         if removed >= wanted:
             break
         result[chunk] = False
@@ -208,30 +209,20 @@ def _without_branch(genome: Genome, mask: Masks, removal: Floats, complexity: Co
     return [emptied[index] for index in sorted(cheapest)]
 
 
-def _removals(genome: Genome, mask: Masks, prices: Floats) -> list[Indices]:
-    """What may go, one valid step of a group after another, the cheapest first; never a whole group."""
+def _moves(genome: Genome, mask: Masks, prices: Floats, *, kept: bool) -> list[Indices]:
+    """What may go (`kept`) or come back, one valid step of a group after another, the lowest price first.
+
+    No whole group goes, and emptied groups stay so.
+    """
     chunks: list[tuple[float, Indices]] = []
     counts = genome.counts(mask[None])[0]
     for group in np.flatnonzero(counts > 0):
-        genes = np.flatnonzero((genome.group_of == group) & mask)
+        genes = np.flatnonzero((genome.group_of == group) & (mask == kept))
         order = genes[np.argsort(prices[genes], kind="stable")]
-        below = [count for count in genome.valid_counts(int(group)).tolist() if count < counts[group]]
-        chunks += _steps(order, [counts[group] - count for count in reversed(below)], prices)
+        steps = genome.valid_counts(int(group)) - counts[group]
+        chunks += _steps(order, sorted(abs(steps[steps < 0 if kept else steps > 0]).tolist()), prices)
     chunks.sort(key=lambda chunk: chunk[0])
     return [genes for _, genes in chunks]
-
-
-def _returns(genome: Genome, mask: Masks, prices: Floats) -> list[Indices]:
-    """What may come back, one valid step of a group after another, the most helpful first; emptied groups stay so."""
-    chunks: list[tuple[float, Indices]] = []
-    counts = genome.counts(mask[None])[0]
-    for group in np.flatnonzero(counts > 0):
-        genes = np.flatnonzero((genome.group_of == group) & ~mask)
-        order = genes[np.argsort(prices[genes], kind="stable")]
-        above = [count for count in genome.valid_counts(int(group)).tolist() if count > counts[group]]
-        chunks += _steps(order, [count - counts[group] for count in above], prices)
-    chunks.sort(key=lambda chunk: chunk[0])
-    return [genes for _, genes in chunks if prices[genes].mean() < 0]
 
 
 def _steps(order: Indices, ends: Sequence[int], prices: Floats) -> list[tuple[float, Indices]]:

@@ -77,8 +77,8 @@ class MaskedNetwork(nn.Module):
         extended = torch.cat([gates, gates.new_ones(*gates.shape[:-1], 1)], dim=-1)
 
         def gate(node: str, value: Tensor) -> Tensor:
-            known = self._gates.get(node)
-            return value if known is None else _apply(value, extended, *known)
+            place = self._gates.get(node)
+            return value if place is None else _apply(value, extended, *place)
 
         skipped: dict[str, Tensor | None] = {}
         if self._settled is not None and known:

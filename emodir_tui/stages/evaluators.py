@@ -54,7 +54,7 @@ def make_evaluator(
     sliced = SubnetworkEvaluator(graph, *span, features, impairment, varying=varying, memory=memory, dtype=dtype)
     if not isinstance(impairment, FeatureError):
         return sliced
-    return stacked_where_faster(bench, name, graph, span, features, impairment, genes, sliced.evaluate) or sliced
+    return stacked_where_faster(bench, name, graph, span, features, impairment, varying, sliced.evaluate) or sliced
 
 
 def stacked_where_faster(
@@ -64,7 +64,7 @@ def stacked_where_faster(
     span: tuple[CutPoint | None, CutPoint | None],
     features: list[Tensor],
     impairment: FeatureError,
-    genes: np.ndarray,
+    varying: Bits,
     sliced: Callable[[Bits], Floats],
 ) -> StackedEvaluator | None:
     """A stacked evaluator where the profile asks for it, or a short measurement finds it faster than `sliced`.
@@ -77,8 +77,6 @@ def stacked_where_faster(
     form = bench.profile.search.evaluator
     if form == "sliced" or (form == "auto" and bench.device.type == "cpu"):
         return None
-    varying = np.zeros(graph.genes, dtype=np.bool_)
-    varying[genes] = True
 
     def make() -> StackedEvaluator:
         memory, dtype = memory_of(bench), bench.search_dtype

@@ -121,11 +121,8 @@ class GeneByGene:
         capacity: Capacity | None = None,
     ) -> None:
         self._graph, self._capacity = whole.graph, capacity
-        numbers = [number for part in whole.division.subnetworks for number in part.groups]
-        if bench.profile.divide.streams:
-            numbers += whole.division.streams
-        self._genome = genome_of(bench, whole.graph, numbers, importance)
-        self.genes = own_genes(whole.graph, numbers)
+        self._genome = genome_of(bench, whole.graph, whole.groups, importance)
+        self.genes = own_genes(whole.graph, whole.groups)
         self.nsga2 = Nsga2(MaskSpace(self._genome), population=bench.profile.joint.population, seed=seed)
         self.guidance = Guidance(
             self.nsga2,

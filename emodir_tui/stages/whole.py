@@ -92,11 +92,16 @@ class Whole:
         """KL divergences of the logits from the original's in nats, float64[n]."""
         return _numbers(self._evaluator.map(list(keeps), None, lambda _, logits: self._kl(logits), check))
 
+    @property
+    def groups(self) -> list[int]:
+        """The channel groups that joint schemes may prune: of all sub-networks, and the streams where these are pruned."""
+        numbers = [number for part in self.division.subnetworks for number in part.groups]
+        return numbers + list(self.division.streams) if self.bench.profile.divide.streams else numbers
+
     def stack(self) -> None:
         """Measure feature errors of stacked candidates from now on, where that is faster."""
-        numbers = [number for part in self.division.subnetworks for number in part.groups]
-        if self.bench.profile.divide.streams:
-            numbers += self.division.streams
+        varying = np.zeros(self.graph.genes, dtype=np.bool_)
+        varying[own_genes(self.graph, self.groups)] = True
         self._stacked = stacked_where_faster(
             self.bench,
             "joint",
@@ -104,7 +109,7 @@ class Whole:
             (None, self._features),
             self._inputs,
             self._error,
-            own_genes(self.graph, numbers),
+            varying,
             self.feature_errors,
         )
 
