@@ -106,6 +106,16 @@ class Genome:
             repaired[rows] = self._keep(repaired[rows], counts[rows], wanted[rows])
         return repaired
 
+    def toggled(self, mask: Masks, branch: int, share: float) -> Masks:
+        """The mask with a branch emptied; or restored, where it is empty, to a share of its most important genes."""
+        groups = self.branches[branch]
+        restored = not mask[self.group_of == groups[0]].any()
+        result = mask.copy()
+        for group in groups:
+            inside = self.order[self.starts[group] : self.starts[group] + self.sizes[group]]
+            result[inside] = restored and np.arange(len(inside)) < max(1, np.ceil(share * len(inside)))
+        return result
+
     def valid_counts(self, group: int) -> Counts:
         """The kept counts that a group may have, rising; without the 0 of an emptied branch."""
         start = self._nearest_starts[group]

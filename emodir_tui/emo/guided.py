@@ -44,6 +44,8 @@ EMPTIED = 6
 TEMPERATURE = 0.3
 # Steps tried one by one for the last of the room under a limit.
 LAST_TRIES = 32
+# How far below a limit a mask may be, in shares of it, to be compared with others there.
+NEAR = 0.03
 
 
 def descend(genome: Genome, guide: Guide, complexity: Complexity, measure: Measure) -> tuple[Masks, Floats]:
@@ -130,6 +132,26 @@ def breed(
                 child[_cheapest(missing, (hint.restoring / saved)[missing], many, temperature, generator)] = True
             made.append(child if limit is None else fill(genome, child, hint, saved, complexity, limit))
     return genome.repair(np.array(made).reshape(-1, genome.length))
+
+
+def niches(genome: Genome, masks: Masks, objectives: Floats, limit: float) -> list[int]:
+    """The least impaired mask near below a limit for each set of emptied branches, the least impaired set first.
+
+    Sets of emptied branches are the basins of such a search: between two of them lies nothing but worse masks, and one
+    that has just changed needs some generations of its own until it can show what it is worth.
+
+    Args:
+        genome: Whose masks.
+        masks: bool[n, length].
+        objectives: (complexity, impairment) of each, float64[n, 2].
+        limit: Largest complexity; masks within `NEAR` of it count.
+    """
+    near = np.flatnonzero((objectives[:, 0] <= limit) & (objectives[:, 0] > limit * (1 - NEAR)))
+    emptied = genome.counts(masks[near])[:, [branch[0] for branch in genome.branches]] == 0
+    best: dict[bytes, int] = {}
+    for row in np.argsort(objectives[near, 1], kind="stable"):
+        best.setdefault(emptied[row].tobytes(), int(near[row]))
+    return list(best.values())
 
 
 def fill(genome: Genome, mask: Masks, hints: Hints, saved: Floats, complexity: Complexity, limit: float) -> Masks:

@@ -144,7 +144,8 @@ class MaskSpace:
         genome = self.genome
         counts = genome.counts(child[None])[0]
         if kind == 4 and genome.branches:
-            self._toggle_branch(child, counts, generator)
+            branch = int(generator.integers(len(genome.branches)))
+            child[:] = genome.toggled(child, branch, generator.random())
             return
         room = {1: np.minimum(counts, genome.sizes - counts), 3: counts - genome.least}.get(kind, genome.sizes - counts)
         groups = np.flatnonzero((counts > 0) & (room > 0))
@@ -172,15 +173,6 @@ class MaskSpace:
             child[inside[~child[inside]][:genes]] = True
         else:
             child[inside[child[inside]][genes:]] = False
-
-    def _toggle_branch(self, child: Masks, counts: Counts, generator: np.random.Generator) -> None:
-        """Empties a branch, or restores an empty one to a random share of its most important genes."""
-        branch = self.genome.branches[generator.integers(len(self.genome.branches))]
-        share = generator.random()
-        for group in branch:
-            inside = self._genes(int(group))
-            restored = int(np.ceil(share * len(inside))) if counts[group] == 0 else 0
-            child[inside] = np.arange(len(inside)) < max(restored, int(counts[group] == 0))
 
     def _genes(self, group: int) -> Counts:
         """The genes of a group, the most important first."""

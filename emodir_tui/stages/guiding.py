@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from emodir_tui.emo.guided import Hints, breed, descend
+from emodir_tui.emo.guided import Hints, breed, descend, niches
 from emodir_tui.emo.nsga2 import Nsga2, SearchState
 from emodir_tui.emo.operators import MaskSpace
-from emodir_tui.emo.space import keys
+from emodir_tui.emo.space import distinct, keys
 from emodir_tui.nets.groups import ChannelGraph
 from emodir_tui.nets.guide import Changes, ErrorGuide
 from emodir_tui.nets.subnetwork import SubNetwork
@@ -23,6 +23,12 @@ from emodir_tui.stages.searching import expand, kept_share, own_genes
 GUIDE_IMAGES, CHILDREN = 128, 8
 # Of so many members below a limit, so many are the parents of those that fill it, in turns.
 NEAREST, AT_LIMIT = 4, 2
+# Sets of emptied branches besides the best one that are searched at a limit, in turns; and branches that are emptied or
+# restored there in each generation, to find such sets.
+NICHES, TOGGLED = 3, 4
+
+# A mask that gets children, and the complexity that they fill.
+Parent = tuple[Bits, float | None]
 
 
 class Guidance:
@@ -35,7 +41,8 @@ class Guidance:
         complexity: Complexity kept, float64[n] of masks bool[n, length].
         parents: Members of the front that get children in each generation, drawn from all of it.
         limits: Complexities at which the front matters most. In each generation `AT_LIMIT` of the `NEAREST` members
-            below each get children besides, which fill it.
+            below each get children besides, which fill it; so does the best mask there of another set of emptied
+            branches, and the best of all is tried with branches emptied or restored.
         adjust: What a mask's changes are where its impairment is not the error alone; of bool[length] and the guide's.
     """
 
@@ -87,19 +94,33 @@ class Guidance:
         seed = derive_seed(self._nsga2.seed, "guided", state.generation)
         draws = np.random.default_rng(seed)
         front = self._nsga2.front(state)
-        parents: list[int] = draws.choice(front, min(self._parents, len(front)), replace=False).tolist()
-        limits: list[float | None] = [None] * len(parents)
-        complexities = state.seen_objectives[front, 0]
+        chosen = draws.choice(front, min(self._parents, len(front)), replace=False)
+        parents: list[Parent] = [(mask, None) for mask in state.seen[chosen]]
+        toggled: list[Parent] = []
         for limit in self._limits:
             # Fronts rise in complexity, so the last ones below the limit are the nearest.
-            below = front[complexities <= limit][-NEAREST:]
-            chosen = draws.choice(below, min(AT_LIMIT, len(below)), replace=False).tolist()
-            parents += chosen
-            limits += [limit] * len(chosen)
-        masks = state.seen[parents]
-        bred = breed(self._genome, masks, self.hints(masks), self._complexity, CHILDREN, seed, limits)
+            below = front[state.seen_objectives[front, 0] <= limit][-NEAREST:]
+            chosen = draws.choice(below, min(AT_LIMIT, len(below)), replace=False)
+            parents += [(mask, limit) for mask in state.seen[chosen]]
+            best = niches(self._genome, state.seen, state.seen_objectives, limit)[: 1 + NICHES]
+            if len(best) > 1:
+                parents.append((state.seen[draws.choice(best[1:])], limit))
+            toggled += [(mask, limit) for row in best[:1] for mask in self._toggled(state.seen[row], draws)]
+        bred = np.concatenate([self._bred(parents, CHILDREN, seed), self._bred(toggled, 1, seed)])
         seen = set(keys(state.seen))
-        return bred[[key not in seen for key in keys(bred)]]
+        return distinct(bred[[key not in seen for key in keys(bred)]])
+
+    def _bred(self, parents: list[Parent], children: int, seed: int) -> Bits:
+        masks = np.array([mask for mask, _ in parents], dtype=np.bool_).reshape(-1, self._genome.length)
+        limits = [limit for _, limit in parents]
+        return breed(self._genome, masks, self.hints(masks), self._complexity, children, seed, limits)
+
+    def _toggled(self, mask: Bits, draws: np.random.Generator) -> Bits:
+        """The mask with one branch emptied or restored, for some branches, bool[at most `TOGGLED`, length]."""
+        branches = len(self._genome.branches)
+        chosen = draws.permutation(branches)[:TOGGLED]
+        masks = [self._genome.toggled(mask, int(branch), draws.random()) for branch in chosen]
+        return self._genome.repair(np.array(masks, dtype=np.bool_).reshape(-1, self._genome.length))
 
 
 def make_guidance(

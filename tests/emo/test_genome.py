@@ -114,3 +114,13 @@ def test_importance_must_be_one_finite_number_per_gene() -> None:
 def test_a_group_has_at_least_one_gene() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         GeneGroup(size=0)
+
+
+def test_a_branch_is_toggled_with_all_its_groups() -> None:
+    branch = GeneGroup(size=4, branch=7)
+    genome = genome_of(branch, GeneGroup(size=2), branch, importance=[1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+    emptied = genome.toggled(genome.full, 0, 0.5)
+    np.testing.assert_array_equal(np.flatnonzero(emptied), [4, 5])
+    # To half of the genes, the most important ones; never to none.
+    np.testing.assert_array_equal(np.flatnonzero(genome.toggled(emptied, 0, 0.5)), [2, 3, 4, 5, 8, 9])
+    np.testing.assert_array_equal(np.flatnonzero(genome.toggled(emptied, 0, 0.0)), [3, 4, 5, 9])

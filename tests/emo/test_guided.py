@@ -3,7 +3,7 @@ from hypothesis import given, settings
 
 from emodir_tui.emo.front import hypervolume
 from emodir_tui.emo.genome import GeneGroup, Genome
-from emodir_tui.emo.guided import Hints, breed, descend, fill, savings
+from emodir_tui.emo.guided import Hints, breed, descend, fill, niches, savings
 
 from .toys import ToyTask, genomes, is_valid, seeds, toy_task
 
@@ -142,3 +142,14 @@ def test_children_of_a_limited_parent_stay_below_it() -> None:
     assert (complexity(children[:6]) <= 0.4).all()
     assert complexity(children[:6]).max() > 0.35
     assert len(np.unique(children[:6], axis=0)) > 1
+
+
+def test_a_niche_is_the_best_mask_of_each_set_of_emptied_branches_near_below_the_limit() -> None:
+    genome = Genome([GeneGroup(size=4), GeneGroup(size=4, branch=0), GeneGroup(size=4, branch=1)], np.ones(12))
+    full, first, second = genome.full, genome.toggled(genome.full, 0, 1.0), genome.toggled(genome.full, 1, 1.0)
+    thinner = np.arange(12) != 0
+    masks = np.array([full, first, second, first & thinner, second & thinner, full & thinner])
+    objectives = np.array([[0.5, 0.3], [0.49, 0.2], [0.49, 0.25], [0.495, 0.1], [0.4, 0.05], [0.51, 0.01]])
+    # The fifth lies too far below the limit, the last above it.
+    assert niches(genome, masks, objectives, 0.5) == [3, 2, 0]
+    assert niches(genome, masks, objectives, 0.3) == []
