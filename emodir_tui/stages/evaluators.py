@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -50,11 +51,19 @@ def make_evaluator(
     """
     varying = np.zeros(graph.genes, dtype=np.bool_)
     varying[genes] = True
-    memory, dtype = memory_of(bench), bench.search_dtype
-    sliced = SubnetworkEvaluator(graph, *span, features, impairment, varying=varying, memory=memory, dtype=dtype)
+
+    # Features that no mask changes take memory: they are made for a form that is used or measured only.
+    @cache
+    def sliced() -> SubnetworkEvaluator:
+        memory, dtype = memory_of(bench), bench.search_dtype
+        return SubnetworkEvaluator(graph, *span, features, impairment, varying=varying, memory=memory, dtype=dtype)
+
     if not isinstance(impairment, FeatureError):
-        return sliced
-    return stacked_where_faster(bench, name, graph, span, features, impairment, varying, sliced.evaluate) or sliced
+        return sliced()
+    stacked = stacked_where_faster(
+        bench, name, graph, span, features, impairment, varying, lambda masks: sliced().evaluate(masks)
+    )
+    return stacked or sliced()
 
 
 def stacked_where_faster(
