@@ -184,7 +184,7 @@ class Joint(Section):
         description="Relative error of the last features before the classifier, or KL of the logits.",
     )
     capacity: Share = Field(
-        default=0.35,
+        default=0.7,
         description="How much the parameters that a scheme takes (MACs, where parameters are the complexity) count in its "
         "impairment beside the features' error: the more is left to train, the more fine-tuning gives back.",
     )

@@ -39,7 +39,7 @@ class Guidance:
         guide: Predicts for keep vectors of the whole network.
         genes: Where the masks' genes lie in them, int64[length].
         complexity: Complexity kept, float64[n] of masks bool[n, length].
-        parents: Members of the front that get children in each generation, drawn from all of it.
+        parents: Members of the front that get children in each generation, drawn from all of it; 0: no guided children.
         limits: Complexities at which the front matters most. In each generation `AT_LIMIT` of the `NEAREST` members
             below each get children besides, which fill it; so does the best mask there of another set of emptied
             branches, and the best of all is tried with branches emptied or restored.

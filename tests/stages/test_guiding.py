@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from emodir_tui.emo.genome import GeneGroup, Genome
 from emodir_tui.emo.nsga2 import Nsga2
 from emodir_tui.emo.operators import MaskSpace
 from emodir_tui.nets.guide import Changes
@@ -82,3 +83,16 @@ def test_the_best_below_the_limit_beats_a_search_that_fills_nothing(search) -> N
         children = nsga2.ask(plain)
         plain = nsga2.tell(plain, children, task(children))
     assert best(guided) < best(plain)
+
+
+def test_a_network_without_branches_fills_the_limit_too() -> None:
+    genome = Genome([GeneGroup(size=8), GeneGroup(size=8)], np.random.default_rng(0).random(16))
+    task = ToyTask(genome)
+    nsga2 = Nsga2(MaskSpace(genome), population=8, seed=0)
+    guidance = Guidance(
+        nsga2, ExactGuide(task), np.arange(16), lambda masks: task(masks)[:, 0], parents=1, limits=[LIMIT]
+    )
+    first = nsga2.first()
+    children = guidance.children(nsga2.begin(first, task(first)))
+    shares = task(children)[:, 0]
+    assert ((shares <= LIMIT) & (shares > LIMIT - 0.1)).any()
