@@ -106,13 +106,18 @@ class Genome:
             repaired[rows] = self._keep(repaired[rows], counts[rows], wanted[rows])
         return repaired
 
+    def by_importance(self, group: int) -> Counts:
+        """The genes of a group, the most important first."""
+        start = self.starts[group]
+        return self.order[start : start + self.sizes[group]]
+
     def toggled(self, mask: Masks, branch: int, share: float) -> Masks:
         """The mask with a branch emptied; or restored, where it is empty, to a share of its most important genes."""
         groups = self.branches[branch]
         restored = not mask[self.group_of == groups[0]].any()
         result = mask.copy()
         for group in groups:
-            inside = self.order[self.starts[group] : self.starts[group] + self.sizes[group]]
+            inside = self.by_importance(int(group))
             result[inside] = restored and np.arange(len(inside)) < max(1, np.ceil(share * len(inside)))
         return result
 

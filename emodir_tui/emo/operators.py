@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from emodir_tui.emo.genome import Counts, Floats, Genome, Masks
+from emodir_tui.emo.genome import Floats, Genome, Masks
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,16 +105,15 @@ class MaskSpace:
         """Every mask one step away: a branch emptied or restored, a layer resized by a step, two genes swapped."""
         genome = self.genome
         counts = genome.counts(vector[None])[0]
-        for branch in genome.branches:
-            emptied = counts[branch[0]] == 0
-            yield np.where(np.isin(genome.group_of, branch), emptied, vector)
+        for branch in range(len(genome.branches)):
+            yield genome.toggled(vector, branch, 1.0)
         for group in np.flatnonzero(counts):
             valid = genome.valid_counts(int(group))
             for count in (*valid[valid > counts[group]][:1], *valid[valid < counts[group]][-1:]):
                 neighbour = vector.copy()
                 self._resize(neighbour, int(group), int(count - counts[group]))
                 yield neighbour
-            genes = self._genes(int(group))
+            genes = genome.by_importance(int(group))
             for kept in genes[vector[genes]][::-1]:
                 for missing in genes[~vector[genes]]:
                     neighbour = vector.copy()
@@ -161,23 +160,18 @@ class MaskSpace:
             self._resize(child, group, -genes if kind == 3 else genes)
 
     def _swap(self, child: Masks, group: int, genes: int, generator: np.random.Generator) -> None:
-        inside = self._genes(group)
+        inside = self.genome.by_importance(group)
         kept, missing = inside[child[inside]], inside[~child[inside]]
         child[generator.choice(kept, genes, replace=False)] = False
         child[generator.choice(missing, genes, replace=False)] = True
 
     def _resize(self, child: Masks, group: int, genes: int) -> None:
         """Restores the `genes` most important missing ones of a layer; removes the least important for a negative."""
-        inside = self._genes(group)
+        inside = self.genome.by_importance(group)
         if genes > 0:
             child[inside[~child[inside]][:genes]] = True
         else:
             child[inside[child[inside]][genes:]] = False
-
-    def _genes(self, group: int) -> Counts:
-        """The genes of a group, the most important first."""
-        start = self.genome.starts[group]
-        return self.genome.order[start : start + self.genome.sizes[group]]
 
 
 def spread(count: int) -> Floats:

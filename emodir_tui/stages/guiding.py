@@ -9,7 +9,7 @@ from torch import Tensor
 from emodir_tui.emo.guided import Hints, breed, descend, niches
 from emodir_tui.emo.nsga2 import Nsga2, SearchState
 from emodir_tui.emo.operators import MaskSpace
-from emodir_tui.emo.space import distinct, keys
+from emodir_tui.emo.space import keys
 from emodir_tui.nets.groups import ChannelGraph
 from emodir_tui.nets.guide import Changes, ErrorGuide
 from emodir_tui.nets.subnetwork import SubNetwork
@@ -108,7 +108,7 @@ class Guidance:
             toggled += [(mask, limit) for row in best[:1] for mask in self._toggled(state.seen[row], draws)]
         bred = np.concatenate([self._bred(parents, CHILDREN, seed), self._bred(toggled, 1, seed)])
         seen = set(keys(state.seen))
-        return distinct(bred[[key not in seen for key in keys(bred)]])
+        return bred[[key not in seen for key in keys(bred)]]
 
     def _bred(self, parents: list[Parent], children: int, seed: int) -> Bits:
         masks = np.array([mask for mask, _ in parents], dtype=np.bool_).reshape(-1, self._genome.length)

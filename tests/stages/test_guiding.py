@@ -6,6 +6,7 @@ import pytest
 from emodir_tui.emo.genome import GeneGroup, Genome
 from emodir_tui.emo.nsga2 import Nsga2
 from emodir_tui.emo.operators import MaskSpace
+from emodir_tui.emo.space import distinct
 from emodir_tui.nets.guide import Changes
 from emodir_tui.stages.guiding import CHILDREN, Guidance
 from tests.emo.toys import ToyTask, toy_task
@@ -55,13 +56,13 @@ def test_some_children_fill_the_limit_and_sets_of_emptied_branches_are_tried_the
     task, nsga2, guidance, state = search
     tried = set()
     for _ in range(8):
-        children = guidance.children(state)
+        children = distinct(guidance.children(state))
         assert len(children) <= (1 + 3) * CHILDREN
         shares = task(children)[:, 0]
         filling = children[(shares <= LIMIT) & (shares > LIMIT - 0.05)]
         assert len(filling) >= CHILDREN // 2
         tried |= emptied(task, filling)
-        np.testing.assert_array_equal(children, guidance.children(state))
+        np.testing.assert_array_equal(children, distinct(guidance.children(state)))
         state = nsga2.tell(state, children, task(children))
     assert len(tried) >= 3
 
@@ -76,7 +77,7 @@ def test_the_best_below_the_limit_beats_a_search_that_fills_nothing(search) -> N
     guided = plain = state
     evaluations = 0
     for _ in range(6):
-        children = guidance.children(guided)
+        children = distinct(guidance.children(guided))
         evaluations += len(children)
         guided = nsga2.tell(guided, children, task(children))
     while len(plain.seen) < len(state.seen) + evaluations:
@@ -93,6 +94,6 @@ def test_a_network_without_branches_fills_the_limit_too() -> None:
         nsga2, ExactGuide(task), np.arange(16), lambda masks: task(masks)[:, 0], parents=1, limits=[LIMIT]
     )
     first = nsga2.first()
-    children = guidance.children(nsga2.begin(first, task(first)))
+    children = distinct(guidance.children(nsga2.begin(first, task(first))))
     shares = task(children)[:, 0]
     assert ((shares <= LIMIT) & (shares > LIMIT - 0.1)).any()
