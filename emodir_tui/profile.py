@@ -143,7 +143,7 @@ class Search(Section):
     precision: Literal["auto", "full", "bfloat16"] = Field(
         default="auto",
         description="Precision in which searches, the ranking and the joint step run layers; impairments are summed in "
-        "full. 'auto' takes bfloat16 on devices with matrix units for it (CPUs with AMX, GPUs since Ampere).",
+        "full. 'auto' takes bfloat16 on devices that multiply it natively (CPUs with AMX or AVX-512 BF16, GPUs since Ampere).",
     )
     evaluator: Literal["auto", "sliced", "stacked"] = Field(
         default="auto",

@@ -5,15 +5,16 @@ from pathlib import Path
 
 import torch
 
-CPU_FLAG = "amx_bf16"
+# Either has products of bfloat16 that sum in float32: in tiles (AMX), or in vectors (AVX-512, Zen 4 among others).
+CPU_FLAGS = {"amx_bf16", "avx512_bf16"}
 LEAST_CUDA_CAPABILITY = (8, 0)
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether layers run faster in bfloat16 here: matrix units of their own, on a CPU (AMX) or a GPU (Ampere and newer)."""
+    """Whether layers run faster in bfloat16 here: a CPU with AMX or AVX-512's products of it, a GPU since Ampere."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= LEAST_CUDA_CAPABILITY
-    return device.type == "cpu" and CPU_FLAG in cpu_flags(Path("/proc/cpuinfo"))
+    return device.type == "cpu" and bool(CPU_FLAGS & cpu_flags(Path("/proc/cpuinfo")))
 
 
 def cpu_flags(file: Path) -> set[str]:
