@@ -55,6 +55,13 @@ figures on this page only; no search, pruner or fine-tuning sees it.
 """
 
 
+LONGER = (
+    "Fine-tuning is the same for all, but emodir's networks also come from its constrained training (step 4), one for all "
+    "levels. The rows with more steps give the others as many optimiser steps as that training has, to each network by "
+    "itself."
+)
+
+
 def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
     """Tables and plot of one network."""
     rows = [row for file in files for row in file["rows"]]
@@ -66,9 +73,11 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
     for row in rows:
         for key in ("recalibrated", "finetuned", "macs_kept"):
             if key in row:
-                cells[row["method"], row["level"]][key].append(row[key])
-    methods = list(dict.fromkeys(row["method"] for row in rows if row["method"] != "original"))
-    methods.sort(key=lambda method: (method.startswith(OURS), method not in OTHERS_FIRST))
+                cells[called(row), row["level"]][key].append(row[key])
+    made = [row for row in rows if row["method"] != "original"]
+    equal = list(dict.fromkeys(called(row) for row in made if not row.get("more_steps")))
+    equal.sort(key=lambda method: (method.startswith(OURS), method not in OTHERS_FIRST))
+    longer = list(dict.fromkeys(called(row) for row in made if row.get("more_steps")))
     title = TITLES.get(name, name)
     lines = [
         f"## {title}: accuracy at the same MACs",
@@ -89,23 +98,30 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
         lines += [f"### {heading}, test accuracy in %", ""]
         lines.append("| method | " + " | ".join(f"{100 * level:.0f} % of the MACs" for level in levels) + " |")
         lines.append("|---|" + "---|" * len(levels))
-        best = {level: max(np.mean(cells[m, level][key]) for m in methods if cells[m, level][key]) for level in levels}
-        for method in methods:
+        best = {level: max(np.mean(cells[m, level][key]) for m in equal if cells[m, level][key]) for level in levels}
+        for method in [*equal, *longer] if key == "finetuned" else equal:
             told = []
             for level in levels:
                 values = cells[method, level][key]
                 text = spread([100 * value for value in values], 2) if values else "—"
                 if 0 < len(values) < len(seeds):
                     text += f" ({len(values)} seed{'s' if len(values) > 1 else ''})"
-                told.append(f"**{text}**" if values and np.mean(values) == best[level] else text)
+                told.append(f"**{text}**" if values and method in equal and np.mean(values) == best[level] else text)
             lines.append(f"| {method} | " + " | ".join(told) + " |")
-        lines += ["", verdict(cells, methods, levels, key), ""]
+        lines += ["", verdict(cells, equal, levels, key), ""]
+        if longer and key == "finetuned":
+            lines += [LONGER, "", verdict(cells, [*longer, OURS], levels, key), ""]
     notes = [f"- {note}." for note in dict.fromkeys(row["note"] for row in rows if "note" in row)]
     lines += [*notes, ""] if notes else []
     picture = page.parent / "images" / f"accuracy-{name}.svg"
-    plot(title, original, cells, methods, levels, picture)
+    plot(title, original, cells, equal, levels, picture)
     lines += [f"![Accuracy against MACs, {title}](images/{picture.name})", ""]
     return lines
+
+
+def called(row: dict[str, Any]) -> str:
+    """A row's method, and the further steps that it got."""
+    return row["method"] + (f", {row['more_steps']} steps more" if row.get("more_steps") else "")
 
 
 def measured_how(files: list[dict[str, Any]]) -> list[str]:
@@ -120,7 +136,7 @@ def measured_how(files: list[dict[str, Any]]) -> list[str]:
             search, joint = own["search"], own["joint"]
             way += (
                 f"; emodir: {search['generations']} generations a sub-network, {joint['generations']} of positions, "
-                f"{joint['polish']} of polishing, {own['constrain']['steps']} constrained steps a sub-network, "
+                f"{joint['polish']} of polishing, {own['constrain']['steps']} constrained steps, "
                 f"{joint['images']} images"
             )
         ways[way] |= {row["level"] for row in file["rows"] if row["method"] != "original"}
@@ -174,7 +190,7 @@ def plot(title: str, original: float, cells: Any, methods: list[str], levels: li
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     figure.tight_layout()
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 

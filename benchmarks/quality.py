@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,12 @@ def parser_of(documentation: str, levels: list[float]) -> argparse.ArgumentParse
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--learning-rate", type=float, default=0.02)
     parser.add_argument(
+        "--more-steps",
+        type=int,
+        default=0,
+        help="fine-tune the others (--methods) for so many steps more, in rows of their own",
+    )
+    parser.add_argument(
         "--searched-generations",
         type=int,
         default=20,
@@ -103,9 +110,10 @@ class Records:
             self.rows = known["rows"]
         self.about = about
 
-    def has(self, method: str, seed: int, level: float) -> bool:
+    def has(self, method: str, seed: int, level: float, more_steps: int = 0) -> bool:
         """Whether it is measured."""
-        return any((row["method"], row["seed"], row["level"]) == (method, seed, level) for row in self.rows)
+        wanted = (method, seed, level, more_steps)
+        return any((r["method"], r["seed"], r["level"], r.get("more_steps", 0)) == wanted for r in self.rows)
 
     def add(self, row: dict[str, Any]) -> None:
         """Keep one more."""
@@ -136,11 +144,12 @@ class Seed:
             self.records.add({"method": "original", "seed": self.seed, "level": 1.0, "finetuned": original.accuracy})
         settings = self.profile.joint
         others = baselines(settings.population, self.arguments.searched_generations, settings.images)
+        ours = {} if self.arguments.more_steps else EMODIR
         for level in sorted(self.arguments.levels, key=lambda level: abs(level - 0.4)):
             for method, make in others.items():
-                self.one(method, level, lambda make=make, level=level: make(context, level))
-            for method, overrides in EMODIR.items():
-                self.one(method, level, lambda o=overrides, level=level: self.realised(o, level))
+                self.one(method, level, partial(make, context, level), self.arguments.more_steps)
+            for method, overrides in ours.items():
+                self.one(method, level, partial(self.realised, overrides, level))
 
     def begin(self) -> tuple[Original, Parts]:
         """The first two results of the default run; the original is the teacher of all fine-tunings."""
@@ -149,10 +158,10 @@ class Seed:
         self.teacher = self.bench.graph(original.weights).network.model
         return original, result(results, "divide", Parts)
 
-    def one(self, method: str, level: float, make: Callable[[], nn.Module]) -> None:
+    def one(self, method: str, level: float, make: Callable[[], nn.Module], more_steps: int = 0) -> None:
         """Recalibrate, measure, fine-tune, measure."""
         wanted = self.arguments.methods
-        if self.records.has(method, self.seed, level) or (wanted and method not in wanted):
+        if self.records.has(method, self.seed, level, more_steps) or (wanted and method not in wanted):
             return
         began = time.monotonic()
         try:
@@ -166,12 +175,13 @@ class Seed:
         batches = bench.batches(bench.data.train, settings.recalibration_images, RECALIBRATION_BATCH)
         recalibrate(model, [inputs for inputs, _ in batches])
         before = accuracy(model, self.judge, EVALUATION_BATCH)
-        self.finetune(model)
+        self.finetune(model, self.arguments.steps + more_steps)
         self.records.add(
             {
                 "method": method,
                 "seed": self.seed,
                 "level": level,
+                **({"more_steps": more_steps} if more_steps else {}),
                 "macs_kept": macs(model, bench) / macs(self.teacher, bench),
                 "recalibrated": before,
                 "finetuned": accuracy(model, self.judge, EVALUATION_BATCH),
@@ -179,11 +189,11 @@ class Seed:
             }
         )
 
-    def finetune(self, model: nn.Module) -> None:
+    def finetune(self, model: nn.Module, steps: int) -> None:
         """The same steps, batches, learning rates and soft labels for every method."""
         settings = self.profile.finetune
         plan = Plan(
-            steps=self.arguments.steps,
+            steps=steps,
             batch=settings.batch,
             learning_rate=self.arguments.learning_rate,
             momentum=settings.momentum,

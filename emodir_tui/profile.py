@@ -158,13 +158,20 @@ class Search(Section):
 
 
 class Constrain(Section):
-    """Training under cross-network constraints."""
+    """Training under cross-network constraints: of all sub-networks together, one set of weights for all masks."""
 
-    steps: int = Field(default=150, ge=0, description="Training steps per sub-network; 0 leaves this step out.")
+    steps: int = Field(default=450, ge=0, description="Training steps; 0 leaves this step out.")
     batch: Count = Field(default=128, description="Images per step.")
-    learning_rate: Positive = Field(default=0.01, description="Peak of the one-cycle schedule.")
-    feature_weight: NotNegative = Field(default=1.0, description="Weight of the feature constraint.")
-    cross_weight: NotNegative = Field(default=1.0, description="Weight of the cross-network constraint.")
+    learning_rate: Positive = Field(default=0.02, description="Peak of the one-cycle schedule.")
+    feature_weight: NotNegative = Field(
+        default=1.0,
+        description="Weight of the feature constraint: errors of the sub-networks' outputs behind pruned predecessors.",
+    )
+    cross_weight: NotNegative = Field(
+        default=1.0,
+        description="Weight of the cross-network constraint: KL divergence of the whole pruned chain's output, softened by "
+        "finetune.temperature.",
+    )
 
 
 class Rank(Section):

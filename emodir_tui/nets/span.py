@@ -20,13 +20,6 @@ def span_nodes(graph: ChannelGraph, start: CutPoint | None, stop: CutPoint | Non
     return nodes[first:last]
 
 
-def span_modules(graph: ChannelGraph, start: CutPoint | None, stop: CutPoint | None) -> list[str]:
-    """Names of the model's own modules that a span calls and that have weights, in order."""
-    names = dict.fromkeys(str(node.target) for node in span_nodes(graph, start, stop) if node.op == "call_module")
-    own = dict(graph.network.model.named_modules())
-    return [name for name in names if name in own and any(True for _ in own[name].parameters())]
-
-
 def working_bytes(graph: ChannelGraph, start: CutPoint | None, stop: CutPoint | None, images: int) -> tuple[int, int]:
     """(largest output of a span's nodes, all of them together) in bytes for so many images, unpruned."""
     sizes = [

@@ -87,6 +87,11 @@ def candidates(graph: ChannelGraph) -> list[CutPoint]:
     return found
 
 
+def meeting_points(division: Division, features: CutPoint) -> list[CutPoint]:
+    """Where pruned networks are compared with the original one: behind each sub-network, and at the last features."""
+    return [*(part.stop for part in division.subnetworks if part.stop is not None), features]
+
+
 def _named_cuts(graph: ChannelGraph, names: list[str]) -> list[CutPoint]:
     known: dict[str, CutPoint] = {}
     for cut in graph.network.cuts:

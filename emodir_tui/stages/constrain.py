@@ -1,8 +1,9 @@
-"""Step 4: train each sub-network under cross-network constraints, then measure its front again.
+"""Step 4: train the sub-networks under cross-network constraints, then measure their fronts again.
 
-A sub-network sees the original features and those that its pruned predecessor makes. Its output is pulled to the
-original's (feature constraint), and through the frozen original next sub-network that one's output to the original's
-(cross-network constraint). One set of weights serves all masks.
+All sub-networks are trained as one chain. Each step draws a member of every front, and each sub-network gets the features
+that its pruned predecessors make. Its output is pulled to the original's (feature constraint), and the output of the whole
+chain to the original network's (cross-network constraint); the gradients of both flow back through all that came before.
+One set of weights serves all masks.
 """
 
 from collections.abc import Callable
@@ -15,10 +16,10 @@ from torch import Tensor, nn
 
 from emodir_tui.emo.front import hypervolume, non_dominated
 from emodir_tui.nets.evaluate import FeatureError
+from emodir_tui.nets.graph import CutPoint
 from emodir_tui.nets.groups import ChannelGraph
 from emodir_tui.nets.sliced import SlicedNetwork, kept_channels
-from emodir_tui.nets.span import span_modules
-from emodir_tui.nets.subnetwork import Division, SubNetwork
+from emodir_tui.nets.subnetwork import Division, meeting_points
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.log import Run
 from emodir_tui.seeds import derive_seed
@@ -27,7 +28,6 @@ from emodir_tui.stages.bench import Bench, Weights, keep_all
 from emodir_tui.stages.guiding import make_guidance
 from emodir_tui.stages.results import Adapted, Bits, Floats, Front, Importance, Original, Parts
 from emodir_tui.stages.searching import (
-    expand,
     first_state,
     front_of,
     generation_events,
@@ -38,155 +38,117 @@ from emodir_tui.stages.searching import (
     tell_front,
 )
 from emodir_tui.stages.trainings import follow
+from emodir_tui.stages.whole import Members, combine, members_of
 from emodir_tui.training.loop import Plan, TrainingState, train
-from emodir_tui.training.losses import relative_error
+from emodir_tui.training.losses import kl, relative_error
 
-EVENTS_PER_TRAINING = 10
+EVENTS = 10
+# Members of one scheme are about equally pruned: places in their fronts, as shares, differ by about this much.
+SPREAD = 0.1
+CHAIN = "chain"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fitted:
-    """The weights of one sub-network after its training; names as in the whole network."""
+    """The network's weights after the training."""
 
     weights: Weights
 
 
 def constrain(run: Run, bench: Bench, original: Original, parts: Parts, fronts: list[Front]) -> Adapted:
-    """Train the sub-networks in order, each behind its trained predecessor; then measure every front anew."""
+    """Train all sub-networks, each behind its pruned predecessors; then measure every front anew."""
     if not bench.profile.constrain.steps:
         return Adapted(weights=original.weights, fronts=fronts)
-    graph, division = bench.division(original.weights, parts.cuts)
-    weights = dict(original.weights)
-    for index, part in enumerate(division.subnetworks):
-        fit = partial(_fit, run, bench, original, weights, parts, fronts, index)
-        fitted = run.part(f"constrain.{part.name}", Fitted, fit)
-        weights = {**weights, **fitted.weights}
-    adapted_graph, adapted_division = bench.division(weights, parts.cuts)
-    return Adapted(
-        weights=weights,
-        fronts=in_memory(
-            run,
-            "search",
-            lambda batch: _remeasure(run, bench, (graph, division), (adapted_graph, adapted_division), fronts, batch),
-        ),
-    )
+    fitted = run.part(f"constrain.{CHAIN}", Fitted, partial(_fit, run, bench, original, parts, fronts))
+    before = bench.division(original.weights, parts.cuts)
+    adapted = bench.division(fitted.weights, parts.cuts)
+    measured = in_memory(run, "search", lambda batch: _remeasure(run, bench, before, adapted, fronts, batch))
+    return Adapted(weights=fitted.weights, fronts=measured)
 
 
-def _fit(
-    run: Run, bench: Bench, original: Original, weights: Weights, parts: Parts, fronts: list[Front], index: int
-) -> Fitted:
-    """Train sub-network `index` of the network with these weights."""
+def _fit(run: Run, bench: Bench, original: Original, parts: Parts, fronts: list[Front]) -> Fitted:
     settings = bench.profile.constrain
     graph, division = bench.division(original.weights, parts.cuts)
     # A graph of its own: its weights change while it trains.
-    live = bench.build(weights)
-    part = division.subnetworks[index]
-    names = span_modules(live, part.start, part.stop)
-    model = nn.ModuleDict({name.replace(".", "/"): live.network.model.get_submodule(name) for name in names})
+    live = bench.build(original.weights)
+    model = live.network.model
+    importance = run.load_part("search.importance", Importance).values
     plan = Plan(
         steps=settings.steps,
         batch=settings.batch,
         learning_rate=settings.learning_rate,
         augmentation=bench.profile.data.augment,
         mixed_precision=bench.profile.hardware.mixed_precision,
-        seed=derive_seed(bench.profile.seed, "constrain", part.name),
+        seed=derive_seed(bench.profile.seed, "constrain"),
     )
-    place = Place(stage="constrain", subject=part.name)
-    every = max(1, settings.steps // EVENTS_PER_TRAINING)
+    chain = _Chain(
+        bench,
+        (graph, live),
+        meeting_points(division, graph.network.features),
+        members_of(bench, graph, division, fronts, importance),
+        plan.seed,
+    )
+    place = Place(stage="constrain", subject=CHAIN)
     train(
         model,
         bench.data.train,
-        _Constraints(bench, graph, live, division, fronts, index, plan.seed),
+        chain,
         plan,
         start=run.resume_point(place, TrainingState),
-        on_step=follow(run, place, model, plan, every, base=(index, len(division.subnetworks))),
+        on_step=follow(run, place, model, plan, max(1, settings.steps // EVENTS)),
     )
-    states = model.state_dict()
-    return Fitted(weights={name.replace("/", "."): value.detach().cpu().clone() for name, value in states.items()})
+    return Fitted(weights={name: value.detach().cpu().clone() for name, value in model.state_dict().items()})
 
 
-class _Constraints:
-    """The loss of one sub-network's training; every draw of masks is a function of the step."""
+class _Chain:
+    """The training's loss: how far the pruned chain is from the original network, at every meeting point and at its end."""
 
     def __init__(
         self,
         bench: Bench,
-        graph: ChannelGraph,
-        live: ChannelGraph,
-        division: Division,
-        fronts: list[Front],
-        index: int,
+        networks: tuple[ChannelGraph, ChannelGraph],
+        points: list[CutPoint],
+        members: list[Members],
         seed: int,
     ) -> None:
-        self._settings, self._seed = bench.profile.constrain, seed
-        self._graph = graph
-        parts = division.subnetworks
-        self._part, self._front = parts[index], fronts[index]
-        self._all = keep_all(graph)[0]
-        self._predecessor = _Predecessor(graph, live, parts[index - 1], fronts[index - 1]) if index else None
-        self._original = SlicedNetwork(graph, self._part.start, self._part.stop)
-        self._student = SlicedNetwork(live, self._part.start, self._part.stop)
-        following = parts[index + 1] if index + 1 < len(parts) else None
-        self._next = SlicedNetwork(graph, following.start, following.stop) if following else None
+        self._settings, self._temperature = bench.profile.constrain, bench.profile.finetune.temperature
+        self._graph, live = networks
+        self._points, self._members, self._seed = points, members, seed
+        spans = list(zip([None, *points], [*points, None], strict=True))
+        self._original = [SlicedNetwork(self._graph, start, stop) for start, stop in spans]
+        self._pruned = [SlicedNetwork(live, start, stop) for start, stop in spans]
+        for span in self._original:
+            span.select(keep_all(self._graph)[0])
 
     def __call__(self, model: nn.Module, inputs: Tensor, labels: Tensor, step: int) -> Tensor:  # noqa: ARG002
-        draws = np.random.default_rng(derive_seed(self._seed, "masks", step))
-        own = expand(self._graph, self._part, self._front.masks[draws.integers(len(self._front.masks))][None])[0]
-        features, given, behind = inputs, inputs, self._all
-        if self._predecessor is not None:
-            # Both kinds of input in turn: the original features, and those of the pruned predecessor.
-            features, given, behind = self._predecessor.features(inputs, draws, pruned=bool(step % 2))
-        with torch.no_grad():
-            self._original.select(self._all)
-            target = self._original(features)
-        self._student.select(own & behind)
-        output = self._student(given)
-        loss = self._settings.feature_weight * _feature_error(self._graph, self._part, output, target, own)
-        if self._next is not None and self._settings.cross_weight > 0:
-            loss = loss + self._settings.cross_weight * self._cross_error(self._next, output, target, own)
-        return loss
+        keep = self.scheme(step)
+        target = output = inputs
+        error = inputs.new_zeros(())
+        for original, pruned, point in zip(self._original, self._pruned, [*self._points, None], strict=True):
+            with torch.no_grad():
+                target = original(target)
+            pruned.select(keep)
+            output = pruned(output)
+            if point is not None:
+                error = error + _feature_error(self._graph, point, output, target, keep)
+        softened = kl(output.float() / self._temperature, target.float() / self._temperature) * self._temperature**2
+        return self._settings.feature_weight * error + self._settings.cross_weight * softened
 
-    def _cross_error(self, following: SlicedNetwork, output: Tensor, target: Tensor, own: Bits) -> Tensor:
-        with torch.no_grad():
-            following.select(self._all)
-            further = following(target)
-        # The next sub-network is frozen and whole, but it gets only the channels that this mask leaves.
-        following.select(own)
-        return relative_error(following(output), further)
+    def scheme(self, step: int) -> Bits:
+        """A member of every front, about equally pruned: a function of the step; a keep vector bool[genes]."""
+        draws = np.random.default_rng(derive_seed(self._seed, "scheme", step))
+        place = draws.random()
+        lengths = np.array([len(front.keeps) for front in self._members])
+        shares = np.clip(place + draws.normal(0, SPREAD, len(lengths)), 0, 1)
+        keeps = combine(self._members, np.rint(shares * (lengths - 1)).astype(np.int64)[None])
+        return np.asarray(keeps[0], dtype=np.bool_)
 
 
-class _Predecessor:
-    """The sub-network before: whole with its original weights, or pruned with the trained ones."""
-
-    def __init__(self, graph: ChannelGraph, live: ChannelGraph, part: SubNetwork, front: Front) -> None:
-        self._graph, self._part, self._front = graph, part, front
-        self._all = keep_all(graph)[0]
-        self._head = None if part.start is None else SlicedNetwork(graph, None, part.start)
-        self._whole = SlicedNetwork(graph, part.start, part.stop)
-        self._pruned = SlicedNetwork(live, part.start, part.stop)
-
-    @torch.no_grad()
-    def features(self, inputs: Tensor, draws: np.random.Generator, *, pruned: bool) -> tuple[Tensor, Tensor, Bits]:
-        """(original features, features that the next sub-network gets, keep vector of the mask behind them)."""
-        early = inputs
-        if self._head is not None:
-            self._head.select(self._all)
-            early = self._head(inputs)
-        self._whole.select(self._all)
-        features = self._whole(early)
-        if not pruned:
-            return features, features, self._all
-        mask = self._front.masks[draws.integers(len(self._front.masks))]
-        keep = expand(self._graph, self._part, mask[None])[0]
-        self._pruned.select(keep)
-        return features, self._pruned(early), keep
-
-
-def _feature_error(graph: ChannelGraph, part: SubNetwork, output: Tensor, target: Tensor, keep: Bits) -> Tensor:
+def _feature_error(graph: ChannelGraph, point: CutPoint, output: Tensor, target: Tensor, keep: Bits) -> Tensor:
     """Relative error of the kept channels, as a share of the whole target's energy."""
-    if part.stop is None or output.shape == target.shape:
+    if output.shape == target.shape:
         return relative_error(output, target)
-    kept = kept_channels(graph, part.stop, keep).to(target.device)
+    kept = kept_channels(graph, point, keep).to(target.device)
     return (output - target[:, kept]).square().sum() / target.square().sum().clamp_min(1e-12)
 
 

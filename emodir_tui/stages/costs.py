@@ -24,7 +24,7 @@ def expected_costs(bench: Bench) -> dict[str, float]:
     schemes += (parents * CHILDREN if guided else 0) * profile.joint.polish
     second = profile.search.population * profile.search.second_generations if profile.search.rounds > 1 else 0
     training = 0.0 if profile.model.weights else TRAINING * profile.baseline.epochs * train
-    constrained = (TRAINING + 1) * profile.constrain.steps * profile.constrain.batch * subnetworks
+    constrained = (TRAINING * CANDIDATE + 1) * profile.constrain.steps * profile.constrain.batch
     return {
         "divide": DIVIDING,
         "baseline": training + len(bench.data.test),

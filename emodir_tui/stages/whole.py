@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from emodir_tui.nets.evaluate import FeatureError, Keep, NetworkEvaluator
-from emodir_tui.nets.graph import CutPoint
 from emodir_tui.nets.groups import ChannelGraph
 from emodir_tui.nets.guide import ErrorGuide
 from emodir_tui.nets.stacked import StackedEvaluator
-from emodir_tui.nets.subnetwork import Division
+from emodir_tui.nets.subnetwork import Division, meeting_points
 from emodir_tui.stages.bench import Bench, Weights, keep_all
 from emodir_tui.stages.evaluators import memory_of, stacked_where_faster
 from emodir_tui.stages.guiding import batches_for_guide
@@ -65,7 +64,7 @@ class Whole:
         self._inputs, self._labels = inputs, [labels for _, labels in batches]
         memory = int(bench.profile.search.memory * 1e6)
         self._features = self.graph.network.features
-        cuts = _meeting_points(self.division, self._features)
+        cuts = meeting_points(self.division, self._features)
         self._evaluator = NetworkEvaluator(self.graph, cuts, inputs, memory, bench.search_dtype)
         reference = NetworkEvaluator(reference_graph, cuts, inputs, memory, bench.search_dtype)
         whole = keep_all(self.graph)[0]
@@ -197,9 +196,3 @@ def _stream(bench: Bench, graph: ChannelGraph, number: int, importance: Floats) 
     energy = np.clip(importance[group.start : group.stop], 0, None)
     lost = [float(energy[order[count:]].sum() / max(energy.sum(), 1e-300)) for count in counts]
     return Members(name=f"stream.{group.name}", keeps=keeps, local_impairments=np.array(lost))
-
-
-def _meeting_points(division: Division, features: CutPoint) -> list[CutPoint]:
-    cuts = [part.stop for part in division.subnetworks if part.stop is not None]
-    known = {cut.index: cut for cut in (*cuts, features)}
-    return [known[index] for index in sorted(known)]

@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from emodir_tui.nets.subnetwork import divide, meeting_points
+from emodir_tui.profile import load
+from emodir_tui.stages.bench import keep_all, open_bench
+from emodir_tui.stages.constrain import _Chain
+from emodir_tui.stages.searching import own_genes
+from emodir_tui.stages.whole import Members
+from emodir_tui.training.loop import Plan, train
+
+SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+@pytest.fixture(scope="module")
+def bench():
+    return open_bench(load(Path("profiles/digits.toml")))
+
+
+@pytest.fixture
+def chain_of(bench):
+    """A function that makes a chain over fronts of nested masks; (the chain, the network that it trains, its fronts)."""
+    torch.manual_seed(0)
+    weights = bench.model().state_dict()
+
+    def make(*, feature=1.0, cross=1.0, shares=SHARES):
+        graph, live = bench.graph(weights), bench.build(weights)
+        division = divide(graph)
+        members = [
+            Members(name=part.name, keeps=nested(graph, part, shares), local_impairments=np.zeros(len(shares)))
+            for part in division.subnetworks
+        ]
+        settings = bench.profile.constrain.model_copy(update={"feature_weight": feature, "cross_weight": cross})
+        profile = bench.profile.model_copy(update={"constrain": settings})
+        opened = type(bench)(profile=profile, device=bench.device, data=bench.data)
+        points = meeting_points(division, graph.network.features)
+        return _Chain(opened, (graph, live), points, members, seed=0), live.network.model, members
+
+    return make
+
+
+def nested(graph, part, shares):
+    keeps = keep_all(graph, len(shares))
+    draws = np.random.default_rng(0)
+    genes = own_genes(graph, part.groups)
+    order = draws.random(len(genes))
+    for number in part.groups:
+        group = graph.groups[number]
+        # The first gene of each group stays.
+        order[genes == group.start] = 0
+    for row, share in enumerate(shares):
+        keeps[row, genes[order > share]] = False
+    return keeps
+
+
+def images(bench):
+    return next(iter(bench.data.search.first(50).batches(50)))
+
+
+def test_an_unpruned_chain_with_the_original_weights_has_no_error(bench, chain_of):
+    chain, model, _ = chain_of(shares=(1.0,))
+    assert chain(model, *images(bench), 0).item() == pytest.approx(0.0, abs=1e-5)
+
+
+def test_the_members_of_a_scheme_are_about_equally_pruned_and_schemes_span_the_fronts(chain_of):
+    chain, _, members = chain_of()
+    own = [~front.keeps.all(axis=0) for front in members]
+    positions = []
+    for step in range(200):
+        keep = chain.scheme(step)
+        np.testing.assert_array_equal(keep, chain.scheme(step))
+        same = [(front.keeps[:, genes] == keep[genes]).all(axis=1) for front, genes in zip(members, own, strict=True)]
+        positions.append([int(np.flatnonzero(found)[0]) for found in same])
+    assert np.ptp(positions, axis=1).mean() < 1
+    assert {0, len(SHARES) - 1} <= set(np.ravel(positions).tolist())
+
+
+def test_both_constraints_reach_the_first_subnetwork_and_either_can_be_left_out(bench, chain_of):
+    losses = {}
+    for feature, cross in ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0)):
+        chain, model, _ = chain_of(feature=feature, cross=cross)
+        loss = chain(model, *images(bench), 3)
+        loss.backward()
+        first = next(weight for weight in model.parameters() if weight.dim() == 4)
+        assert float(first.grad.abs().sum()) > 0
+        losses[feature, cross] = loss.item()
+    assert losses[1.0, 1.0] == pytest.approx(losses[1.0, 0.0] + losses[0.0, 1.0], rel=1e-4)
+
+
+def test_training_brings_schemes_nearer_to_the_original(bench, chain_of):
+    chain, model, _ = chain_of()
+
+    def distance():
+        with torch.no_grad():
+            return np.mean([float(chain(model, *images(bench), step)) for step in range(1000, 1010)])
+
+    before = distance()
+    train(model, bench.data.train, chain, Plan(steps=40, batch=50, learning_rate=0.02), on_step=lambda _: None)
+    assert distance() < 0.8 * before
