@@ -55,13 +55,6 @@ figures on this page only; no search, pruner or fine-tuning sees it.
 """
 
 
-LONGER = (
-    "Fine-tuning is the same for all, but emodir's networks also come from its constrained training (step 4), one for all "
-    "levels. The rows with more steps give the others as many optimiser steps as that training has, to each network by "
-    "itself."
-)
-
-
 def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
     """Tables and plot of one network."""
     rows = [row for file in files for row in file["rows"]]
@@ -98,7 +91,10 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
         lines += [f"### {heading}, test accuracy in %", ""]
         lines.append("| method | " + " | ".join(f"{100 * level:.0f} % of the MACs" for level in levels) + " |")
         lines.append("|---|" + "---|" * len(levels))
-        best = {level: max(np.mean(cells[m, level][key]) for m in equal if cells[m, level][key]) for level in levels}
+        best = {
+            level: max((np.mean(cells[m, level][key]) for m in equal if cells[m, level][key]), default=None)
+            for level in levels
+        }
         for method in [*equal, *longer] if key == "finetuned" else equal:
             told = []
             for level in levels:
@@ -110,13 +106,27 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
             lines.append(f"| {method} | " + " | ".join(told) + " |")
         lines += ["", verdict(cells, equal, levels, key), ""]
         if longer and key == "finetuned":
-            lines += [LONGER, "", verdict(cells, [*longer, OURS], levels, key), ""]
+            lines += [counted(files), "", verdict(cells, [*longer, OURS], levels, key), ""]
     notes = [f"- {note}." for note in dict.fromkeys(row["note"] for row in rows if "note" in row)]
     lines += [*notes, ""] if notes else []
     picture = page.parent / "images" / f"accuracy-{name}.svg"
     plot(title, original, cells, equal, levels, picture)
     lines += [f"![Accuracy against MACs, {title}](images/{picture.name})", ""]
     return lines
+
+
+def counted(files: list[dict[str, Any]]) -> str:
+    """What the rows with more steps are for."""
+    trained = {
+        file["about"]["emodir"]["constrain"]["steps"]
+        for file in files
+        if any(row["method"] == OURS for row in file["rows"])
+    }
+    return (
+        "Fine-tuning is the same for all, but emodir's networks also come from its constrained training "
+        f"({', '.join(map(str, sorted(trained)))} steps of the unpruned network's training, one training for all levels). "
+        "The rows with more steps give the others so many besides, to each network by itself. emodir against these:"
+    )
 
 
 def called(row: dict[str, Any]) -> str:

@@ -2,8 +2,9 @@
 
     python benchmarks/quality.py --quick
     python benchmarks/quality.py PROFILE --seeds 0 1 2 [--levels 0.7 0.5 0.3 0.15] [--steps 200] [--set KEY=VALUE …]
+    python benchmarks/quality.py PROFILE … --more-steps 450 --methods "Taylor per MAC" …
 
-The first runs on the digits that scikit-learn ships. For the others PROFILE and --set name network, weights and data as
+The first runs on the digits that scikit-learn ships. The third gives others the steps of emodir's constrained training. For the others PROFILE and --set name network, weights and data as
 for `emodir run`. Every measurement is added to a JSON file as soon as it is made, and none is made twice, so a stopped
 benchmark goes on. `benchmarks/pages.py` writes the tables from these files.
 """
@@ -51,10 +52,16 @@ QUICK = [
 def main() -> None:
     """Measure what is missing."""
     parser = parser_of(__doc__, [0.7, 0.5, 0.3, 0.15])
+    parser.add_argument(
+        "--more-steps",
+        type=int,
+        default=0,
+        help="fine-tune the others (--methods) for so many steps more, in rows of their own",
+    )
     arguments = parser.parse_args()
     profile, records = opened(arguments, "quality")
     for seed in arguments.seeds:
-        Seed(profile, arguments, seed, records).measure()
+        Seed(profile, arguments, seed, records).measure(arguments.more_steps)
 
 
 def parser_of(documentation: str, levels: list[float]) -> argparse.ArgumentParser:
@@ -66,12 +73,6 @@ def parser_of(documentation: str, levels: list[float]) -> argparse.ArgumentParse
     parser.add_argument("--levels", type=float, nargs="+", default=levels)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--learning-rate", type=float, default=0.02)
-    parser.add_argument(
-        "--more-steps",
-        type=int,
-        default=0,
-        help="fine-tune the others (--methods) for so many steps more, in rows of their own",
-    )
     parser.add_argument(
         "--searched-generations",
         type=int,
@@ -105,9 +106,12 @@ class Records:
         self.rows: list[dict[str, Any]] = []
         if path.exists():
             known = json.loads(path.read_text())
-            if known["about"]["settings"] != about["settings"]:
-                sys.exit(f"{path} holds measurements with other settings; give another --out, or remove it")
             self.rows = known["rows"]
+            # What emodir's own settings are matters only where its networks are among the rows.
+            ours = any(row["method"] in EMODIR for row in self.rows)
+            same = ("settings", "emodir") if ours else ("settings",)
+            if any(known["about"][key] != about[key] for key in same):
+                sys.exit(f"{path} holds measurements with other settings; give another --out, or remove it")
         self.about = about
 
     def has(self, method: str, seed: int, level: float, more_steps: int = 0) -> bool:
@@ -135,8 +139,8 @@ class Seed:
         # What accuracies are measured on.
         self.judge: Split = bench.data.test
 
-    def measure(self) -> None:
-        """Whatever is missing of this seed."""
+    def measure(self, more_steps: int = 0) -> None:
+        """Whatever is missing of this seed; with more steps, of the others alone."""
         bench = self.bench
         original, parts = self.begin()
         context = Context(bench, original.weights, parts.cuts, derive_seed(self.seed, "baselines"))
@@ -144,10 +148,10 @@ class Seed:
             self.records.add({"method": "original", "seed": self.seed, "level": 1.0, "finetuned": original.accuracy})
         settings = self.profile.joint
         others = baselines(settings.population, self.arguments.searched_generations, settings.images)
-        ours = {} if self.arguments.more_steps else EMODIR
+        ours = {} if more_steps else EMODIR
         for level in sorted(self.arguments.levels, key=lambda level: abs(level - 0.4)):
             for method, make in others.items():
-                self.one(method, level, partial(make, context, level), self.arguments.more_steps)
+                self.one(method, level, partial(make, context, level), more_steps)
             for method, overrides in ours.items():
                 self.one(method, level, partial(self.realised, overrides, level))
 
@@ -163,11 +167,14 @@ class Seed:
         wanted = self.arguments.methods
         if self.records.has(method, self.seed, level, more_steps) or (wanted and method not in wanted):
             return
+        row: dict[str, Any] = {"method": method, "seed": self.seed, "level": level}
+        if more_steps:
+            row["more_steps"] = more_steps
         began = time.monotonic()
         try:
             model = make()
         except UnreachableError as error:
-            self.records.add({"method": method, "seed": self.seed, "level": level, "note": str(error)})
+            self.records.add({**row, "note": str(error)})
             return
         seconds = time.monotonic() - began
         bench, settings = self.bench, self.profile.finetune
@@ -178,10 +185,7 @@ class Seed:
         self.finetune(model, self.arguments.steps + more_steps)
         self.records.add(
             {
-                "method": method,
-                "seed": self.seed,
-                "level": level,
-                **({"more_steps": more_steps} if more_steps else {}),
+                **row,
                 "macs_kept": macs(model, bench) / macs(self.teacher, bench),
                 "recalibrated": before,
                 "finetuned": accuracy(model, self.judge, EVALUATION_BATCH),

@@ -32,10 +32,13 @@ def test_quality_measures_every_method_once_and_its_page_shows_them(tmp_path):
             assert 0.3 < row["macs_kept"] <= row["level"] == 0.5
     # Nothing is measured twice.
     assert "{" not in call("quality.py", *flags)
+    more = json.loads(call("quality.py", *flags, "--more-steps", 5, "--methods", "random", "emodir"))
+    assert (more["method"], more["more_steps"]) == ("random", 5)
     (tmp_path / "images").mkdir()
     call("pages.py", "--results", results, "--page", tmp_path / "results.md")
     page = (tmp_path / "results.md").read_text()
     assert all(method in page for method in methods - {"original"})
+    assert "| random, 5 steps more | " in page
     assert (tmp_path / "images" / "accuracy-digits.svg").read_text().startswith("<?xml")
 
 

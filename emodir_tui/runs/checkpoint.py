@@ -21,7 +21,7 @@ _ID = re.compile(r"ck-\d{4,}")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """Where in the method a run is: a stage, and inside it a sub-network (or pick) and a search round."""
+    """Where in the method a run is: a stage, inside it a sub-network, pick or training, and a search round."""
 
     stage: str
     subject: str = ""

@@ -87,7 +87,8 @@ def train(
     Args:
         model: On the split's device; left in training mode.
         split: Training images.
-        loss: (model, inputs, labels, step) to a scalar, a mean over the images.
+        loss: (model, inputs, labels, step) to a scalar, a mean over the images; nearly one is enough, because batches are
+            split only where memory runs out.
         plan: How long and how fast.
         start: A state to go on from.
         on_step: Sees each step's Moment.
