@@ -106,7 +106,9 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
             lines.append(f"| {method} | " + " | ".join(told) + " |")
         lines += ["", verdict(cells, equal, levels, key), ""]
         if longer and key == "finetuned":
-            lines += [counted(files), "", verdict(cells, [*longer, OURS], levels, key), ""]
+            lines += [counted(files), "", verdict(cells, longer, levels, key), ""]
+            if longest := next((method for method in longer if method.startswith(OURS)), None):
+                lines += ["With the same steps more:", "", verdict(cells, longer, levels, key, longest), ""]
     notes = [f"- {note}." for note in dict.fromkeys(row["note"] for row in rows if "note" in row)]
     lines += [*notes, ""] if notes else []
     picture = page.parent / "images" / f"accuracy-{name}.svg"
@@ -156,11 +158,11 @@ def measured_how(files: list[dict[str, Any]]) -> list[str]:
     return [f"- {levels}: {way}." for way, levels in told.items()]
 
 
-def verdict(cells: Any, methods: list[str], levels: list[float], key: str) -> str:
+def verdict(cells: Any, methods: list[str], levels: list[float], key: str, own: str = OURS) -> str:
     """How far emodir is before or behind the best of the others, level by level."""
     told = []
     for level in levels:
-        ours = cells[OURS, level][key]
+        ours = cells[own, level][key]
         others = {m: np.mean(cells[m, level][key]) for m in methods if not m.startswith(OURS) and cells[m, level][key]}
         if not ours or not others:
             continue
@@ -169,7 +171,7 @@ def verdict(cells: Any, methods: list[str], levels: list[float], key: str) -> st
         word = "ahead of" if difference > 0 else "behind"
         lead = f"{abs(difference):.2f} points {word}" if abs(difference) >= LEVEL else "level with"
         told.append(f"{lead} {best} at {100 * level:.0f} %")
-    return f"emodir is {'; '.join(told)}." if told else "emodir is not measured yet."
+    return f"{own} is {'; '.join(told)}." if told else "emodir is not measured yet."
 
 
 def plot(title: str, original: float, cells: Any, methods: list[str], levels: list[float], path: Path) -> None:

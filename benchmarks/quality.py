@@ -4,9 +4,10 @@
     python benchmarks/quality.py PROFILE --seeds 0 1 2 [--levels 0.7 0.5 0.3 0.15] [--steps 200] [--set KEY=VALUE …]
     python benchmarks/quality.py PROFILE … --more-steps 450 --methods "Taylor per MAC" …
 
-The first runs on the digits that scikit-learn ships. The third gives others the steps of emodir's constrained training. For the others PROFILE and --set name network, weights and data as
-for `emodir run`. Every measurement is added to a JSON file as soon as it is made, and none is made twice, so a stopped
-benchmark goes on. `benchmarks/pages.py` writes the tables from these files.
+The first runs on the digits that scikit-learn ships. For the others PROFILE and --set name network, weights and data as
+for `emodir run`; the third fine-tunes longer, in rows of their own. Every measurement is added to a JSON file as soon as
+it is made, and none is made twice, so a stopped benchmark goes on. `benchmarks/pages.py` writes the tables from these
+files.
 """
 
 import argparse
@@ -56,7 +57,7 @@ def main() -> None:
         "--more-steps",
         type=int,
         default=0,
-        help="fine-tune the others (--methods) for so many steps more, in rows of their own",
+        help="fine-tune for so many steps more, in rows of their own",
     )
     arguments = parser.parse_args()
     profile, records = opened(arguments, "quality")
@@ -140,7 +141,7 @@ class Seed:
         self.judge: Split = bench.data.test
 
     def measure(self, more_steps: int = 0) -> None:
-        """Whatever is missing of this seed; with more steps, of the others alone."""
+        """Whatever is missing of this seed."""
         bench = self.bench
         original, parts = self.begin()
         context = Context(bench, original.weights, parts.cuts, derive_seed(self.seed, "baselines"))
@@ -148,12 +149,11 @@ class Seed:
             self.records.add({"method": "original", "seed": self.seed, "level": 1.0, "finetuned": original.accuracy})
         settings = self.profile.joint
         others = baselines(settings.population, self.arguments.searched_generations, settings.images)
-        ours = {} if more_steps else EMODIR
         for level in sorted(self.arguments.levels, key=lambda level: abs(level - 0.4)):
             for method, make in others.items():
                 self.one(method, level, partial(make, context, level), more_steps)
-            for method, overrides in ours.items():
-                self.one(method, level, partial(self.realised, overrides, level))
+            for method, overrides in EMODIR.items():
+                self.one(method, level, partial(self.realised, overrides, level), more_steps)
 
     def begin(self) -> tuple[Original, Parts]:
         """The first two results of the default run; the original is the teacher of all fine-tunings."""
