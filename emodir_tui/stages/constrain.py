@@ -40,7 +40,7 @@ from emodir_tui.stages.searching import (
 from emodir_tui.stages.trainings import follow
 from emodir_tui.stages.whole import Members, combine, members_of
 from emodir_tui.training.loop import Plan, TrainingState, train
-from emodir_tui.training.losses import kl, relative_error
+from emodir_tui.training.losses import relative_error, softened_kl
 
 EVENTS = 10
 # Members of one scheme are about equally pruned: places in their fronts, as shares, differ by about this much.
@@ -131,7 +131,7 @@ class _Chain:
             output = pruned(output)
             if point is not None:
                 error = error + _feature_error(self._graph, point, output, target, keep)
-        softened = kl(output.float() / self._temperature, target.float() / self._temperature) * self._temperature**2
+        softened = softened_kl(output.float(), target.float(), self._temperature)
         return self._settings.feature_weight * error + self._settings.cross_weight * softened
 
     def scheme(self, step: int) -> Bits:

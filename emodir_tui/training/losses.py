@@ -14,6 +14,11 @@ def kl(logits: Tensor, reference: Tensor) -> Tensor:
     return F.kl_div(F.log_softmax(logits, 1), F.log_softmax(reference, 1), log_target=True, reduction="batchmean")
 
 
+def softened_kl(logits: Tensor, reference: Tensor, temperature: float) -> Tensor:
+    """`kl` of both logits divided by the temperature, times its square, as in `distillation`."""
+    return kl(logits / temperature, reference / temperature) * temperature**2
+
+
 def distillation(logits: Tensor, reference: Tensor, labels: Tensor, weight: float, temperature: float) -> Tensor:
     """Knowledge distillation (Hinton, Vinyals & Dean 2015, equation 1 and the T² factor below it).
 
@@ -24,7 +29,7 @@ def distillation(logits: Tensor, reference: Tensor, labels: Tensor, weight: floa
         weight: Of the soft labels, 0..1; the rest is for the hard ones.
         temperature: Divides both logits.
     """
-    soft = kl(logits / temperature, reference / temperature) * temperature**2
+    soft = softened_kl(logits, reference, temperature)
     return weight * soft + (1 - weight) * cross_entropy(logits, labels)
 
 
