@@ -26,6 +26,7 @@ import torch
 from pruners import Context, UnreachableError, baselines
 from torch import Tensor, nn
 
+from emodir_tui.nets.precision import has_fast_bfloat16
 from emodir_tui.nets.removal import apply_structure
 from emodir_tui.nets.sources import load_tensors
 from emodir_tui.profile import Profile, load
@@ -33,7 +34,7 @@ from emodir_tui.runs.checkpoint import Results
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.seeds import derive_seed
 from emodir_tui.snapshot import unpack
-from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, open_bench
+from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, choose_device, open_bench
 from emodir_tui.stages.realise import RECALIBRATION_BATCH
 from emodir_tui.stages.results import Original, Parts, Pruned
 from emodir_tui.training.data import Split
@@ -203,7 +204,7 @@ class Seed:
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
             augmentation=self.profile.data.augment,
-            mixed_precision=not self.arguments.full_precision,
+            mixed_precision=reduced(self.arguments),
             seed=derive_seed(self.seed, "quality"),
         )
 
@@ -268,6 +269,11 @@ def macs(model: nn.Module, bench: Bench) -> float:
     return total
 
 
+def reduced(arguments: argparse.Namespace) -> bool:
+    """Whether fine-tunings run in bfloat16: where it is not refused and the device has it."""
+    return not arguments.full_precision and has_fast_bfloat16(choose_device("auto"))
+
+
 def about(profile: Profile, arguments: argparse.Namespace) -> dict[str, Any]:
     """Machine, versions, settings."""
     import torch_pruning
@@ -281,7 +287,7 @@ def about(profile: Profile, arguments: argparse.Namespace) -> dict[str, Any]:
             "batch": profile.finetune.batch,
             "distillation": profile.finetune.distillation,
             "searched_evaluations": profile.joint.population * (arguments.searched_generations + 1),
-            "mixed_precision": not arguments.full_precision,
+            "mixed_precision": reduced(arguments),
         },
         "emodir": {name: getattr(profile, name).model_dump() for name in ("divide", "search", "constrain", "joint")},
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",

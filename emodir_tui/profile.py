@@ -254,7 +254,10 @@ class Hardware(Section):
     threads: int = Field(default=0, ge=0, description="CPU threads; 0 leaves it to torch.")
     mixed_precision: bool = Field(
         default=False,
-        description="Whether trainings run in bfloat16; of the searches 'search.precision' decides.",
+        description=(
+            "Whether trainings run in bfloat16, on devices that multiply it natively; "
+            "of the searches 'search.precision' decides."
+        ),
     )
     deterministic: bool = Field(
         default=True, description="Whether CUDA is kept to deterministic kernels, so that a resumed run is exact."

@@ -118,6 +118,8 @@ def _work(run: Run) -> None:
         bench.try_division()
         run.open(str(bench.device))
         run.emit("plan_made", costs=expected_costs(bench))
+        if run.profile.hardware.mixed_precision and not bench.mixed_precision:
+            run.say("hardware.mixed_precision: this device has no native bfloat16; trainings run in full precision")
         _make_room_for_new_picks(run)
         prune(run, bench)
     finally:

@@ -88,7 +88,7 @@ def _train(run: Run, bench: Bench) -> Weights:
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
         augmentation=bench.profile.data.augment,
-        mixed_precision=bench.profile.hardware.mixed_precision,
+        mixed_precision=bench.mixed_precision,
         seed=derive_seed(bench.profile.seed, "baseline"),
     )
     place = Place(stage="baseline")

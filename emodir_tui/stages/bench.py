@@ -91,6 +91,11 @@ class Bench:
         return torch.bfloat16 if reduced else torch.float32
 
     @property
+    def mixed_precision(self) -> bool:
+        """Whether trainings run in bfloat16: where the profile wants it and the device has it; emulated it is many times slower."""
+        return self.profile.hardware.mixed_precision and has_fast_bfloat16(self.device)
+
+    @property
     def example(self) -> Tensor:
         """Two inputs."""
         return next(self.data.search.first(2).batches(2))[0]

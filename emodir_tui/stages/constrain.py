@@ -78,7 +78,7 @@ def _fit(run: Run, bench: Bench, original: Original, parts: Parts, fronts: list[
         batch=settings.batch,
         learning_rate=settings.learning_rate,
         augmentation=bench.profile.data.augment,
-        mixed_precision=bench.profile.hardware.mixed_precision,
+        mixed_precision=bench.mixed_precision,
         seed=derive_seed(bench.profile.seed, "constrain"),
     )
     chain = _Chain(

@@ -90,7 +90,7 @@ def _train(run: Run, bench: Bench, original: Original, model: nn.Module, name: s
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
         augmentation=bench.profile.data.augment,
-        mixed_precision=bench.profile.hardware.mixed_precision,
+        mixed_precision=bench.mixed_precision,
         seed=derive_seed(bench.profile.seed, "finetune", name),
     )
     place = Place(stage="finetune", subject=name)
