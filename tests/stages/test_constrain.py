@@ -7,7 +7,8 @@ import torch
 from emodir_tui.nets.subnetwork import divide, meeting_points
 from emodir_tui.profile import load
 from emodir_tui.stages.bench import keep_all, open_bench
-from emodir_tui.stages.constrain import _Chain
+from emodir_tui.stages.chain import Chain
+from emodir_tui.stages.constrain import drawn_from
 from emodir_tui.stages.searching import own_genes
 from emodir_tui.stages.whole import Members
 from emodir_tui.training.loop import Plan, train
@@ -37,7 +38,7 @@ def chain_of(bench):
         profile = bench.profile.model_copy(update={"constrain": settings})
         opened = type(bench)(profile=profile, device=bench.device, data=bench.data)
         points = meeting_points(division, graph.network.features)
-        return _Chain(opened, (graph, live), points, members, seed=0), live.network.model, members
+        return Chain(opened, (graph, live), points, drawn_from(members, 0)), live.network.model, members
 
     return make
 
@@ -66,12 +67,13 @@ def test_an_unpruned_chain_with_the_original_weights_has_no_error(bench, chain_o
 
 
 def test_the_members_of_a_scheme_are_about_equally_pruned_and_schemes_span_the_fronts(chain_of):
-    chain, _, members = chain_of()
+    _, _, members = chain_of()
+    draw = drawn_from(members, 0)
     own = [~front.keeps.all(axis=0) for front in members]
     positions = []
     for step in range(200):
-        keep = chain.scheme(step)
-        np.testing.assert_array_equal(keep, chain.scheme(step))
+        keep = draw(step)
+        np.testing.assert_array_equal(keep, draw(step))
         same = [(front.keeps[:, genes] == keep[genes]).all(axis=1) for front, genes in zip(members, own, strict=True)]
         positions.append([int(np.flatnonzero(found)[0]) for found in same])
     assert np.ptp(positions, axis=1).mean() < 1

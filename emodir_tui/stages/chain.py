@@ -1,0 +1,132 @@
+"""Trainings of the pruned network as one chain of sub-networks, each behind its pruned predecessors, for many schemes at once.
+
+Each step prunes by one scheme. Each sub-network's output is pulled to the original's (feature constraint), and the output
+of the whole chain to the original network's (cross-network constraint); the gradients of both flow back through all that
+came before. One set of weights serves all schemes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from emodir_tui.nets.graph import CutPoint
+from emodir_tui.nets.groups import ChannelGraph
+from emodir_tui.nets.sliced import SlicedNetwork, kept_channels
+from emodir_tui.nets.subnetwork import meeting_points
+from emodir_tui.runs.checkpoint import Place
+from emodir_tui.runs.log import Run
+from emodir_tui.seeds import derive_seed
+from emodir_tui.stages.bench import Bench, Weights, keep_all
+from emodir_tui.stages.results import Bits, Original, Parts
+from emodir_tui.stages.trainings import follow
+from emodir_tui.training.loop import Plan, TrainingState, train
+from emodir_tui.training.losses import relative_error, softened_kl
+
+EVENTS = 10
+CHAIN = "chain"
+
+# A step's number to the scheme that it prunes by: a keep vector bool[genes].
+Draw = Callable[[int], Bits]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fitted:
+    """The network's weights after the training."""
+
+    weights: Weights
+
+
+def fit_chain(
+    run: Run,
+    bench: Bench,
+    original: Original,
+    parts: Parts,
+    weights: Weights,
+    draw: Draw,
+    *,
+    stage: str,
+    steps: int,
+    base: tuple[int, int] = (0, 1),
+) -> Fitted:
+    """Train a network for the schemes that are drawn.
+
+    Args:
+        run: The run; the training is saved in it as it goes on.
+        bench: The bench.
+        original: What its features and output are pulled to.
+        parts: The cuts.
+        weights: Where it begins.
+        draw: The scheme of each step.
+        stage: To which the training belongs.
+        steps: How many.
+        base: (trainings of this stage done before, trainings in all), for the stage's progress.
+    """
+    settings = bench.profile.constrain
+    graph, division = bench.division(original.weights, parts.cuts)
+    # A graph of its own: its weights change while it trains.
+    live = bench.build(weights)
+    model = live.network.model
+    plan = Plan(
+        steps=steps,
+        batch=settings.batch,
+        learning_rate=settings.learning_rate,
+        augmentation=bench.profile.data.augment,
+        mixed_precision=bench.mixed_precision,
+        seed=derive_seed(bench.profile.seed, stage),
+    )
+    chain = Chain(bench, (graph, live), meeting_points(division, graph.network.features), draw)
+    place = Place(stage=stage, subject=CHAIN)
+    train(
+        model,
+        bench.data.train,
+        chain,
+        plan,
+        start=run.resume_point(place, TrainingState),
+        on_step=follow(run, place, model, plan, max(1, steps // EVENTS), base=base),
+    )
+    return Fitted(weights={name: value.detach().cpu().clone() for name, value in model.state_dict().items()})
+
+
+class Chain:
+    """The training's loss: how far the pruned chain is from the original network, at every meeting point and at its end."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        networks: tuple[ChannelGraph, ChannelGraph],
+        points: list[CutPoint],
+        draw: Draw,
+    ) -> None:
+        self._settings, self._temperature = bench.profile.constrain, bench.profile.finetune.temperature
+        self._graph, live = networks
+        self._points, self._draw = points, draw
+        spans = list(zip([None, *points], [*points, None], strict=True))
+        self._original = [SlicedNetwork(self._graph, start, stop) for start, stop in spans]
+        self._pruned = [SlicedNetwork(live, start, stop) for start, stop in spans]
+        for span in self._original:
+            span.select(keep_all(self._graph)[0])
+
+    def __call__(self, model: nn.Module, inputs: Tensor, labels: Tensor, step: int) -> Tensor:  # noqa: ARG002
+        """The loss of a step: a weighted sum of the two constraints."""
+        keep = self._draw(step)
+        target = output = inputs
+        error = inputs.new_zeros(())
+        for original, pruned, point in zip(self._original, self._pruned, [*self._points, None], strict=True):
+            with torch.no_grad():
+                target = original(target)
+            pruned.select(keep)
+            output = pruned(output)
+            if point is not None:
+                error = error + _feature_error(self._graph, point, output, target, keep)
+        softened = softened_kl(output.float(), target.float(), self._temperature)
+        return self._settings.feature_weight * error + self._settings.cross_weight * softened
+
+
+def _feature_error(graph: ChannelGraph, point: CutPoint, output: Tensor, target: Tensor, keep: Bits) -> Tensor:
+    """Relative error of the kept channels, as a share of the whole target's energy."""
+    if output.shape == target.shape:
+        return relative_error(output, target)
+    kept = kept_channels(graph, point, keep).to(target.device)
+    return (output - target[:, kept]).square().sum() / target.square().sum().clamp_min(1e-12)
