@@ -15,7 +15,7 @@ from emodir_tui.runs.checkpoint import Place, read_checked, write_checked
 from emodir_tui.runs.log import Run
 from emodir_tui.seeds import derive_seed
 from emodir_tui.snapshot import pack, unpack
-from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, Weights, keep_all, latency_example
+from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, Weights, keep_all, latency_example, weights_of
 from emodir_tui.stages.results import Original
 from emodir_tui.stages.trainings import follow
 from emodir_tui.training.loop import Plan, TrainingState, train
@@ -108,7 +108,7 @@ def _train(run: Run, bench: Bench) -> Weights:
 
 
 def _cpu(model: nn.Module) -> Weights:
-    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+    return weights_of(model)
 
 
 def _cache_file(bench: Bench) -> Path:

@@ -143,6 +143,11 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def weights_of(model: nn.Module) -> Weights:
+    """A copy of a model's weights and statistics, on the CPU."""
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+
+
 def keep_all(graph: ChannelGraph, rows: int = 1) -> np.ndarray:
     """The unpruned keep vector, bool[rows, genes]."""
     return np.ones((rows, graph.genes), dtype=np.bool_)

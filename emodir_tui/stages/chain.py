@@ -18,7 +18,7 @@ from emodir_tui.nets.subnetwork import meeting_points
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.log import Run
 from emodir_tui.seeds import derive_seed
-from emodir_tui.stages.bench import Bench, Weights, keep_all
+from emodir_tui.stages.bench import Bench, Weights, keep_all, weights_of
 from emodir_tui.stages.results import Bits, Original, Parts
 from emodir_tui.stages.trainings import follow
 from emodir_tui.training.loop import Plan, TrainingState, train
@@ -86,7 +86,7 @@ def fit_chain(
         start=run.resume_point(place, TrainingState),
         on_step=follow(run, place, model, plan, max(1, steps // EVENTS), base=base),
     )
-    return Fitted(weights={name: value.detach().cpu().clone() for name, value in model.state_dict().items()})
+    return Fitted(weights=weights_of(model))
 
 
 class Chain:

@@ -16,7 +16,7 @@ from emodir_tui.nets.sources import load_tensors
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.log import Run
 from emodir_tui.seeds import derive_seed
-from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, Weights, latency_example
+from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, Weights, latency_example, weights_of
 from emodir_tui.stages.results import Original, Pruned
 from emodir_tui.stages.trainings import follow
 from emodir_tui.training.loop import Plan, TrainingState, train
@@ -73,7 +73,7 @@ def _finish(run: Run, bench: Bench, original: Original, made: Pruned, base: tupl
     example = latency_example(bench)
     return Finished(
         name=made.pick.name,
-        weights={name: value.detach().cpu().clone() for name, value in model.state_dict().items()},
+        weights=weights_of(model),
         accuracy=accuracy(model, bench.data.test, EVALUATION_BATCH),
         latency_ms=measure(model, example),
         baseline_latency_ms=measure(bench.graph(original.weights).network.model, example),

@@ -18,7 +18,7 @@ from emodir_tui.nets.removal import ChannelConstant, remove, structure
 from emodir_tui.profile import parse_rule
 from emodir_tui.runs.log import Run
 from emodir_tui.runs.picks import extra_picks
-from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, keep_all, latency_example
+from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, keep_all, latency_example, weights_of
 from emodir_tui.stages.results import Adapted, JointFront, Original, Pick, Pruned
 from emodir_tui.training.metrics import accuracy, recalibrate
 
@@ -122,7 +122,7 @@ def _remove(bench: Bench, original: Original, graph: ChannelGraph, pick: Pick, k
     return Pruned(
         pick=pick,
         structure=json.dumps(structure(graph, keep)),
-        weights={name: value.detach().cpu().clone() for name, value in model.state_dict().items()},
+        weights=weights_of(model),
         macs=macs,
         params=params,
         macs_kept=macs / round(float(_macs(graph, keep_all(graph)[0]))),
