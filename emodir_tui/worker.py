@@ -121,7 +121,7 @@ def _work(run: Run) -> None:
         if run.profile.hardware.mixed_precision and not bench.mixed_precision:
             run.say("hardware.mixed_precision: this device has no native bfloat16; trainings run in full precision")
         _make_room_for_new_picks(run)
-        prune(run, bench)
+        _prune_for_all_picks(run, bench)
     finally:
         scalars.close()
 
@@ -132,6 +132,16 @@ def _go_home(run: Run) -> None:
     if isinstance(home, str) and Path(home).is_dir():
         os.chdir(home)
         sys.path.insert(0, home)
+
+
+def _prune_for_all_picks(run: Run, bench: "Bench") -> None:
+    """The whole method, and its last two stages again for schemes that somebody asked for since these had begun."""
+    asked = extra_picks(run.directory)
+    prune(run, bench)
+    while (now := extra_picks(run.directory)) != asked:
+        asked = now
+        run.forget("realise", "finetune")
+        prune(run, bench)
 
 
 def _make_room_for_new_picks(run: Run) -> None:

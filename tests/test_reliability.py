@@ -233,6 +233,31 @@ def test_one_more_scheme_of_a_finished_run_is_realised_by_a_resume_and_the_other
     assert f"scheme-{scheme}" in result.stdout
 
 
+def test_a_scheme_asked_for_while_the_last_stages_go_on_is_realised_by_the_same_worker(emodir, monkeypatch):
+    from emodir_tui import worker
+    from emodir_tui.runs.picks import add_pick
+
+    directory = RunDirectory(emodir.folder)
+    did = []
+
+    class Recorder:
+        def forget(self, *names):
+            did.append(names)
+
+    recorder = Recorder()
+    recorder.directory = directory
+
+    def prune(run, bench):
+        did.append("prune")
+        if len(did) < 4:
+            add_pick(directory, len(did))
+
+    monkeypatch.setattr(worker, "prune", prune)
+    worker._prune_for_all_picks(recorder, None)
+    again = [("realise", "finetune"), "prune"]
+    assert did == ["prune", *again, *again]
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
 def test_another_users_request_is_ignored_and_logged(running):
     emodir, directory = running

@@ -33,7 +33,7 @@ class Trained:
 def baseline(run: Run, bench: Bench) -> Original:
     """Load or train the network, and measure it on the search and the test split."""
     trained = not bench.profile.model.weights
-    weights = _trained(run, bench) if trained else _cpu(bench.model())
+    weights = _trained(run, bench) if trained else weights_of(bench.model())
     graph = bench.graph(weights)
     model = graph.network.model
     original = Original(
@@ -104,10 +104,6 @@ def _train(run: Run, bench: Bench) -> Weights:
         start=run.resume_point(place, TrainingState),
         on_step=follow(run, place, model, plan, per_epoch, validation=bench.data.search),
     )
-    return _cpu(model)
-
-
-def _cpu(model: nn.Module) -> Weights:
     return weights_of(model)
 
 
