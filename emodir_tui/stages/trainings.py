@@ -8,6 +8,7 @@ from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.log import Run
 from emodir_tui.training.data import Split
 from emodir_tui.training.loop import Moment, Plan
+from emodir_tui.training.memory import give_back
 from emodir_tui.training.metrics import accuracy
 
 VALIDATION_BATCH = 500
@@ -61,6 +62,8 @@ def follow(
                 "note": place.subject,
             }
             events = [("epoch", epoch), ("progress", progress)]
+            # Pruned layers of many sizes come and go in a training of many schemes.
+            give_back()
         run.advance(place, moment.step, moment.state, events)
 
     return on_step
