@@ -45,7 +45,7 @@ TINY = {
         "rounds": 2,
         "second_generations": 3,
     },
-    "constrain": {"steps": 6, "batch": 20},
+    "constrain": {"steps": 6, "final_steps": 6, "batch": 20},
     "rank": {"images": 40, "batch": 20},
     "joint": {"population": 8, "generations": 6, "images": 40, "batch": 20, "patience": 0},
     "pick": {"rules": ["knee", "max_macs=0.5"]},

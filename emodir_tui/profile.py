@@ -161,6 +161,12 @@ class Constrain(Section):
     """Training under cross-network constraints: of all sub-networks together, one set of weights for all masks."""
 
     steps: int = Field(default=450, ge=0, description="Training steps; 0 leaves this step out.")
+    final_steps: int = Field(
+        default=450,
+        ge=0,
+        description="Steps of a second such training, in schemes of the joint front, before channels are removed: one for all "
+        "picks, those too that are asked for later. 0 leaves it out.",
+    )
     batch: Count = Field(default=128, description="Images per step.")
     learning_rate: Positive = Field(default=0.02, description="Peak of the one-cycle schedule.")
     feature_weight: NotNegative = Field(

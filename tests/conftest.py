@@ -33,6 +33,7 @@ rounds = 2
 second_generations = 2
 [constrain]
 steps = 4
+final_steps = 3
 batch = 20
 [rank]
 images = 40

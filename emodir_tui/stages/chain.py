@@ -48,7 +48,6 @@ def fit_chain(
     *,
     stage: str,
     steps: int,
-    base: tuple[int, int] = (0, 1),
 ) -> Fitted:
     """Train a network for the schemes that are drawn.
 
@@ -61,7 +60,6 @@ def fit_chain(
         draw: The scheme of each step.
         stage: To which the training belongs.
         steps: How many.
-        base: (trainings of this stage done before, trainings in all), for the stage's progress.
     """
     settings = bench.profile.constrain
     graph, division = bench.division(original.weights, parts.cuts)
@@ -84,7 +82,7 @@ def fit_chain(
         chain,
         plan,
         start=run.resume_point(place, TrainingState),
-        on_step=follow(run, place, model, plan, max(1, steps // EVENTS), base=base),
+        on_step=follow(run, place, model, plan, max(1, steps // EVENTS)),
     )
     return Fitted(weights=weights_of(model))
 

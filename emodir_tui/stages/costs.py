@@ -24,14 +24,15 @@ def expected_costs(bench: Bench) -> dict[str, float]:
     schemes += (parents * CHILDREN if guided else 0) * profile.joint.polish
     second = profile.search.population * profile.search.second_generations if profile.search.rounds > 1 else 0
     training = 0.0 if profile.model.weights else TRAINING * profile.baseline.epochs * train
-    constrained = (TRAINING * CANDIDATE + 1) * profile.constrain.steps * profile.constrain.batch
+    constrained = (TRAINING * CANDIDATE + 1) * profile.constrain.batch
     return {
         "divide": DIVIDING,
         "baseline": training + len(bench.data.test),
         "search": CANDIDATE * candidates * profile.search.images,
-        "constrain": constrained + CANDIDATE * second * profile.search.images,
+        "constrain": constrained * profile.constrain.steps + CANDIDATE * second * profile.search.images,
         "rank": TYPICAL_FRONT * subnetworks * profile.rank.images * CANDIDATE,
         "joint": CANDIDATE * schemes * profile.joint.images,
-        "realise": float(len(profile.pick.rules) * (profile.finetune.recalibration_images + len(bench.data.test))),
+        "realise": constrained * profile.constrain.final_steps
+        + float(len(profile.pick.rules) * (profile.finetune.recalibration_images + len(bench.data.test))),
         "finetune": len(profile.pick.rules) * (TRAINING * CANDIDATE + 1) * profile.finetune.epochs * train,
     }

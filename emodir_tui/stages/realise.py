@@ -1,4 +1,4 @@
-"""Step 7 and the first half of 8: pick schemes, remove their channels for good, set the statistics anew."""
+"""Step 7 and the first half of 8: pick schemes, train for them once more, remove channels for good, set the statistics anew."""
 
 import json
 from collections.abc import Callable
@@ -18,8 +18,10 @@ from emodir_tui.nets.removal import ChannelConstant, remove, structure
 from emodir_tui.profile import parse_rule
 from emodir_tui.runs.log import Run
 from emodir_tui.runs.picks import extra_picks
-from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, keep_all, latency_example, weights_of
-from emodir_tui.stages.results import Adapted, JointFront, Original, Pick, Pruned
+from emodir_tui.seeds import derive_seed
+from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, Weights, keep_all, latency_example, weights_of
+from emodir_tui.stages.chain import CHAIN, Draw, Fitted, fit_chain
+from emodir_tui.stages.results import Adapted, Bits, JointFront, Original, Parts, Pick, Pruned
 from emodir_tui.training.metrics import accuracy, recalibrate
 
 CHECK_IMAGES = 64
@@ -28,9 +30,12 @@ LARGEST_DIFFERENCE = 1e-3
 RECALIBRATION_BATCH = 250
 
 
-def realise(run: Run, bench: Bench, original: Original, adapted: Adapted, front: JointFront) -> list[Pruned]:
-    """Remove the channels of each pick, check that nothing else changed, and recalibrate."""
-    graph = bench.graph(adapted.weights)
+def realise(
+    run: Run, bench: Bench, original: Original, parts: Parts, adapted: Adapted, front: JointFront
+) -> list[Pruned]:
+    """Train for the joint front, remove the channels of each pick, check that nothing else changed, and recalibrate."""
+    weights = _trained(run, bench, original, parts, adapted, front)
+    graph = bench.graph(weights)
     picks = choose(run, bench, graph, front)
     told = [{"name": p.name, "scheme": p.scheme, "rule": p.rule, "complexity": p.complexity} for p in picks]
     run.emit("picks_chosen", picks=told)
@@ -47,9 +52,35 @@ def realise(run: Run, bench: Bench, original: Original, adapted: Adapted, front:
             accuracy_recalibrated=made.accuracy_recalibrated,
             removal_max_difference=made.removal_max_difference,
         )
-        run.emit("progress", stage="realise", step=number, steps=len(picks), unit="pick", note=pick.name)
+        if not bench.profile.constrain.final_steps:
+            # Else the stage's progress is that of its training, which takes nearly all of its time.
+            run.emit("progress", stage="realise", step=number, steps=len(picks), unit="pick", note=pick.name)
         run.check()
     return pruned
+
+
+def _trained(run: Run, bench: Bench, original: Original, parts: Parts, adapted: Adapted, front: JointFront) -> Weights:
+    """The weights that every scheme of the joint front is cut from."""
+    steps = bench.profile.constrain.final_steps
+    if not steps:
+        return adapted.weights
+    draw = drawn_from(front, derive_seed(bench.profile.seed, "realise"))
+    fit = partial(fit_chain, run, bench, original, parts, adapted.weights, draw, stage="realise", steps=steps)
+    fitted = run.part(f"realise.{CHAIN}", Fitted, fit)
+    # Where it was made before, nothing has told that this is done.
+    run.emit("progress", stage="realise", step=steps, steps=steps, unit="step", note=CHAIN)
+    return fitted.weights
+
+
+def drawn_from(front: JointFront, seed: int) -> Draw:
+    """Schemes of the front, evenly over its complexities. Not of the picks alone: more may be asked for at any time."""
+    kept = front.objectives[:, 0]
+
+    def draw(step: int) -> Bits:
+        wanted = np.random.default_rng(derive_seed(seed, "scheme", step)).uniform(kept.min(), kept.max())
+        return np.asarray(front.keeps[np.argmin(np.abs(kept - wanted))])
+
+    return draw
 
 
 def choose(run: Run, bench: Bench, graph: ChannelGraph, front: JointFront) -> list[Pick]:
