@@ -78,10 +78,9 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
         (
             f"Original: {100 * original:.2f} %. {len(seeds)} seed{'s' if len(seeds) > 1 else ''} ({', '.join(map(str, seeds))}); "
             f"{settings['steps']} fine-tuning steps of {settings['batch']} images, peak learning rate "
-            f"{settings['learning_rate']}, distillation from the original (weight {settings['distillation']}), "
-            f"{'bfloat16' if settings['mixed_precision'] else 'float32'}; batch statistics set anew for all. The same steps, "
-            "images and soft labels for every method at one seed. Every method has MACs at or below the level of its column "
-            "(share kept)."
+            f"{settings['learning_rate']}, distillation from the original (weight {settings['distillation']}); batch statistics "
+            "set anew for all. The same steps, images and soft labels for every method at one seed. Every method has MACs at or "
+            "below the level of its column (share kept)."
         ),
         "",
         *measured_how(files),
@@ -120,15 +119,20 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
 def counted(files: list[dict[str, Any]]) -> str:
     """What the rows with more steps are for."""
     trained = {
-        file["about"]["emodir"]["constrain"]["steps"]
-        for file in files
-        if any(row["method"] == OURS for row in file["rows"])
+        constrained(file["about"]["emodir"]) for file in files if any(row["method"] == OURS for row in file["rows"])
     }
+    more = sorted({row["more_steps"] for file in files for row in file["rows"] if row.get("more_steps")})
     return (
         "Fine-tuning is the same for all, but emodir's networks also come from its constrained training "
-        f"({', '.join(map(str, sorted(trained)))} steps of the unpruned network's training, one training for all levels). "
-        "The rows with more steps give the others so many besides, to each network by itself. emodir against these:"
+        f"({', '.join(sorted(trained))} steps of the whole network's training, shared by all levels). "
+        f"The rows with {', '.join(map(str, more))} steps more fine-tune each network so much longer by itself. emodir against these:"
     )
+
+
+def constrained(settings: dict[str, Any]) -> str:
+    """The steps of emodir's constrained trainings, of the one before the ranking and of the one for the picks."""
+    first, final = settings["constrain"]["steps"], settings["constrain"].get("final_steps", 0)
+    return f"{first} + {final}" if final else str(first)
 
 
 def called(row: dict[str, Any]) -> str:
@@ -143,12 +147,14 @@ def measured_how(files: list[dict[str, Any]]) -> list[str]:
         about = file["about"]
         versions = ", ".join(f"{library} {version}" for library, version in about["versions"].items())
         way = f"{about['device'].upper()} ({about['machine']}), {versions}"
+        if "mixed_precision" in about["settings"]:
+            way += f", fine-tuned in {'bfloat16' if about['settings']['mixed_precision'] else 'float32'}"
         if any(row["method"].startswith(OURS) for row in file["rows"]):
             own = about.get("emodir", about["settings"])
             search, joint = own["search"], own["joint"]
             way += (
                 f"; emodir: {search['generations']} generations a sub-network, {joint['generations']} of positions, "
-                f"{joint['polish']} of polishing, {own['constrain']['steps']} constrained steps, "
+                f"{joint['polish']} of polishing, {constrained(own)} constrained steps, "
                 f"{joint['images']} images"
             )
         ways[way] |= {row["level"] for row in file["rows"] if row["method"] != "original"}

@@ -43,11 +43,11 @@ from emodir_tui.training.losses import distillation
 from emodir_tui.training.metrics import accuracy, recalibrate
 
 HERE = Path(__file__).parent
-EMODIR = {"emodir": (), "emodir, no constrained training": ("constrain.steps=0",)}
+EMODIR = {"emodir": (), "emodir, no constrained training": ("constrain.steps=0", "constrain.final_steps=0")}
 QUICK = [
     "baseline.epochs=3", "baseline.cache=false", "data.train_images=400", "search.population=16", "search.images=100",
     "search.generations=3", "joint.population=16", "joint.images=100", "joint.generations=3", "joint.polish=2",
-    "constrain.steps=6", "rank.images=100", "finetune.recalibration_images=200",
+    "constrain.steps=6", "constrain.final_steps=4", "rank.images=100", "finetune.recalibration_images=200",
 ]  # fmt: skip
 
 
@@ -204,7 +204,7 @@ class Seed:
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
             augmentation=self.profile.data.augment,
-            mixed_precision=reduced(self.arguments),
+            mixed_precision=reduced(self.profile, self.arguments),
             seed=derive_seed(self.seed, "quality"),
         )
 
@@ -234,6 +234,11 @@ class Seed:
         extra = [f"seed={self.seed}", "finetune.epochs=0", f"pick.rules={rules}", *self.arguments.overrides, *overrides]
         runs = sorted(folder.glob("*/run.json")) if folder.exists() else []
         command = [str(Path(sys.executable).with_name("emodir"))]
+        expected = load(Path(self.arguments.profile), extra)
+        found = load(runs[0].parent / "profile.toml") if runs else expected
+        # Fewer levels than the run has picks are no other run.
+        if found.model_copy(update={"pick": expected.pick}) != expected:
+            sys.exit(f"{runs[0].parent} is a run with other settings; give another --work, or remove it")
         if not runs:
             settings = [part for value in extra for part in ("--set", value)]
             command += ["run", self.arguments.profile, "--no-tui", "--runs-dir", str(folder), *settings]
@@ -269,9 +274,9 @@ def macs(model: nn.Module, bench: Bench) -> float:
     return total
 
 
-def reduced(arguments: argparse.Namespace) -> bool:
+def reduced(profile: Profile, arguments: argparse.Namespace) -> bool:
     """Whether fine-tunings run in bfloat16: where it is not refused and the device has it."""
-    return not arguments.full_precision and has_fast_bfloat16(choose_device("auto"))
+    return not arguments.full_precision and has_fast_bfloat16(choose_device(profile.device))
 
 
 def about(profile: Profile, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -287,7 +292,7 @@ def about(profile: Profile, arguments: argparse.Namespace) -> dict[str, Any]:
             "batch": profile.finetune.batch,
             "distillation": profile.finetune.distillation,
             "searched_evaluations": profile.joint.population * (arguments.searched_generations + 1),
-            "mixed_precision": reduced(arguments),
+            "mixed_precision": reduced(profile, arguments),
         },
         "emodir": {name: getattr(profile, name).model_dump() for name in ("divide", "search", "constrain", "joint")},
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",

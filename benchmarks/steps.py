@@ -15,7 +15,9 @@ from emodir_tui.training.data import Split
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "default": (),
-    "no constrained training": ("constrain.steps=0",),
+    "no constrained training": ("constrain.steps=0", "constrain.final_steps=0"),
+    "no final training": ("constrain.final_steps=0",),
+    "final training alone": ("constrain.steps=0",),
     "feature constraint alone": ("constrain.cross_weight=0.0",),
     "cross-network constraint alone": ("constrain.feature_weight=0.0",),
     "a second round": ("search.rounds=2", "search.second_generations=5"),

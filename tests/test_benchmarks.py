@@ -10,9 +10,13 @@ import pytest
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
-def call(script, *arguments):
+def attempt(script, *arguments):
     command = [sys.executable, str(BENCHMARKS / script), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=250, cwd=BENCHMARKS.parent)
+    return subprocess.run(command, capture_output=True, text=True, timeout=250, cwd=BENCHMARKS.parent)
+
+
+def call(script, *arguments):
+    done = attempt(script, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -34,6 +38,9 @@ def test_quality_measures_every_method_once_and_its_page_shows_them(tmp_path):
     assert "{" not in call("quality.py", *flags)
     more = json.loads(call("quality.py", *flags, "--more-steps", 5, "--methods", "random"))
     assert (more["method"], more["more_steps"]) == ("random", 5)
+    # A run with other settings is not taken for this one.
+    elsewhere = (*flags[:-1], tmp_path / "other.json", "--set", "constrain.learning_rate=0.01")
+    assert "a run with other settings" in attempt("quality.py", *elsewhere).stderr
     (tmp_path / "images").mkdir()
     call("pages.py", "--results", results, "--page", tmp_path / "results.md")
     page = (tmp_path / "results.md").read_text()
