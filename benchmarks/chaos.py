@@ -47,7 +47,7 @@ TINY = {
     },
     "constrain": {"steps": 6, "final_steps": 6, "batch": 20},
     "rank": {"images": 40, "batch": 20},
-    "joint": {"population": 8, "generations": 6, "images": 40, "batch": 20, "patience": 0},
+    "joint": {"population": 8, "generations": 6, "images": 40, "batch": 20, "patience": 0, "polish": 4},
     "pick": {"rules": ["knee", "max_macs=0.5"]},
     "finetune": {"epochs": 2.0, "batch": 60, "recalibration_images": 60},
     "checkpoint": {"seconds": 0.0, "keep": 3},
