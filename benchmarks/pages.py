@@ -135,6 +135,12 @@ def constrained(settings: dict[str, Any]) -> str:
     return f"{first} + {final}" if final else str(first)
 
 
+def where(about: dict[str, Any]) -> str:
+    """Device, machine and versions."""
+    versions = ", ".join(f"{library} {version}" for library, version in about["versions"].items())
+    return f"{about['device'].upper()} ({about['machine']}), {versions}"
+
+
 def called(row: dict[str, Any]) -> str:
     """A row's method, and the further steps that it got."""
     return row["method"] + (f", {row['more_steps']} steps more" if row.get("more_steps") else "")
@@ -145,8 +151,7 @@ def measured_how(files: list[dict[str, Any]]) -> list[str]:
     ways: dict[str, set[float]] = defaultdict(set)
     for file in files:
         about = file["about"]
-        versions = ", ".join(f"{library} {version}" for library, version in about["versions"].items())
-        way = f"{about['device'].upper()} ({about['machine']}), {versions}"
+        way = where(about)
         if "mixed_precision" in about["settings"]:
             way += f", fine-tuned in {'bfloat16' if about['settings']['mixed_precision'] else 'float32'}"
         if any(row["method"].startswith(OURS) for row in file["rows"]):
@@ -298,13 +303,12 @@ def spread(values: list[float], digits: int) -> str:
 def search(measured: dict[str, Any]) -> list[str]:
     """What a candidate costs, and how fast a front is found."""
     about = measured["about"]
-    versions = ", ".join(f"{library} {version}" for library, version in about["versions"].items())
     lines = [
         "## What a candidate costs",
         "",
         (
             f"Milliseconds per candidate on {about['images']} images, mean over the sub-networks, masks that keep half of the "
-            f"channels, on a {about['device'].upper()} ({about['machine']}), {versions}. General tool: pymoo, a copy of the "
+            f"channels, on a {where(about)}. General tool: pymoo, a copy of the "
             "network, Torch-Pruning, a forward pass of the whole network in full precision. Limit: the bare forward pass of "
             "the sliced sub-network in emodir's precision. The sides take turns, so a busy machine changes the times more than "
             "their ratios; emodir can be faster than its limit because what no mask changes is "
@@ -367,7 +371,7 @@ def search(measured: dict[str, Any]) -> list[str]:
                     f"- {TITLES.get(name, name)}: EMO-DIR's first joint population, after {first[0]:.0f} s, has {first[1]:.4f}. "
                     "Impairments of 100 random schemes in bfloat16 and in full precision: rank correlation "
                     f"{found['rank_correlation']:.5f}, largest difference {100 * found['largest_difference']:.2f} % of the "
-                    f"largest impairment. The searches ran in {reaching['precision']}."
+                    f"largest impairment. The searches ran in {reaching['precision']}, on a {where(reaching['about'])}."
                 )
             ]
         lines.append("")

@@ -89,17 +89,17 @@ def main() -> None:
     found: dict[str, Any] = {"candidates": {}, "memory": {}, "reaching": {}}
     if out.exists():
         found = json.loads(out.read_text())
-    found["about"] = about(arguments)
     for name in arguments.networks:
         found["candidates"][name] = candidates(name, arguments.images, arguments.masks)
         print(json.dumps(found["candidates"][name]), flush=True)
     if arguments.networks:
+        found["about"] = about(arguments)
         found["memory"] = memory(arguments.networks[0], arguments.images)
         print(json.dumps(found["memory"]), flush=True)
     keep(out, found)
     for given in arguments.reaching:
         name, _, weights = given.partition("=")
-        found["reaching"][name] = reaching(name, weights, arguments)
+        found["reaching"][name] = {"about": about(arguments), **reaching(name, weights, arguments)}
         print(json.dumps({**found["reaching"][name], "whole_network": None, "emodir": None}), flush=True)
         keep(out, found)
 
