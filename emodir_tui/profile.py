@@ -162,7 +162,7 @@ class Constrain(Section):
 
     steps: int = Field(default=450, ge=0, description="Training steps; 0 leaves this step out.")
     final_steps: int = Field(
-        default=450,
+        default=900,
         ge=0,
         description="Steps of a second such training, in schemes of the joint front, before channels are removed: one for all "
         "picks, those too that are asked for later. 0 leaves it out.",
