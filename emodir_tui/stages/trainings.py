@@ -1,6 +1,8 @@
 """What all trainings of the stages tell while they go on, and where they save."""
 
+import time
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
@@ -12,6 +14,8 @@ from emodir_tui.training.memory import give_back
 from emodir_tui.training.metrics import accuracy
 
 VALIDATION_BATCH = 500
+# An epoch of a large network takes minutes; who watches sees its steps every few seconds.
+PROGRESS_SECONDS = 5.0
 
 
 def follow(
@@ -36,13 +40,16 @@ def follow(
         base: (trainings of this stage done before, trainings in all), for the stage's progress.
     """
     epochs = max(1, -(-plan.steps // per_epoch))
+    done, trainings = base
+    told = time.monotonic()
 
     def on_step(moment: Moment) -> None:
+        nonlocal told
         if moment.trouble:
             run.say(moment.trouble, "warning", place.stage)
-        events = []
-        if moment.step % per_epoch == 0 or moment.step == plan.steps:
-            done, trainings = base
+        ends = moment.step % per_epoch == 0 or moment.step == plan.steps
+        events: list[tuple[str, dict[str, Any]]] = []
+        if ends:
             measured = accuracy(model, validation, VALIDATION_BATCH) if validation is not None else None
             epoch = {
                 "stage": place.stage,
@@ -54,6 +61,11 @@ def follow(
                 "accuracy": measured,
                 "learning_rate": moment.learning_rate,
             }
+            events.append(("epoch", epoch))
+            # Pruned layers of many sizes come and go in a training of many schemes.
+            give_back()
+        if ends or time.monotonic() - told >= PROGRESS_SECONDS:
+            told = time.monotonic()
             progress = {
                 "stage": place.stage,
                 "step": done * plan.steps + moment.step,
@@ -61,9 +73,7 @@ def follow(
                 "unit": "step",
                 "note": place.subject,
             }
-            events = [("epoch", epoch), ("progress", progress)]
-            # Pruned layers of many sizes come and go in a training of many schemes.
-            give_back()
+            events.append(("progress", progress))
         run.advance(place, moment.step, moment.state, events)
 
     return on_step
