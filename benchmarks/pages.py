@@ -70,7 +70,10 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
     made = [row for row in rows if row["method"] != "original"]
     equal = list(dict.fromkeys(called(row) for row in made if not row.get("more_steps")))
     equal.sort(key=lambda method: (method.startswith(OURS), method not in OTHERS_FIRST))
-    longer = list(dict.fromkeys(called(row) for row in made if row.get("more_steps")))
+    longer: dict[int, list[str]] = defaultdict(list)
+    for row in made:
+        if (more := row.get("more_steps")) and called(row) not in longer[more]:
+            longer[more].append(called(row))
     title = TITLES.get(name, name)
     lines = [
         f"## {title}: accuracy at the same MACs",
@@ -94,7 +97,8 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
             level: max((np.mean(cells[m, level][key]) for m in equal if cells[m, level][key]), default=None)
             for level in levels
         }
-        for method in [*equal, *longer] if key == "finetuned" else equal:
+        further = [method for _, methods in sorted(longer.items()) for method in methods]
+        for method in [*equal, *further] if key == "finetuned" else equal:
             told = []
             for level in levels:
                 values = cells[method, level][key]
@@ -105,9 +109,14 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
             lines.append(f"| {method} | " + " | ".join(told) + " |")
         lines += ["", verdict(cells, equal, levels, key), ""]
         if longer and key == "finetuned":
-            lines += [counted(files), "", verdict(cells, longer, levels, key), ""]
-            if longest := next((method for method in longer if method.startswith(OURS)), None):
-                lines += ["With the same steps more:", "", verdict(cells, longer, levels, key, longest), ""]
+            lines += [counted(files), ""]
+            for more, methods in sorted(longer.items()):
+                # emodir as in the table, then with as many steps more.
+                sides = [OURS, *(method for method in methods if method.startswith(OURS))]
+                lines += [
+                    f"- {more} steps more: {' '.join(verdict(cells, methods, levels, key, side) for side in sides)}"
+                ]
+            lines.append("")
     notes = [f"- {note}." for note in dict.fromkeys(row["note"] for row in rows if "note" in row)]
     lines += [*notes, ""] if notes else []
     picture = page.parent / "images" / f"accuracy-{name}.svg"
@@ -121,11 +130,10 @@ def counted(files: list[dict[str, Any]]) -> str:
     trained = {
         constrained(file["about"]["emodir"]) for file in files if any(row["method"] == OURS for row in file["rows"])
     }
-    more = sorted({row["more_steps"] for file in files for row in file["rows"] if row.get("more_steps")})
     return (
         "Fine-tuning is the same for all, but emodir's networks also come from its constrained training "
         f"({', '.join(sorted(trained))} steps of the whole network's training, shared by all levels). "
-        f"The rows with {', '.join(map(str, more))} steps more fine-tune each network so much longer by itself. emodir against these:"
+        "The rows with more steps fine-tune each network so much longer by itself. emodir beside these:"
     )
 
 
@@ -182,7 +190,7 @@ def verdict(cells: Any, methods: list[str], levels: list[float], key: str, own: 
         word = "ahead of" if difference > 0 else "behind"
         lead = f"{abs(difference):.2f} points {word}" if abs(difference) >= LEVEL else "level with"
         told.append(f"{lead} {best} at {100 * level:.0f} %")
-    return f"{own} is {'; '.join(told)}." if told else "emodir is not measured yet."
+    return f"{own} is {'; '.join(told)}." if told else f"{own} has nothing to compare with yet."
 
 
 def plot(title: str, original: float, cells: Any, methods: list[str], levels: list[float], path: Path) -> None:
