@@ -18,7 +18,13 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 HERE = Path(__file__).parent
-TITLES = {"resnet20": "ResNet-20", "resnet56": "ResNet-56", "vgg16": "VGG-16", "digits": "digits-resnet"}
+TITLES = {
+    "resnet20": "ResNet-20",
+    "resnet56": "ResNet-56",
+    "resnet110": "ResNet-110",
+    "vgg16": "VGG-16",
+    "digits": "digits-resnet",
+}
 OURS = "emodir"
 # In points; less is no difference.
 LEVEL = 0.05
@@ -308,6 +314,22 @@ def spread(values: list[float], digits: int) -> str:
     return f"{mean} ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else mean
 
 
+def growth(candidates: dict[str, Any]) -> str:
+    """How a candidate's cost grows from the first network to the last, where there are several."""
+    names = list(candidates)
+    if len(names) < 2:
+        return ""
+    first, last = names[0], names[-1]
+    small, large = candidates[first], candidates[last]
+    precision = "bfloat16" if "bfloat16" in small and "bfloat16" in large else "full"
+    ours = large[precision]["ours_ms"] / small[precision]["ours_ms"]
+    return (
+        f"From {TITLES.get(first, first)} to {TITLES.get(last, last)} a candidate's cost grows {ours:.1f} times in emodir "
+        f"({precision}) and {large['general_ms'] / small['general_ms']:.1f} times in the general tool: a sub-network is a "
+        "smaller share of a deeper network."
+    )
+
+
 def search(measured: dict[str, Any]) -> list[str]:
     """What a candidate costs, and how fast a front is found."""
     about = measured["about"]
@@ -335,6 +357,8 @@ def search(measured: dict[str, Any]) -> list[str]:
                 )
     memory = measured["memory"]
     lines += [
+        "",
+        growth(measured["candidates"]),
         "",
         (
             f"Memory that evaluating adds on {memory['images']} images of {TITLES.get(memory['network'], memory['network'])}: "
