@@ -80,6 +80,7 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
     for row in made:
         if (more := row.get("more_steps")) and called(row) not in longer[more]:
             longer[more].append(called(row))
+    further = [method for _, methods in sorted(longer.items()) for method in methods]
     title = TITLES.get(name, name)
     lines = [
         f"## {title}: accuracy at the same MACs",
@@ -103,7 +104,6 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
             level: max((np.mean(cells[m, level][key]) for m in equal if cells[m, level][key]), default=None)
             for level in levels
         }
-        further = [method for _, methods in sorted(longer.items()) for method in methods]
         for method in [*equal, *further] if key == "finetuned" else equal:
             told = []
             for level in levels:
