@@ -306,6 +306,11 @@ class Profile(Section):
             )
         if self.divide.cuts and self.divide.subnetworks and self.divide.subnetworks != len(self.divide.cuts) + 1:
             raise ValueError("divide.subnetworks and divide.cuts disagree; give one of them")
+        if self.search.rounds > 1 and not self.constrain.steps:
+            raise ValueError(
+                f"search.rounds is {self.search.rounds}, but later rounds follow the constrained training and constrain.steps "
+                "is 0; give it steps, or set search.rounds to 1"
+            )
         return self
 
 

@@ -1,4 +1,4 @@
-"""The space of joint schemes: for each sub-network the position in its front, 0 = most pruned … last = unpruned.
+"""The space of joint schemes: for each sub-network the position in its front, 0 = most pruned … last = least pruned.
 
 A stream (a channel group that belongs to no sub-network) takes part as one more front, that of its own few members.
 """

@@ -87,18 +87,18 @@ class Nsga2:
         self.seed = seed
 
     def first(self, extra: Vectors | None = None) -> Vectors:
-        """The first population: the two ends of the space, `extra`, and vectors spread between the ends.
+        """The first vectors: the two ends of the space, all of `extra`, and vectors spread between the ends.
 
-        All distinct, and as many as `population` unless the whole space has fewer.
+        All distinct, and as many as `population` unless `extra` has more or the whole space fewer.
 
         Args:
             extra: [k, length]; vectors to begin with, such as an earlier search's. Repaired; repeats are dropped.
         """
         generator = np.random.default_rng(derive_seed(self.seed, "first"))
         chosen = self.space.ends if extra is None else np.concatenate([self.space.ends, self.space.repair(extra)])
-        chosen = distinct(chosen)[: self.population]
+        chosen = distinct(chosen)
         for _ in range(TRIES):
-            if len(chosen) == self.population:
+            if len(chosen) >= self.population:
                 break
             more = self.space.first(self.population - len(chosen), generator)
             chosen = distinct(np.concatenate([chosen, more]))
@@ -202,7 +202,7 @@ class Nsga2:
         known, found = set(keys(chosen)), list(chosen)
         for vector in found:  # the list grows while it is walked
             for neighbour in self.space.neighbours(vector):
-                if len(found) == self.population:
+                if len(found) >= self.population:
                     return np.array(found)
                 (key,) = keys(neighbour[None])
                 if key not in known:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from emodir_tui.emo.front import hypervolume, non_dominated
-from emodir_tui.nets.evaluate import FeatureError
 from emodir_tui.nets.groups import ChannelGraph
 from emodir_tui.nets.sliced import SlicedNetwork
 from emodir_tui.nets.subnetwork import Division
@@ -22,6 +21,7 @@ from emodir_tui.stages.batches import in_memory
 from emodir_tui.stages.bench import Bench, keep_all
 from emodir_tui.stages.chain import CHAIN, Draw, Fitted, fit_chain
 from emodir_tui.stages.guiding import make_guidance
+from emodir_tui.stages.impairments import build_impairment
 from emodir_tui.stages.results import Adapted, Bits, Floats, Front, Importance, Original, Parts
 from emodir_tui.stages.searching import (
     first_state,
@@ -30,6 +30,7 @@ from emodir_tui.stages.searching import (
     make_search,
     measure_masks,
     run_search,
+    search_features,
     subnetwork_evaluator,
     tell_front,
 )
@@ -77,18 +78,18 @@ def _remeasure(
 ) -> list[Front]:
     """Every front with the trained weights against the original features; a second, shorter search if asked for."""
     graph, division = before
-    settings = bench.profile.search
-    features = [inputs for inputs, _ in bench.batches(bench.data.search, settings.images, batch)]
+    features = search_features(bench, division.subnetworks, batch)
     measured = []
     for index, (part, front) in enumerate(zip(division.subnetworks, fronts, strict=True)):
         network = SlicedNetwork(graph, part.start, part.stop, dtype=bench.search_dtype)
         network.select(keep_all(graph)[0])
         with torch.no_grad():
             outputs = [network(batch) for batch in features]
-        impairment = FeatureError(adapted[0], part.stop, outputs)
+        # Trained weights are judged as the search judged: by the original network, its features or what follows.
+        impairment = build_impairment(bench, graph, part, outputs)
         evaluator = subnetwork_evaluator(bench, adapted[0], part, features, impairment)
         objectives = partial(measure_masks, run, bench, graph, part, evaluator)
-        if settings.rounds > 1:
+        if bench.profile.search.rounds > 1:
             measure = partial(_second_round, run, bench, adapted, index, front, objectives, features, outputs)
         else:
             measure = partial(_again, front, objectives)
@@ -100,15 +101,17 @@ def _remeasure(
 
 
 def _again(front: Front, measure: Callable[[Bits], Floats]) -> Front:
+    """The front as measured now. Its hypervolumes begin anew: other weights' can't be compared with these."""
     objectives = measure(front.masks)
     chosen = non_dominated(objectives)
-    reference = (1.0, max(front.reference[1], float(objectives[:, 1].max())))
+    finite = objectives[np.isfinite(objectives[:, 1]), 1]
+    reference = (1.0, max(front.reference[1], float(finite.max(initial=0.0))))
     return Front(
         subnetwork=front.subnetwork,
         masks=front.masks[chosen],
         objectives=objectives[chosen],
         reference=reference,
-        hypervolumes=(*front.hypervolumes, hypervolume(objectives, reference)),
+        hypervolumes=(hypervolume(objectives, reference),),
         evaluations=front.evaluations + len(objectives),
     )
 
@@ -123,6 +126,7 @@ def _second_round(
     features: list[Tensor],
     outputs: list[Tensor],
 ) -> Front:
+    """A search that begins with the whole front of the first."""
     graph, division = adapted
     part, settings = division.subnetworks[index], bench.profile.search
     importance = run.load_part("search.importance", Importance).values
@@ -142,4 +146,4 @@ def _second_round(
         breed=make_guidance(bench, graph, part, nsga2, features, outputs).children,
         begin=partial(first_state, nsga2, objectives, front.masks),
     )
-    return front_of(nsga2, state, part.name)
+    return front_of(nsga2, state, part.name, front.evaluations)

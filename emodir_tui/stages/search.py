@@ -24,6 +24,8 @@ from emodir_tui.stages.searching import (
     make_search,
     measure_masks,
     run_search,
+    search_features,
+    search_images,
     subnetwork_evaluator,
     tell_front,
 )
@@ -40,8 +42,11 @@ def search(run: Run, bench: Bench, original: Original, parts: Parts) -> list[Fro
 
 def _search_all(run: Run, bench: Bench, original: Original, parts: Parts, batch: int) -> list[Front]:
     graph, division = bench.division(original.weights, parts.cuts)
-    importance = run.part("search.importance", Importance, lambda: _importance(bench, graph)).values
-    features = [inputs for inputs, _ in _batches(run, bench, division.subnetworks, batch)]
+    importance = run.part("search.importance", Importance, lambda: _importance(bench, graph, batch)).values
+    wanted, images = bench.profile.search.images, search_images(bench, division.subnetworks)
+    if images < wanted:
+        run.say(f"search.memory holds the features of {images} images; the search uses these", "warning", "search")
+    features = search_features(bench, division.subnetworks, batch)
     fronts = []
     for index, part in enumerate(division.subnetworks):
         network = SlicedNetwork(graph, part.start, part.stop, dtype=bench.search_dtype)
@@ -95,20 +100,7 @@ def _outputs(network: SlicedNetwork, features: list[Tensor], keep: Bits) -> list
         return [network(batch) for batch in features]
 
 
-def _batches(run: Run, bench: Bench, parts: tuple[SubNetwork, ...], batch: int) -> list[tuple[Tensor, Tensor]]:
-    """The search images, fewer where their features would not fit into the profile's memory."""
-    settings = bench.profile.search
-    shapes = [part.start.shape for part in parts if part.start is not None]
-    largest = max([bench.example[0].numel(), *(int(np.prod(shape[1:])) for shape in shapes)])
-    # Inputs and outputs of one sub-network are held at a time, 4 bytes each.
-    fitting = int(settings.memory * 1e6 / (8 * largest))
-    images = max(2, min(settings.images, fitting))
-    if images < settings.images:
-        run.say(f"search.memory holds the features of {images} images; the search uses these", "warning", "search")
-    return bench.batches(bench.data.search, images, batch)
-
-
-def _importance(bench: Bench, graph: ChannelGraph) -> Importance:
+def _importance(bench: Bench, graph: ChannelGraph, batch: int) -> Importance:
     images = min(IMPORTANCE_IMAGES, bench.profile.search.images)
-    batches = bench.batches(bench.data.search, images, IMPORTANCE_BATCH)
+    batches = bench.batches(bench.data.search, images, min(batch, IMPORTANCE_BATCH))
     return Importance(values=np.asarray(taylor(graph, batches, cross_entropy), dtype=np.float64))

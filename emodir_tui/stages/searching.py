@@ -115,8 +115,22 @@ def importance_per_saving(bench: Bench, graph: ChannelGraph, numbers: Sequence[i
     return np.asarray(joined / max(float(joined.max()), 1e-300), dtype=np.float64)
 
 
-def front_of(nsga2: Nsga2, state: SearchState, name: str) -> Front:
-    """The archive's front as a result."""
+def search_images(bench: Bench, parts: Sequence[SubNetwork]) -> int:
+    """How many images sub-networks are searched on: fewer than the profile says where their features fill its memory."""
+    settings = bench.profile.search
+    shapes = [part.start.shape for part in parts if part.start is not None]
+    largest = max([bench.example[0].numel(), *(int(np.prod(shape[1:])) for shape in shapes)])
+    # Inputs and outputs of one sub-network are held at a time, 4 bytes each.
+    return max(2, min(settings.images, int(settings.memory * 1e6 / (8 * largest))))
+
+
+def search_features(bench: Bench, parts: Sequence[SubNetwork], batch: int) -> list[Tensor]:
+    """The images of the search split that sub-networks are searched on, in batches."""
+    return [inputs for inputs, _ in bench.batches(bench.data.search, search_images(bench, parts), batch)]
+
+
+def front_of(nsga2: Nsga2, state: SearchState, name: str, before: int = 0) -> Front:
+    """The archive's front as a result; evaluations that were made before this search count too."""
     chosen = nsga2.front(state)
     return Front(
         subnetwork=name,
@@ -124,7 +138,7 @@ def front_of(nsga2: Nsga2, state: SearchState, name: str) -> Front:
         objectives=state.seen_objectives[chosen],
         reference=state.reference,
         hypervolumes=state.hypervolumes,
-        evaluations=len(state.seen),
+        evaluations=before + len(state.seen),
     )
 
 

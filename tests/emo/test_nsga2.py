@@ -208,6 +208,13 @@ def test_candidates_whose_evaluation_broke_do_not_survive() -> None:
     assert np.isfinite(state.seen_objectives[search.front(state)]).all()
 
 
+def test_extras_are_never_left_out_however_many_there_are() -> None:
+    task = toy_task()
+    extra = MaskSpace(task.genome).first(40, np.random.default_rng(5))
+    first = search_of(task, population=12).first(extra)
+    assert len(first) == len(distinct(np.concatenate([first, extra]))) == len(distinct(first)) > 12
+
+
 def test_a_second_round_may_begin_with_more_masks_than_the_population() -> None:
     task = toy_task()
     search = search_of(task)

@@ -4,11 +4,19 @@ import numpy as np
 import pytest
 import torch
 
+from emodir_tui import snapshot
 from emodir_tui.nets.subnetwork import divide, meeting_points
 from emodir_tui.profile import load
-from emodir_tui.stages.bench import keep_all, open_bench
+from emodir_tui.runs.checkpoint import Results
+from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.runs.log import Run
+from emodir_tui.snapshot import unpack
+from emodir_tui.stages.bench import keep_all, open_bench, weights_of
 from emodir_tui.stages.chain import Chain
-from emodir_tui.stages.constrain import drawn_from
+from emodir_tui.stages.constrain import _again, _remeasure, drawn_from
+from emodir_tui.stages.divide import divide as divide_stage
+from emodir_tui.stages.results import Front, Original
+from emodir_tui.stages.search import search
 from emodir_tui.stages.searching import own_genes
 from emodir_tui.stages.whole import Members
 from emodir_tui.training.loop import Plan, train
@@ -102,3 +110,53 @@ def test_training_brings_schemes_nearer_to_the_original(bench, chain_of):
     before = distance()
     train(model, bench.data.train, chain, Plan(steps=40, batch=50, learning_rate=0.02), on_step=lambda _: None)
     assert distance() < 0.8 * before
+
+
+SMALL = {"population": 8, "generations": 1, "images": 60, "batch": 20}
+
+
+@pytest.mark.parametrize(
+    "setting", [{"impairment": "features"}, {"impairment": "detector"}, {"impairment": "downstream"}, {"memory": 0.4}]
+)
+def test_unchanged_weights_measured_again_give_what_the_search_measured(tmp_path, setting):
+    profile = load(Path("profiles/digits.toml"))
+    profile = profile.model_copy(update={"search": profile.search.model_copy(update={**SMALL, **setting})})
+    bench = open_bench(profile)
+    with Run(RunDirectory(tmp_path), profile, snapshot) as run:
+        weights = weights_of(bench.model())
+        original = Original(
+            weights=weights, accuracy=0, search_accuracy=0, macs=1, params=1, latency_ms=1, trained=False
+        )
+        parts = divide_stage(run, bench, original)
+        fronts = search(run, bench, original, parts)
+        same = bench.division(weights, parts.cuts)
+        again = _remeasure(run, bench, same, same, fronts, profile.search.batch)
+    for front, other in zip(fronts, again, strict=True):
+        np.testing.assert_array_equal(front.masks, other.masks)
+        np.testing.assert_allclose(front.objectives, other.objectives, rtol=1e-5)
+        assert len(other.hypervolumes) == 1
+        assert other.hypervolumes[0] == pytest.approx(front.hypervolumes[-1], rel=1e-5)
+
+
+def test_a_second_round_begins_with_the_whole_front_of_the_first(finished):
+    emodir, run, _ = finished
+    results = Results(RunDirectory(emodir.folder / "runs" / run))
+    first = unpack(results.load("search.sn1"), Front)
+    second = unpack(results.load("constrain.front.sn1"), Front)
+    # As many again as were measured anew, and two generations of eight.
+    assert second.evaluations >= first.evaluations + len(first.masks) + 2
+
+
+def test_a_member_that_breaks_under_other_weights_leaves_hypervolumes_finite():
+    front = Front(
+        subnetwork="sn1",
+        masks=np.eye(3, dtype=bool),
+        objectives=np.array([[0.2, 0.9], [0.5, 0.5], [1.0, 0.0]]),
+        reference=(1.0, 0.9),
+        hypervolumes=(0.3,),
+        evaluations=3,
+    )
+    broken = _again(front, lambda _: np.array([[0.2, np.inf], [0.5, 0.6], [1.0, 0.1]]))
+    assert np.isfinite(broken.objectives).all()
+    assert np.isfinite(broken.hypervolumes).all()
+    assert broken.reference == (1.0, 0.9)
