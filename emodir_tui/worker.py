@@ -18,6 +18,7 @@ from emodir_tui.runs.fold import apply
 from emodir_tui.runs.lines import line_of
 from emodir_tui.runs.log import Run, Stopped
 from emodir_tui.runs.picks import extra_picks
+from emodir_tui.runs.process import has_nvidia_driver
 from emodir_tui.runs.state import RunState
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def _work(run: Run) -> None:
     from emodir_tui.stages.costs import expected_costs
     from emodir_tui.stages.results import Choice
     from emodir_tui.stages.scalars import Scalars
+    from emodir_tui.training.memory import free_memory
 
     scalars = Scalars(run.directory.tensorboard_folder)
     run.listeners.append(scalars)
@@ -116,8 +118,12 @@ def _work(run: Run) -> None:
         bench = open_bench(run.profile)
         bench.once = lambda name, decide: run.part(name, Choice, lambda: Choice(value=decide())).value
         bench.try_division()
+        # A finished stage's features and recorded passes make room for the next one's.
+        run.listeners.append(lambda kind, _: free_memory() if kind == "stage_finished" else None)
         run.open(str(bench.device))
         run.emit("plan_made", costs=expected_costs(bench))
+        if run.profile.device == "auto" and bench.device.type == "cpu" and has_nvidia_driver():
+            run.say("torch can't use the GPU of this machine, so the run is on the CPU; see emodir doctor", "warning")
         if run.profile.hardware.mixed_precision and not bench.mixed_precision:
             run.say("hardware.mixed_precision: this device has no native bfloat16; trainings run in full precision")
         _make_room_for_new_picks(run)
@@ -136,18 +142,21 @@ def _go_home(run: Run) -> None:
 
 def _prune_for_all_picks(run: Run, bench: "Bench") -> None:
     """The whole method, and its last two stages again for schemes that somebody asked for since these had begun."""
-    asked = extra_picks(run.directory)
-    prune(run, bench)
-    while (now := extra_picks(run.directory)) != asked:
-        asked = now
-        run.forget("realise", "finetune")
+    while True:
+        asked = extra_picks(run.directory)
         prune(run, bench)
+        # What was asked for since the last step of a training.
+        run.check()
+        if set(extra_picks(run.directory)) <= set(asked):
+            return
+        run.forget("realise", "finetune")
+        # What is loaded again is another object, and finds none of these.
+        bench.forget_graphs()
 
 
 def _make_room_for_new_picks(run: Run) -> None:
     """A finished run that was asked for one more pick makes its last two stages again; finished picks stay."""
-    done = {number for number in extra_picks(run.directory) if run.has_part(f"finetune.scheme-{number}")}
-    if any(number not in done for number in extra_picks(run.directory)):
+    if run.new_picks:
         run.forget("realise", "finetune")
 
 

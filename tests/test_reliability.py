@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -233,29 +234,28 @@ def test_one_more_scheme_of_a_finished_run_is_realised_by_a_resume_and_the_other
     assert f"scheme-{scheme}" in result.stdout
 
 
-def test_a_scheme_asked_for_while_the_last_stages_go_on_is_realised_by_the_same_worker(emodir, monkeypatch):
-    from emodir_tui import worker
-    from emodir_tui.runs.picks import add_pick
+def test_a_scheme_asked_for_until_the_very_end_is_realised_by_the_same_worker(emodir, monkeypatch):
+    from emodir_tui import snapshot, worker
+    from emodir_tui.profile import Profile
+    from emodir_tui.runs.control import send
+    from emodir_tui.runs.log import Run
 
     directory = RunDirectory(emodir.folder)
-    did = []
-
-    class Recorder:
-        def forget(self, *names):
-            did.append(names)
-
-    recorder = Recorder()
-    recorder.directory = directory
+    asked = []
 
     def prune(run, bench):
-        did.append("prune")
-        if len(did) < 4:
-            add_pick(directory, len(did))
+        # As the last thing that this pass does: no safe point follows.
+        if len(asked) < 2:
+            asked.append(send(directory, "realise", scheme=len(asked)))
 
     monkeypatch.setattr(worker, "prune", prune)
-    worker._prune_for_all_picks(recorder, None)
-    again = [("realise", "finetune"), "prune"]
-    assert did == ["prune", *again, *again]
+    forgotten = []
+    bench = SimpleNamespace(forget_graphs=lambda: forgotten.append("graphs"))
+    with Run(directory, Profile(), snapshot) as run:
+        monkeypatch.setattr(run, "forget", lambda *names: forgotten.append(names))
+        worker._prune_for_all_picks(run, bench)
+    assert forgotten == [("realise", "finetune"), "graphs"] * 2
+    assert [state_of(directory).controls[request].state for request in asked] == ["done", "done"]
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")

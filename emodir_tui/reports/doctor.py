@@ -8,9 +8,15 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from emodir_tui.runs.process import has_nvidia_driver
+
 ENOUGH_BYTES = 5 << 30
 NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "lustre", "beegfs")
-TORCH = "import torch; print(torch.__version__, torch.cuda.device_count(), torch.cuda.get_device_name(0) if torch.cuda.is_available() else '')"
+# Counting GPUs may work where using them doesn't.
+TORCH = (
+    "import torch; works = torch.cuda.is_available(); "
+    "print(torch.__version__, torch.cuda.device_count() if works else 0, torch.cuda.get_device_name(0) if works else '')"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +55,15 @@ def _torch() -> list[Finding]:
     findings = [Finding(level="ok", what="torch", found=version)]
     if int(count):
         findings.append(Finding(level="ok", what="GPUs", found=f"{count} × {' '.join(name)}"))
+    elif has_nvidia_driver():
+        findings.append(
+            Finding(
+                level="error",
+                what="GPUs",
+                found="an NVIDIA driver is here, but torch can't use a GPU",
+                advice="Is the driver too old for this torch? nvidia-smi tells its version; pytorch.org has builds for older ones.",
+            )
+        )
     else:
         findings.append(
             Finding(

@@ -18,9 +18,8 @@ from emodir_tui.runs.control import can_control
 from emodir_tui.runs.directory import RunDirectory, create, file_mode, write_file, write_json
 from emodir_tui.runs.events import Event, read_all, read_segment
 from emodir_tui.runs.fold import replay
-from emodir_tui.runs.picks import extra_picks
+from emodir_tui.runs.picks import new_picks
 from emodir_tui.runs.process import start_ticks
-from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Observer
 
 POLL_SECONDS = 0.05
@@ -130,7 +129,7 @@ def check_resumable(directory: RunDirectory, checkpoint: str | None = None) -> N
     if checkpoint is not None:
         checkpoints = Checkpoints(directory, keep=1)
         checkpoints.load(checkpoints.find(checkpoint).id)
-    elif status.word == "finished" and not _has_new_picks(directory, state):
+    elif status.word == "finished" and not new_picks(directory, state):
         raise ConflictError(
             f"{directory.id} has finished; there is nothing to resume",
             f"Show it with 'emodir show {directory.id}', or go back with 'emodir resume {directory.id} --from ck-…'.",
@@ -194,11 +193,6 @@ def _start_failure(directory: RunDirectory, old_segments: set[str]) -> EmodirErr
     return WorkerLostError(
         f"the worker of {directory.id} ended during its start", "Its last lines:\n" + last_lines(directory.worker_log)
     )
-
-
-def _has_new_picks(directory: RunDirectory, state: RunState) -> bool:
-    realised = {pick.scheme for pick in state.picks.values()}
-    return any(scheme not in realised for scheme in extra_picks(directory))
 
 
 def _versions() -> dict[str, str]:

@@ -23,7 +23,7 @@ from emodir_tui.runs.events import EventWriter, read_all
 from emodir_tui.runs.fold import replay
 from emodir_tui.runs.heartbeat import Heartbeat, read_heartbeat
 from emodir_tui.runs.lock import holds_lock, release_lock, take_lock
-from emodir_tui.runs.picks import add_pick
+from emodir_tui.runs.picks import add_pick, new_picks
 from emodir_tui.runs.process import Process, from_json, this_process
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Observer
@@ -235,6 +235,11 @@ class Run:
     def request_save(self, reason: str) -> None:
         """Save at the next safe point (from a signal)."""
         self._save_reason = self._save_reason or reason
+
+    @property
+    def new_picks(self) -> list[int]:
+        """Schemes that were asked for since the earlier attempts, and that none of these picked."""
+        return new_picks(self.directory, self._told)
 
     def forget(self, *names: str) -> None:
         """Make these stages' results anew; their finished parts stay."""

@@ -1,6 +1,7 @@
 """Schemes that somebody wants realised besides the profile's own picks."""
 
 from emodir_tui.runs.directory import RunDirectory, read_json, write_json
+from emodir_tui.runs.state import RunState
 
 
 def extra_picks(directory: RunDirectory) -> list[int]:
@@ -18,3 +19,14 @@ def add_pick(directory: RunDirectory, scheme: int) -> bool:
         return False
     write_json(directory.picks_file, {"schemes": [*schemes, scheme]})
     return True
+
+
+def drop_pick(directory: RunDirectory, scheme: int) -> None:
+    """Forget a scheme that can't be realised. Raises OSError as the disk says."""
+    write_json(directory.picks_file, {"schemes": [number for number in extra_picks(directory) if number != scheme]})
+
+
+def new_picks(directory: RunDirectory, state: RunState) -> list[int]:
+    """Schemes that somebody asked for and that the run has not picked yet."""
+    picked = {pick.scheme for pick in state.picks.values()}
+    return [scheme for scheme in extra_picks(directory) if scheme not in picked]

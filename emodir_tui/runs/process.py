@@ -68,3 +68,8 @@ def start_ticks(pid: int) -> int | None:
     except (OSError, IndexError):
         return None
     return None if fields[0] in "ZX" else int(fields[19])
+
+
+def has_nvidia_driver() -> bool:
+    """Whether this machine runs NVIDIA's driver, whatever torch makes of it."""
+    return Path("/proc/driver/nvidia/version").exists()

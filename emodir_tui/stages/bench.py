@@ -1,7 +1,7 @@
 """The bench: what every stage works with. Device, data, and networks made live from the weights that stages hand on."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -56,6 +56,10 @@ class Bench:
             self._graphs[id(weights)] = known
         return known[1]
 
+    def forget_graphs(self) -> None:
+        """Let go of the networks that `graph` remembers; their memory goes with them."""
+        self._graphs.clear()
+
     def build(self, weights: Weights) -> ChannelGraph:
         """The same, but the caller's own: its weights may be trained, and its memory goes with it."""
         return analyse(trace(self.model(weights), self.example))
@@ -101,10 +105,14 @@ class Bench:
         return next(self.data.search.first(2).batches(2))[0]
 
     def batches(self, split: Split, images: int, batch: int) -> list[tuple[Tensor, Tensor]]:
+        """What `stream` gives, all at once."""
+        return list(self.stream(split, images, batch))
+
+    def stream(self, split: Split, images: int, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The first images of a split, in batches of equal size where possible: a small rest would have poor statistics."""
         count = min(images, len(split))
         pieces = max(1, round(count / batch))
-        return list(split.first(count).batches(-(-count // pieces)))
+        return split.first(count).batches(-(-count // pieces))
 
 
 def open_bench(profile: Profile) -> Bench:
@@ -119,9 +127,12 @@ def open_bench(profile: Profile) -> Bench:
     if device.type == "cuda":
         # Streams and recorded passes belong to the current device.
         torch.cuda.set_device(device)
+        torch.backends.cudnn.allow_tf32 = profile.search.precision != "full"
     if device.type == "cuda" and profile.hardware.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # Nothing here reads memory that it has not written, and filling it costs a kernel for each new tensor.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = False
     torch.manual_seed(profile.seed)
     return Bench(profile=profile, device=device, data=load_data(profile.data, device))
@@ -134,13 +145,14 @@ def choose_device(name: str) -> torch.device:
         ProfileError: There is no such device here.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ProfileError(
             f"device is {name}, but torch sees {torch.cuda.device_count()} CUDA devices", "Use device = 'auto'."
         )
-    return device
+    # torch.cuda.set_device wants an index.
+    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
 
 
 def weights_of(model: nn.Module) -> Weights:

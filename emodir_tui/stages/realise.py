@@ -17,11 +17,11 @@ from emodir_tui.nets.masked import MaskedNetwork
 from emodir_tui.nets.removal import ChannelConstant, remove, structure
 from emodir_tui.profile import parse_rule
 from emodir_tui.runs.log import Run
-from emodir_tui.runs.picks import extra_picks
+from emodir_tui.runs.picks import drop_pick, extra_picks
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, Weights, keep_all, latency_example, weights_of
 from emodir_tui.stages.chain import CHAIN, Draw, Fitted, fit_chain
-from emodir_tui.stages.results import Adapted, Bits, JointFront, Original, Parts, Pick, Pruned
+from emodir_tui.stages.results import Adapted, Bits, Chosen, JointFront, Original, Parts, Pick, Pruned
 from emodir_tui.training.metrics import accuracy, recalibrate
 
 CHECK_IMAGES = 64
@@ -34,9 +34,8 @@ def realise(
     run: Run, bench: Bench, original: Original, parts: Parts, adapted: Adapted, front: JointFront
 ) -> list[Pruned]:
     """Train for the joint front, remove the channels of each pick, check that nothing else changed, and recalibrate."""
-    weights = _trained(run, bench, original, parts, adapted, front)
-    graph = bench.graph(weights)
-    picks = choose(run, bench, graph, front)
+    picks = choose(run, bench, original, front)
+    graph = bench.graph(_trained(run, bench, original, parts, adapted, front))
     told = [{"name": p.name, "scheme": p.scheme, "rule": p.rule, "complexity": p.complexity} for p in picks]
     run.emit("picks_chosen", picks=told)
     pruned = []
@@ -83,8 +82,29 @@ def drawn_from(front: JointFront, seed: int) -> Draw:
     return draw
 
 
-def choose(run: Run, bench: Bench, graph: ChannelGraph, front: JointFront) -> list[Pick]:
-    """The schemes that the profile's rules choose, then those that somebody asked for; each scheme once."""
+def choose(run: Run, bench: Bench, original: Original, front: JointFront) -> list[Pick]:
+    """The schemes that the profile's rules choose, then those that somebody asked for; each scheme once.
+
+    What the rules choose is kept: latencies vary, and a resumed run, or one that makes a further pick, must not change
+    its mind.
+
+    Raises:
+        EmodirError: No rule can be satisfied, and nothing was asked for.
+    """
+    by_rules = run.part("realise.rules", Chosen, lambda: Chosen(picks=_by_rules(run, bench, original, front)))
+    picks = {pick.scheme: pick for pick in by_rules.picks}
+    for scheme in extra_picks(run.directory):
+        if not 0 <= scheme < len(front.keeps):
+            run.say(f"there is no scheme {scheme} in the joint front; it is left out", "warning", "realise")
+            drop_pick(run.directory, scheme)
+        elif scheme not in picks:
+            picks[scheme] = _pick(front, scheme, "asked for", f"scheme-{scheme}")
+    return list(picks.values())
+
+
+def _by_rules(run: Run, bench: Bench, original: Original, front: JointFront) -> list[Pick]:
+    # Weights do not matter to any rule.
+    graph = bench.graph(original.weights)
     picks: dict[int, Pick] = {}
     for rule in bench.profile.pick.rules:
         scheme = _by_rule(bench, graph, front, rule)
@@ -94,12 +114,7 @@ def choose(run: Run, bench: Bench, graph: ChannelGraph, front: JointFront) -> li
             run.say(f"pick rule '{rule}' chooses the same scheme as '{picks[scheme].rule}'", stage="realise")
         else:
             picks[scheme] = _pick(front, scheme, rule, rule.replace("=", "-"))
-    for scheme in extra_picks(run.directory):
-        if not 0 <= scheme < len(front.keeps):
-            run.say(f"there is no scheme {scheme} in the joint front; it is left out", "warning", "realise")
-        elif scheme not in picks:
-            picks[scheme] = _pick(front, scheme, "asked for", f"scheme-{scheme}")
-    if not picks:
+    if not picks and not extra_picks(run.directory):
         raise EmodirError(
             "no pick rule can be satisfied by any scheme of the joint front",
             "Loosen pick.rules, or search longer; 'knee' can always be satisfied.",
@@ -146,8 +161,8 @@ def _remove(bench: Bench, original: Original, graph: ChannelGraph, pick: Pick, k
         if isinstance(module, ChannelConstant):
             module.recalibrate()
     settings = bench.profile.finetune
-    batches = bench.batches(bench.data.train, settings.recalibration_images, RECALIBRATION_BATCH)
-    recalibrate(model, [inputs for inputs, _ in batches])
+    batches = bench.stream(bench.data.train, settings.recalibration_images, RECALIBRATION_BATCH)
+    recalibrate(model, (inputs for inputs, _ in batches))
     params = sum(weight.numel() for weight in model.parameters())
     macs = round(float(_macs(graph, keep)))
     return Pruned(
@@ -168,9 +183,12 @@ def removal_difference(graph: ChannelGraph, keep: np.ndarray, inputs: Tensor) ->
     """The largest difference between the removed network's output and the masked one's, relative to its largest value."""
     masked = MaskedNetwork(graph, None, None, statistics="running")
     gates = torch.from_numpy(keep).to(inputs.device, torch.float32)
-    expected = masked(inputs, gates)
     model: nn.Module = remove(graph, keep, statistics="running").eval()
-    found = model(inputs)
+    # TensorFloat-32 rounds each side its own way, by as much as an error of the removal might.
+    with torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=torch.backends.cudnn.deterministic, allow_tf32=False
+    ):
+        expected, found = masked(inputs, gates), model(inputs)
     return float((found - expected).abs().max() / expected.abs().max().clamp_min(1.0))
 
 

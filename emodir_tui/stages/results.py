@@ -84,7 +84,7 @@ class Passed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Schemes:
-    """What the search of the positions found: keep vectors bool[n, genes], objectives float64[n, 2], and its course."""
+    """What a search of joint schemes found: keep vectors bool[n, genes], objectives float64[n, 2], and its course."""
 
     keeps: Bits
     objectives: Floats
@@ -114,12 +114,19 @@ class JointFront:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pick:
-    """A scheme that becomes a network: which rule chose it, and its keep vector as kept gene positions."""
+    """A scheme that becomes a network: its number in the joint front, which rule chose it, and the complexity it keeps."""
 
     name: str
     rule: str
     scheme: int
     complexity: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chosen:
+    """What the profile's pick rules chose."""
+
+    picks: list[Pick]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

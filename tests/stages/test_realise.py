@@ -1,12 +1,22 @@
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 
+from emodir_tui import snapshot
+from emodir_tui.errors import EmodirError
+from emodir_tui.profile import load
 from emodir_tui.runs.checkpoint import Results
 from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.runs.log import Run
+from emodir_tui.runs.picks import add_pick, extra_picks
 from emodir_tui.snapshot import unpack
+from emodir_tui.stages import realise
+from emodir_tui.stages.bench import open_bench, weights_of
 from emodir_tui.stages.chain import CHAIN, Fitted
-from emodir_tui.stages.realise import drawn_from
-from emodir_tui.stages.results import Adapted, JointFront, Pruned
+from emodir_tui.stages.realise import choose, drawn_from
+from emodir_tui.stages.results import Adapted, JointFront, Original, Pruned
 
 
 def front_of(kept):
@@ -60,3 +70,39 @@ def test_picks_are_cut_from_the_weights_of_the_last_training(finished):
         for name, weight in filters.items():
             assert torch.isin(weight, trained[name]).all()
             assert not torch.isin(weight, before[name]).all()
+
+
+def test_what_the_rules_chose_stays_though_latencies_vary_and_what_is_not_there_is_forgotten(tmp_path, monkeypatch):
+    profile = load(Path("profiles/digits.toml"), ['pick.rules=["max_latency_ms=1", "knee"]'])
+    bench = open_bench(profile)
+    original = Original(
+        weights=weights_of(bench.model()), accuracy=1, search_accuracy=1, macs=1, params=1, latency_ms=1, trained=False
+    )
+    front = front_of(np.linspace(0.1, 1, 10))
+    latencies = [np.linspace(0.1, 2, 10), np.linspace(0.3, 6, 10)]
+    monkeypatch.setattr(realise, "_measure", lambda *_: latencies[0].__getitem__)
+    with Run(RunDirectory(tmp_path), profile, snapshot) as run:
+        before = choose(run, bench, original, front)
+        latencies.pop(0)
+        add_pick(run.directory, 9)
+        add_pick(run.directory, 10)
+        after = choose(run, bench, original, front)
+        assert extra_picks(run.directory) == [9]
+    assert after[:-1] == before
+    assert [pick.rule for pick in before] == ["max_latency_ms=1", "knee"]
+    assert after[-1].name == "scheme-9"
+
+
+def test_rules_that_nothing_satisfies_are_told_before_anything_is_trained(tmp_path, monkeypatch):
+    profile = load(Path("profiles/digits.toml"), ['pick.rules=["max_macs=0.05"]'])
+    bench = open_bench(profile)
+    original = Original(
+        weights=weights_of(bench.model()), accuracy=1, search_accuracy=1, macs=1, params=1, latency_ms=1, trained=False
+    )
+    monkeypatch.setattr(realise, "_measure", lambda *_: np.linspace(0.1, 1, 10).__getitem__)
+    monkeypatch.setattr(realise, "fit_chain", None)
+    with (
+        pytest.raises(EmodirError, match="no pick rule can be satisfied"),
+        Run(RunDirectory(tmp_path), profile, snapshot) as run,
+    ):
+        realise.realise(run, bench, original, None, None, front_of(np.linspace(0.1, 1, 10)))
