@@ -58,7 +58,7 @@ def baseline(run: Run, bench: Bench) -> Original:
 
 def _trained(run: Run, bench: Bench) -> Weights:
     settings = bench.profile.baseline
-    cache = _cache_file(bench)
+    cache = cache_file(bench)
     if settings.cache and cache.exists():
         try:
             known: Trained = unpack(read_checked(cache)[1], Trained)
@@ -107,7 +107,7 @@ def _train(run: Run, bench: Bench) -> Weights:
     return weights_of(model)
 
 
-def _cache_file(bench: Bench) -> Path:
+def cache_file(bench: Bench) -> Path:
     """Named after everything that decides the weights."""
     profile = bench.profile
     data = profile.data.model_dump(exclude={"root", "download", "workers"})
@@ -120,7 +120,19 @@ def _cache_file(bench: Bench) -> Path:
         profile.seed,
         torch.__version__,
         bench.device.type,
+        bench.mixed_precision,
+        profile.hardware.deterministic,
+        [_identity(name) for name in (profile.data.source, profile.data.classes_file, profile.model.source)],
     )
     digest = sha256(repr((*parts, torch.get_num_threads())).encode()).hexdigest()[:16]
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return home / "emodir" / f"baseline-{digest}.result"
+
+
+def _identity(name: str) -> tuple[int, int] | None:
+    """Size and time of a file that a setting names (`npz:FILE`, `FILE.py:NAME`, `FILE`), so that a changed one is seen."""
+    for text in (name, name.partition(":")[0], name.partition(":")[2]):
+        if text and Path(text).is_file():
+            known = Path(text).stat()
+            return known.st_size, known.st_mtime_ns
+    return None

@@ -1,5 +1,6 @@
 """What each stage is expected to cost, so that a time to the end can be told from what was measured so far."""
 
+from emodir_tui.stages.baseline import cache_file
 from emodir_tui.stages.bench import Bench
 from emodir_tui.stages.guiding import AT_LIMIT, CHILDREN
 from emodir_tui.stages.polishing import GUIDED_PARENTS, budgets
@@ -14,7 +15,7 @@ DESCENT = 200
 def expected_costs(bench: Bench) -> dict[str, float]:
     """Forward passes of the whole original network on one image, per stage."""
     profile, train = bench.profile, len(bench.data.train)
-    subnetworks = profile.divide.subnetworks or len(profile.divide.cuts) + 1 if profile.divide.cuts else 4
+    subnetworks = profile.divide.subnetworks or (len(profile.divide.cuts) + 1 if profile.divide.cuts else 4)
     guided = profile.search.guided * CHILDREN
     candidates = profile.search.population * (profile.search.generations + 1) + guided * profile.search.generations
     schemes = profile.joint.population * (profile.joint.generations + profile.joint.polish + 1)
@@ -23,7 +24,8 @@ def expected_costs(bench: Bench) -> dict[str, float]:
     parents = GUIDED_PARENTS + AT_LIMIT * len(budgets(profile))
     schemes += (parents * CHILDREN if guided else 0) * profile.joint.polish
     second = profile.search.population * profile.search.second_generations if profile.search.rounds > 1 else 0
-    training = 0.0 if profile.model.weights else TRAINING * profile.baseline.epochs * train
+    trained = profile.model.weights or (profile.baseline.cache and cache_file(bench).exists())
+    training = 0.0 if trained else TRAINING * profile.baseline.epochs * train
     constrained = (TRAINING * CANDIDATE + 1) * profile.constrain.batch
     return {
         "divide": DIVIDING,

@@ -1,9 +1,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from emodir_tui.profile import load
 from emodir_tui.stages import bench as benches
+from emodir_tui.stages.baseline import cache_file
+from emodir_tui.stages.costs import expected_costs
 
 
 @pytest.mark.parametrize(
@@ -13,3 +16,42 @@ def test_trainings_are_mixed_only_where_asked_for_and_native(monkeypatch, wanted
     monkeypatch.setattr(benches, "has_fast_bfloat16", lambda device: native)
     settings = load(Path("profiles/digits.toml"), [f"hardware.mixed_precision={wanted}"])
     assert benches.open_bench(settings).mixed_precision is expected
+
+
+@pytest.mark.parametrize(("name", "expected"), [("auto", "cuda:0"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1")])
+def test_a_gpu_is_chosen_with_its_number_which_torch_wants(monkeypatch, name, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert str(benches.choose_device(name)) == expected
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_bench_opens_on_a_gpu():
+    bench = benches.open_bench(load(Path("profiles/digits.toml")))
+    assert bench.graph(benches.weights_of(bench.model())).network.example.is_cuda
+
+
+def test_another_precision_has_another_cached_baseline(monkeypatch):
+    monkeypatch.setattr(benches, "has_fast_bfloat16", lambda device: True)
+    opened = [
+        benches.open_bench(load(Path("profiles/digits.toml"), [f"hardware.mixed_precision={wanted}"]))
+        for wanted in ("true", "false")
+    ]
+    assert cache_file(opened[0]) != cache_file(opened[1])
+
+
+def test_a_cached_baseline_is_not_expected_to_cost_its_training_again(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    bench = benches.open_bench(load(Path("profiles/digits.toml")))
+    before = expected_costs(bench)["baseline"]
+    cache_file(bench).parent.mkdir(parents=True)
+    cache_file(bench).touch()
+    assert expected_costs(bench)["baseline"] == len(bench.data.test) < before
+
+
+def test_more_sub_networks_have_more_members_to_rank():
+    costs = [
+        expected_costs(benches.open_bench(load(Path("profiles/digits.toml"), [f"divide.subnetworks={count}"])))["rank"]
+        for count in (2, 6)
+    ]
+    assert costs[1] == 3 * costs[0]
