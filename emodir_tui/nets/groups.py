@@ -93,6 +93,8 @@ class ChannelGraph:
     unreached: tuple[str, ...]
     _labels: dict[str, Tensor] = field(repr=False)
     _gene_of_label: Axis = field(repr=False)
+    # Asked for at every candidate, and always the same.
+    _axes: dict[str, tuple[int, Axis]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def counts(self, keep: Keep) -> npt.NDArray[np.int64]:
         """int64[..., groups]: the genes kept of each group, of keep bool[..., genes]."""
@@ -129,6 +131,11 @@ class ChannelGraph:
         Raises:
             ValueError: Its channels that may be removed lie in more than one dimension.
         """
+        if node not in self._axes:
+            self._axes[node] = self._axis(node)
+        return self._axes[node]
+
+    def _axis(self, node: str) -> tuple[int, Axis]:
         labels = self._labels[node]
         genes = torch.from_numpy(self._gene_of_label)[labels]
         small = [dim for dim in range(genes.dim()) if not bool((genes == genes.narrow(dim, 0, 1)).all())]

@@ -61,6 +61,9 @@ class ErrorGuide:
         self._networks = [MaskedNetwork(graph, start, stop) for _ in range(lanes)]
         self._dtype = dtype
         self._pairs = [(x.to(dtype), reference.float()) for x, reference in zip(inputs, references, strict=True)]
+        # The same signs for all masks, so that their estimates differ by the masks alone; drawn where every device draws alike.
+        generator = torch.Generator().manual_seed(0)
+        self._signs = [_signs(reference, generator) for _, reference in self._pairs]
         self._total = max(sum(float(reference.square().sum()) for _, reference in self._pairs), 1e-12)
 
     def changes(self, keeps: Keep) -> list[Changes]:
@@ -69,17 +72,25 @@ class ErrorGuide:
 
     @torch.enable_grad()
     def _one(self, network: MaskedNetwork, keep: Keep) -> Changes:
-        error, slope, curvature = 0.0, np.zeros(len(keep)), np.zeros(len(keep))
-        generator = torch.Generator().manual_seed(0)
-        for inputs, reference in self._pairs:
+        device = self._pairs[0][1].device
+        error = torch.zeros((), dtype=torch.float64, device=device)
+        slope, curvature = torch.zeros(2, len(keep), dtype=torch.float64, device=device)
+        for (inputs, reference), signs in zip(self._pairs, self._signs, strict=True):
             gates = torch.from_numpy(keep).to(reference).expand(len(inputs), -1).clone().requires_grad_()
             with autocast(inputs.device, self._dtype):
                 output = network(inputs, gates.to(self._dtype)).float()
             squares = (output - reference).square().sum()
             (gradient,) = torch.autograd.grad(squares, gates, retain_graph=True)
-            signs = torch.randint(0, 2, output.shape, generator=generator).to(output) * 2 - 1
             (probe,) = torch.autograd.grad((output * signs).sum(), gates)
-            error += squares.item()
-            slope += gradient.double().sum(0).cpu().numpy()
-            curvature += probe.double().square().sum(0).cpu().numpy()
-        return Changes(error / self._total, (curvature - slope) / self._total, slope / self._total)
+            error += squares.detach()
+            slope += gradient.double().sum(0)
+            curvature += probe.double().square().sum(0)
+        # One transfer a mask: a device is never waited for between batches.
+        found = (torch.cat([error[None], curvature - slope, slope]) / self._total).cpu().numpy()
+        removal, restoring = found[1:].reshape(2, -1)
+        return Changes(float(found[0]), removal, restoring)
+
+
+def _signs(like: Tensor, generator: torch.Generator) -> Tensor:
+    """A random sign for each number, a byte each."""
+    return (torch.randint(0, 2, like.shape, generator=generator) * 2 - 1).to(torch.int8).to(like.device)

@@ -133,7 +133,7 @@ def _measure_layer(graph: ChannelGraph, layer: Layer, batch: int) -> LayerTimes:
             # A grouped layer's input shrinks with its output.
             share = wide_out / len(layer.outputs)
             shape[layer.dim] = round(len(_input_axis(module, layer)) * share) if layer.inputs is None else wide_in
-            x = torch.randn(shape, device=graph.network.example.device)
+            x = _as_in_networks(torch.randn(shape, device=graph.network.example.device))
             grid[row, column] = measure(shell, x, repeats=5)
     if layer.inputs is None:
         grid[:] = np.diag(grid)[None, :]
@@ -149,11 +149,16 @@ def _narrow(module: nn.Module, layer: Layer, wide_in: int, wide_out: int) -> She
     weight: Tensor = module.weight  # type: ignore[assignment]
     first, second = (wide_in, wide_out) if getattr(module, "transposed", False) else (wide_out, wide_in)
     sliced = weight[:first] if layer.inputs is None else weight[:first, :second]
-    set_tensor(shell, "weight", sliced.detach().contiguous())
+    set_tensor(shell, "weight", _as_in_networks(sliced.detach().contiguous()))
     if getattr(module, "bias", None) is not None:
         set_tensor(shell, "bias", module.bias[:wide_out].detach())  # type: ignore[index]
     fit_sizes(shell, module)
     return shell
+
+
+def _as_in_networks(value: Tensor) -> Tensor:
+    """With the channels last in memory, as all networks here have them."""
+    return value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
 
 
 def _widths(channels: int, groups: int) -> list[int]:

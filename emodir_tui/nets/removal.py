@@ -162,8 +162,15 @@ def _cut(value: Tensor, axes: dict[int, np.ndarray], extended: np.ndarray) -> Te
     data = value.detach()
     for dim, axis in axes.items():
         data = data.index_select(dim, torch.from_numpy(np.flatnonzero(extended[axis])).to(data.device))
-    data = data.clone()
+    # Gathering puts the channels first in memory again.
+    form = torch.channels_last if data.dim() == 4 and _channels_last(value) else torch.contiguous_format
+    data = data.clone(memory_format=form)
     return nn.Parameter(data, requires_grad=value.requires_grad) if isinstance(value, nn.Parameter) else data
+
+
+def _channels_last(value: Tensor) -> bool:
+    """Whether this is its one form: a kernel of one position is in both."""
+    return not value.is_contiguous() and value.is_contiguous(memory_format=torch.channels_last)
 
 
 def _fits_own_class(graph: ChannelGraph, model: nn.Module, extended: np.ndarray, emptied: list[int]) -> bool:

@@ -119,9 +119,3 @@ def _is_a(graph: ChannelGraph, node: fx.Node, kinds: tuple[type[nn.Module], ...]
     module = graph.graph_module.get_submodule(str(node.target))
     # A subclass may compute anything; only torch's own kinds are known.
     return isinstance(module, kinds) and type(module).__module__.startswith("torch.nn.")
-
-
-def index_of(axis: Axis, keep: Keep, device: torch.device) -> Tensor | None:
-    """Positions along an axis that a keep vector bool[genes + 1] keeps; None where all are."""
-    alive = keep[axis]
-    return None if alive.all() else torch.from_numpy(np.flatnonzero(alive)).to(device)

@@ -13,7 +13,7 @@ from emodir_tui.nets.graph import CutPoint
 from emodir_tui.nets.groups import ChannelGraph, kept_channels
 from emodir_tui.nets.precision import autocast
 from emodir_tui.nets.program import CHANNEL_LEAVES, Program, set_tensor
-from emodir_tui.nets.settled import SUMS, gather_channels, index_of, pack_channels, settled
+from emodir_tui.nets.settled import SUMS, gather_channels, pack_channels, settled
 from emodir_tui.nets.sizes import fit_sizes
 
 __all__ = ["SlicedNetwork", "kept_channels"]
@@ -21,12 +21,12 @@ __all__ = ["SlicedNetwork", "kept_channels"]
 
 @dataclass(frozen=True, slots=True)
 class _Gathered:
-    """A tensor of a leaf, where it is taken from and along which axes it is gathered."""
+    """A tensor of a leaf, where it is taken from and along which (dimension, number of the axis) it is gathered."""
 
     shell: str
     name: str
     source: nn.Module
-    axes: tuple[tuple[int, Axis], ...]
+    axes: tuple[tuple[int, int], ...]
 
 
 class SlicedNetwork(nn.Module):
@@ -57,11 +57,14 @@ class SlicedNetwork(nn.Module):
         self._graph = graph
         self._dtype = dtype
         self._program = Program(graph, start, stop, statistics)
-        self._gathered = _gathered_tensors(self._program, graph)
-        self._attributes = {str(node.target): node for node in self._program.nodes if node.op == "get_attr"}
+        self._indices = _Indices()
+        self._gathered = _gathered_tensors(self._program, graph, self._indices)
+        self._attributes = _gathered_attributes(self._program, graph, self._indices)
         self._skipped: dict[str, Tensor | None] = {}
         output = self._program.nodes[-1].name if self._program.nodes else ""
         self._settled = None if varying is None else settled(graph, self._program.nodes, varying, output)
+        frontier = self._settled.frontier if self._settled else {}
+        self._frontier_axes = {name: self._indices.add(axis) for name, axis in frontier.items()}
         self._frontier: dict[str, Tensor | None] = {}
         self._inside = [
             number
@@ -77,19 +80,23 @@ class SlicedNetwork(nn.Module):
         """
         emptied = [number for number in self._graph.check(keep) if number in self._inside]
         extended = np.append(keep, True)
-        indices: dict[int, Tensor | None] = {}
         device = self._graph.network.example.device
+        indices = self._indices.of(extended, device)
         hollow = {node for number in emptied for node in self._graph.branches[number].nodes}
         for item in self._gathered:
             value = getattr(item.source, item.name)
             if value is not None:
-                value = self._take(value, item.axes, extended, indices, device)
+                value = _take(value, item.axes, indices)
                 if self._reduced and isinstance(item.source, SUMS):
                     # Once here instead of at every batch.
                     value = value.to(self._dtype)
+                if value.dim() == 4 and device.type != "cpu":
+                    # Gathering puts the channels first in memory, and an accelerator would turn them at every batch.
+                    value = value.contiguous(memory_format=torch.channels_last)
             set_tensor(self._program.shells[item.shell], item.name, value)
-        for name in self._attributes:
-            self._select_attribute(name, extended, indices, device)
+        for item in self._attributes:
+            value = getattr(item.source, item.name)
+            self._program.attributes[item.shell] = _take(value, item.axes, indices)
         for name, shell in self._program.shells.items():
             if isinstance(shell, CHANNEL_LEAVES):
                 shell.select(extended, device)
@@ -100,8 +107,7 @@ class SlicedNetwork(nn.Module):
         self._skipped = dict.fromkeys(hollow)
         for number in emptied:
             self._skipped[self._graph.branches[number].exit] = self.constant(number)
-        for name, axis in self._settled.frontier.items() if self._settled else ():
-            self._frontier[name] = index_of(axis, extended, device)
+        self._frontier = {name: indices[number] for name, number in self._frontier_axes.items()}
 
     def forward(self, x: Tensor, known: Mapping[str, Tensor] | None = None) -> Tensor:
         """What the span makes of x, which has the kept channels of the start cut only; so has the result, of the stop.
@@ -151,33 +157,47 @@ class SlicedNetwork(nn.Module):
     def _precision(self) -> AbstractContextManager[object]:
         return autocast(self._graph.network.example.device, self._dtype)
 
-    def _select_attribute(
-        self, name: str, extended: np.ndarray, indices: dict[int, Tensor | None], device: torch.device
-    ) -> None:
-        axes = self._graph.tensors.get(_first_name(self._graph, name))
-        if axes:
-            owner, _, attribute = name.rpartition(".")
-            value = getattr(self._graph.graph_module.get_submodule(owner), attribute)
-            self._program.attributes[name] = self._take(value, tuple(axes.items()), extended, indices, device)
 
-    @staticmethod
-    def _take(
-        value: Tensor,
-        axes: tuple[tuple[int, Axis], ...],
-        extended: np.ndarray,
-        indices: dict[int, Tensor | None],
-        device: torch.device,
-    ) -> Tensor:
-        for dim, axis in axes:
-            if id(axis) not in indices:
-                indices[id(axis)] = index_of(axis, extended, device)
-            index = indices[id(axis)]
-            if index is not None:
-                value = value.index_select(dim, index)
-        return value
+class _Indices:
+    """The positions that a keep vector keeps along each of some axes, in one transfer for all of them.
+
+    A device is waited for at each copy, and a network of twenty layers has some eighty tensors along a dozen axes.
+    """
+
+    def __init__(self) -> None:
+        self._axes: list[Axis] = []
+        self._numbers: dict[bytes, int] = {}
+
+    def add(self, axis: Axis) -> int:
+        """The number of an axis; equal ones have the same."""
+        number = self._numbers.setdefault(axis.tobytes(), len(self._axes))
+        if number == len(self._axes):
+            self._axes.append(axis)
+        return number
+
+    def of(self, extended: Keep, device: torch.device) -> list[Tensor | None]:
+        """For each axis the positions kept by a keep vector bool[genes + 1], int64[kept]; None where all are."""
+        alive = [extended[axis] for axis in self._axes]
+        found = [None if kept.all() else np.flatnonzero(kept) for kept in alive]
+        some = [positions for positions in found if positions is not None]
+        if not some:
+            return [None] * len(found)
+        together = torch.from_numpy(np.concatenate(some))
+        if device.type == "cuda":
+            together = together.pin_memory().to(device, non_blocking=True)
+        parts = iter(together.split([len(positions) for positions in some]))
+        return [None if positions is None else next(parts) for positions in found]
 
 
-def _gathered_tensors(program: Program, graph: ChannelGraph) -> list[_Gathered]:
+def _take(value: Tensor, axes: tuple[tuple[int, int], ...], indices: list[Tensor | None]) -> Tensor:
+    for dim, axis in axes:
+        index = indices[axis]
+        if index is not None:
+            value = value.index_select(dim, index)
+    return value
+
+
+def _gathered_tensors(program: Program, graph: ChannelGraph, indices: _Indices) -> list[_Gathered]:
     found = []
     for target, shell in program.shells.items():
         if isinstance(shell, CHANNEL_LEAVES):
@@ -188,11 +208,26 @@ def _gathered_tensors(program: Program, graph: ChannelGraph) -> list[_Gathered]:
             axes = graph.tensors.get(_first_name(graph, f"{target}.{name}"), {})
             if name in shell.__dict__ and not axes:
                 continue
-            found.append(_Gathered(target, name, source, tuple(axes.items())))
+            found.append(_Gathered(target, name, source, _numbered(axes, indices)))
     # A normalisation on batch statistics has none of its own to gather.
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     batch = program.statistics == "batch"
     return [item for item in found if not (batch and item.name in statistics)]
+
+
+def _gathered_attributes(program: Program, graph: ChannelGraph, indices: _Indices) -> list[_Gathered]:
+    """Tensors that the graph itself reads; they stand under their whole name."""
+    found = []
+    for target in dict.fromkeys(str(node.target) for node in program.nodes if node.op == "get_attr"):
+        axes = graph.tensors.get(_first_name(graph, target))
+        if axes:
+            owner, _, name = target.rpartition(".")
+            found.append(_Gathered(target, name, graph.graph_module.get_submodule(owner), _numbered(axes, indices)))
+    return found
+
+
+def _numbered(axes: Mapping[int, Axis], indices: _Indices) -> tuple[tuple[int, int], ...]:
+    return tuple((dim, indices.add(axis)) for dim, axis in axes.items())
 
 
 def _first_name(graph: ChannelGraph, name: str) -> str:

@@ -22,9 +22,12 @@ def span_nodes(graph: ChannelGraph, start: CutPoint | None, stop: CutPoint | Non
 
 def working_bytes(graph: ChannelGraph, start: CutPoint | None, stop: CutPoint | None, images: int) -> tuple[int, int]:
     """(largest output of a span's nodes, all of them together) in bytes for so many images, unpruned."""
-    sizes = [
-        4 * images * prod(node.meta["shape"][1:]) for node in span_nodes(graph, start, stop) if "shape" in node.meta
-    ]
+    sizes = []
+    for node in span_nodes(graph, start, stop):
+        shape = node.meta.get("shape")
+        # A node that splits a tensor makes several.
+        shapes = shape if isinstance(shape, list) else [shape] if shape is not None else []
+        sizes.append(sum(4 * images * prod(one[1:]) for one in shapes))
     return max(sizes, default=0), sum(sizes)
 
 

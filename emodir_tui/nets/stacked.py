@@ -113,7 +113,7 @@ class StackedEvaluator:
         with autocast(self._device, self._dtype):
             output = self._network(self._stacked(inputs), gates, spread)
         difference: Tensor = output.float().unflatten(0, (self.candidates, -1)) - reference
-        return difference.square_().flatten(1).sum(1).double()
+        return difference.square_().sum(tuple(range(1, difference.dim()))).double()
 
     @torch.no_grad()
     def _settle(self, memory: int) -> list[dict[str, Tensor]]:
@@ -180,13 +180,22 @@ class _Recorded:
 
     def __init__(self, work: Callable[..., Tensor], arguments: Sequence[Tensor]) -> None:
         self._arguments = [argument.clone() for argument in arguments]
-        with torch.cuda.device(self._arguments[0].device):
+        device = self._arguments[0].device
+        # The outer stream is put back even where a recording fails and leaves its own behind.
+        with torch.cuda.device(device), torch.cuda.stream(torch.cuda.current_stream(device)):
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
                 # Libraries choose their kernels and take their workspaces before a graph may be recorded.
-                for _ in range(3):
+                for _ in range(2):
                     work(*self._arguments)
+                # What would break a recording fails here, before there is one.
+                mode = torch.cuda.get_sync_debug_mode()
+                torch.cuda.set_sync_debug_mode("error")
+                try:
+                    work(*self._arguments)
+                finally:
+                    torch.cuda.set_sync_debug_mode(mode)
             torch.cuda.current_stream().wait_stream(stream)
             self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph, stream=stream):

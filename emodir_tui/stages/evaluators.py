@@ -1,8 +1,9 @@
 """Makes the evaluator of a span's masks: sliced, or stacked where the device measures so faster."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
+from statistics import median
 from typing import Protocol
 
 import numpy as np
@@ -92,14 +93,15 @@ def stacked_where_faster(
         return StackedEvaluator(graph, *span, features, impairment, varying=varying, memory=memory, dtype=dtype)
 
     def faster() -> str:
-        masks = _halves(graph, varying)
+        first, *others = (_probes(graph, varying, number) for number in range(REPEATS + 1))
         try:
             stacked = make()
-            if np.allclose(stacked.evaluate(masks), sliced(masks), rtol=RELATIVE, atol=ABSOLUTE):
-                return "stacked" if _seconds(stacked.evaluate, masks) < _seconds(sliced, masks) else "sliced"
+            if np.allclose(stacked.evaluate(first), sliced(first), rtol=RELATIVE, atol=ABSOLUTE):
+                return "stacked" if _seconds(stacked.evaluate, others) < _seconds(sliced, others) else "sliced"
         except (RuntimeError, UnstackableError):
             # A network of somebody else's may do what can't be recorded or stacked, or take too much memory for it.
-            free_memory()
+            pass
+        free_memory()
         return "sliced"
 
     if form == "stacked":
@@ -117,22 +119,19 @@ def memory_of(bench: Bench) -> int:
     return int(bench.profile.search.memory * 1e6 / 2)
 
 
-def _halves(graph: ChannelGraph, varying: Bits) -> Bits:
-    """Masks that drop every second gene of each group that varies, the even or the odd ones in turns."""
-    masks = np.ones((MOST, len(varying)), dtype=np.bool_)
-    for group in graph.groups:
-        genes = group.start + np.flatnonzero(varying[group.start : group.stop])
-        if len(genes) > 1:
-            masks[::2, genes[::2]] = False
-            masks[1::2, genes[1::2]] = False
+def _probes(graph: ChannelGraph, varying: Bits, number: int) -> Bits:
+    """Masks that drop about half of the genes that vary; each number gives others, as a search always asks for new ones."""
+    draws = np.random.default_rng(number)
+    masks = (draws.random((MOST, len(varying))) < 0.5) | ~varying
+    masks[:, [group.start for group in graph.groups]] = True
     return masks
 
 
-def _seconds(evaluate: Callable[[Bits], Floats], masks: Bits) -> float:
-    """The fastest of some evaluations; their results are waited for."""
+def _seconds(evaluate: Callable[[Bits], Floats], sets: Sequence[Bits]) -> float:
+    """What evaluating one of these sets of masks usually takes; results are waited for."""
     times = []
-    for _ in range(REPEATS):
+    for masks in sets:
         began = time.perf_counter()
         evaluate(masks)
         times.append(time.perf_counter() - began)
-    return min(times)
+    return median(times)

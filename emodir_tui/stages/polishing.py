@@ -120,32 +120,37 @@ class GeneByGene:
         limits: Sequence[float] = (),
         capacity: Capacity | None = None,
     ) -> None:
-        self._graph, self._capacity = whole.graph, capacity
-        self._genome = genome_of(bench, whole.graph, whole.groups, importance)
-        self.genes = own_genes(whole.graph, whole.groups)
-        self.nsga2 = Nsga2(MaskSpace(self._genome), population=bench.profile.joint.population, seed=seed)
+        graph, genes = whole.graph, own_genes(whole.graph, whole.groups)
+        genome = genome_of(bench, graph, whole.groups, importance)
+
+        # Functions that do not know this object: a cycle would keep a device's memory until the collector finds it.
+        def expand(masks: Bits) -> Bits:
+            keeps = keep_all(graph, len(masks))
+            keeps[:, genes] = masks
+            return keeps
+
+        def adjusted(mask: Bits, changes: Changes) -> Changes:
+            if capacity is None or capacity.weight == 0:
+                return changes
+            cost = savings(genome, lambda masks: capacity.kept(expand(masks)), mask)
+            return capacity.changes(changes, expand(mask[None])[0], cost)
+
+        self.genes = genes
+        self.nsga2 = Nsga2(MaskSpace(genome), population=bench.profile.joint.population, seed=seed)
         self.guidance = Guidance(
             self.nsga2,
             whole.guide(),
-            self.genes,
-            lambda masks: whole.complexity(self.expand(masks)),
+            genes,
+            lambda masks: whole.complexity(expand(masks)),
             parents=parents,
             limits=limits,
-            adjust=self._adjusted,
+            adjust=adjusted,
         )
-
-    def _adjusted(self, mask: Bits, changes: Changes) -> Changes:
-        capacity = self._capacity
-        if capacity is None or capacity.weight == 0:
-            return changes
-        cost = savings(self._genome, lambda masks: capacity.kept(self.expand(masks)), mask)
-        return capacity.changes(changes, self.expand(mask[None])[0], cost)
+        self._expand = expand
 
     def expand(self, masks: Bits) -> Bits:
         """Keep vectors bool[n, genes of the network] of masks bool[n, own genes]."""
-        keeps = keep_all(self._graph, len(masks))
-        keeps[:, self.genes] = masks
-        return keeps
+        return self._expand(masks)
 
 
 def nearest_members(members: list[Members], keeps: Bits) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -72,7 +72,7 @@ class Whole:
         self._error = FeatureError(self.graph, self._features, self._references)
         self._stacked: StackedEvaluator | None = None
         self._logits = reference.run(whole, None)
-        self.original_accuracy = self._accuracy(self._logits)
+        self.original_accuracy = float(self._accuracy(self._logits))
         self._model = bench.complexity(self.graph)
         self._total = float(self._model.measure(keep_all(self.graph))[0])
 
@@ -131,11 +131,12 @@ class Whole:
         # Of the beginnings that are remembered: logits begin where features end.
         features = _numbers(self._evaluator.map(list(keeps), self._features, self._error.of, check))
         measured = self._evaluator.map(
-            list(keeps), None, lambda _, logits: (self._kl(logits), self._accuracy(logits)), check
+            list(keeps), None, lambda _, logits: torch.stack([self._kl(logits), self._accuracy(logits)]), check
         )
+        outputs = _numbers(measured).reshape(-1, 2)
         return [
-            Damage(features=float(error), kl=float(divergence), accuracy=accuracy)
-            for error, (divergence, accuracy) in zip(features, measured, strict=True)
+            Damage(features=float(error), kl=float(divergence), accuracy=float(accuracy))
+            for error, (divergence, accuracy) in zip(features, outputs, strict=True)
         ]
 
     def _kl(self, logits: list[Tensor]) -> Tensor:
@@ -143,9 +144,9 @@ class Whole:
         sums = [kl(batch, reference).double() * len(batch) for batch, reference in pairs]
         return torch.stack(sums).sum() / sum(len(batch) for batch in logits)
 
-    def _accuracy(self, logits: list[Tensor]) -> float:
-        right = [int((batch.argmax(1) == labels).sum()) for batch, labels in zip(logits, self._labels, strict=True)]
-        return sum(right) / sum(len(labels) for labels in self._labels)
+    def _accuracy(self, logits: list[Tensor]) -> Tensor:
+        right = [(batch.argmax(1) == labels).sum() for batch, labels in zip(logits, self._labels, strict=True)]
+        return torch.stack(right).sum().double() / sum(len(labels) for labels in self._labels)
 
 
 def _numbers(values: list[Tensor]) -> Floats:

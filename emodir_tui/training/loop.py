@@ -1,6 +1,8 @@
 """One training loop for all trainings. Its state is a value: stopping after any step and going on changes nothing.
 
-Data order, augmentation and learning rate are functions of the step, so only weights and momenta need saving.
+Data order, augmentation and learning rate are functions of the step, so only weights and momenta need saving. One thing
+differs: where a loss is not finite, the training goes back to the end of the last epoch, but to where it went on if it
+was resumed in the same epoch, because what an epoch ended with is not saved beside every step.
 """
 
 import math
@@ -124,6 +126,8 @@ def train(
         rate = learning_rate(step, plan) * factor
         for group in optimiser.param_groups:
             group["lr"] = rate
+        # Dropout draws from the device's own generator.
+        torch.manual_seed(derive_seed(plan.seed, "dropout", step))
         with precision(split.device, mixed=plan.mixed_precision):
             value, pieces, trouble = _backward(model, loss, (*batches.take(step), step), optimiser, pieces)
         if not math.isfinite(value):
@@ -184,6 +188,7 @@ def _backward(
     trouble = ""
     while True:
         optimiser.zero_grad(set_to_none=True)
+        value: Tensor | None = None
         try:
             total = 0.0
             for part, part_labels in zip(inputs.chunk(pieces), labels.chunk(pieces), strict=True):
@@ -193,11 +198,13 @@ def _backward(
         except torch.OutOfMemoryError:
             if pieces >= len(inputs):
                 raise
-            pieces *= 2
-            trouble = f"out of memory: goes on with batches of {math.ceil(len(inputs) / pieces)}"
-            free_memory()
-            continue
-        return total, pieces, trouble
+        else:
+            return total, pieces, trouble
+        # Only now, without the error and what it holds of the failed pass, is there something to free.
+        value = None
+        pieces *= 2
+        trouble = f"out of memory: goes on with batches of {math.ceil(len(inputs) / pieces)}"
+        free_memory()
 
 
 def _optimiser(model: nn.Module, plan: Plan) -> torch.optim.SGD:
@@ -226,4 +233,5 @@ def _restore(model: nn.Module, optimiser: torch.optim.SGD, state: TrainingState)
     for name, weight in model.named_parameters():
         optimiser.state[weight].pop("momentum_buffer", None)
         if name in state.momenta:
-            optimiser.state[weight]["momentum_buffer"] = state.momenta[name].to(weight.device).clone()
+            # Like the weight in memory, too: a file keeps no such thing as channels last.
+            optimiser.state[weight]["momentum_buffer"] = torch.empty_like(weight).copy_(state.momenta[name])

@@ -3,6 +3,7 @@ import threading
 import numpy as np
 import pytest
 import torch
+import torchvision
 
 from emodir_tui.nets.evaluate import FeatureError, SubnetworkEvaluator
 from emodir_tui.nets.lanes import in_lanes, lanes_for
@@ -126,3 +127,10 @@ def test_the_largest_output_of_a_span_is_counted_for_all_images():
     # 16 channels of 32 × 32 in 32 bits.
     assert largest == 125 * 16 * 32 * 32 * 4
     assert together > 19 * largest / 4
+
+
+def test_a_network_that_splits_its_tensors_has_working_bytes_too():
+    model = torchvision.models.shufflenet_v2_x0_5(weights=None).eval()
+    largest, together = working_bytes(graph_of(model, torch.randn(2, 3, 64, 64)), None, None, 10)
+    # 24 channels of 32 × 32 behind the first layer.
+    assert together > largest == 10 * 24 * 32 * 32 * 4

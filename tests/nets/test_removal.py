@@ -8,7 +8,7 @@ from torch import nn
 from emodir_tui.nets.complexity import ComplexityModel
 from emodir_tui.nets.masked import MaskedNetwork
 from emodir_tui.nets.removal import ChannelConstant, apply_structure, remove, structure
-from emodir_tui.nets.sliced import SlicedNetwork
+from emodir_tui.nets.sliced import SlicedNetwork, _Indices
 from emodir_tui.nets.sources import load_model
 from emodir_tui.nets.subnetwork import divide
 from tests.nets.models import ZOO, InPlace, Odd, Shared, UNet, difference, disturbed, graph_of, random_keep, zoo_model
@@ -255,3 +255,23 @@ def test_emptying_a_group_that_must_stay_is_refused():
     graph = graph_of(model, x)
     with pytest.raises(ValueError, match="one gene must stay"):
         remove(graph, np.zeros(graph.genes, dtype=bool))
+
+
+def test_a_removed_network_lies_in_memory_as_the_original_does():
+    model = load_model("resnet20", "", 10).to(memory_format=torch.channels_last).eval()
+    graph = graph_of(model, torch.randn(2, 3, 32, 32).to(memory_format=torch.channels_last))
+    made = remove(graph, random_keep(graph, 0))
+    for original, smaller in zip(model.modules(), made.modules(), strict=True):
+        if isinstance(original, nn.Conv2d):
+            assert smaller.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_positions_of_equal_axes_are_sent_once_and_are_those_kept():
+    indices = _Indices()
+    axes = [np.array([0, 1, 2]), np.array([3, 4, 5]), np.array([0, 1, 2]), np.array([2, 2, 5])]
+    numbers = [indices.add(axis) for axis in axes]
+    assert numbers == [0, 1, 0, 2]
+    found = indices.of(np.array([True, False, True, True, True, True, True]), torch.device("cpu"))
+    assert found[0].tolist() == [0, 2]
+    assert found[1] is None
+    assert found[2] is None

@@ -1,7 +1,14 @@
+import gc
+import weakref
+from pathlib import Path
+
 import numpy as np
 
-from emodir_tui.stages.polishing import nearest_members
-from emodir_tui.stages.whole import Members
+from emodir_tui.profile import load
+from emodir_tui.stages.bench import keep_all, open_bench, weights_of
+from emodir_tui.stages.polishing import GeneByGene, nearest_members
+from emodir_tui.stages.results import Adapted, Parts
+from emodir_tui.stages.whole import Members, Whole
 
 
 def front(name, rows):
@@ -15,3 +22,21 @@ def test_a_scheme_of_members_is_its_own_and_a_changed_one_tells_how_many_genes_d
     positions, changed = nearest_members(members, schemes)
     assert positions[[0, 1, 3]].tolist() == [[1, 1], [0, 0], [2, 2]]
     assert changed.tolist() == [0, 0, 2, 0]
+
+
+def test_a_polishing_that_is_over_holds_no_features_even_before_the_collector_looks():
+    bench = open_bench(load(Path("profiles/digits.toml")))
+    weights = weights_of(bench.model())
+    whole = Whole(bench, weights, Adapted(weights=weights, fronts=[]), Parts(cuts=(), names=()), 40, 20)
+    genes = whole.graph.genes
+    search = GeneByGene(bench, whole, np.ones(genes), 0, 2)
+    np.testing.assert_array_equal(
+        search.expand(search.guidance.children.__self__._nsga2.space.ends)[0], keep_all(whole.graph)[0]
+    )
+    known = weakref.ref(whole)
+    gc.disable()
+    try:
+        del search, whole
+        assert known() is None
+    finally:
+        gc.enable()

@@ -1,9 +1,13 @@
+import weakref
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
+from emodir_tui.training import loop
 from emodir_tui.training.data import Split, TensorImages
-from emodir_tui.training.loop import Plan, learning_rate, train
+from emodir_tui.training.loop import Plan, TrainingState, learning_rate, train
 from emodir_tui.training.losses import cross_entropy, distillation, kl, relative_error
 from emodir_tui.training.memory import in_pieces
 from emodir_tui.training.metrics import accuracy, recalibrate
@@ -114,6 +118,68 @@ def test_out_of_memory_halves_the_batch_says_so_once_and_goes_on():
     state = train(Narrow(7), blobs(), loss, PLAN, on_step=seen.append)
     assert state.pieces == 4
     assert [moment.trouble for moment in seen if moment.trouble] == ["out of memory: goes on with batches of 5"]
+
+
+class Held:
+    """What a failed pass holds."""
+
+
+class Exploding(torch.autograd.Function):
+    """Runs out of memory in its backward pass, while its node holds something."""
+
+    held: weakref.ref[Held] | None = None
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.held = Held()
+        Exploding.held = weakref.ref(ctx.held)
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        if len(gradient) > 7:
+            raise torch.OutOfMemoryError("out of memory")
+        return gradient
+
+
+def test_memory_is_freed_only_when_the_failed_pass_holds_nothing_more(monkeypatch):
+    alive = []
+    monkeypatch.setattr(loop, "free_memory", lambda: alive.append(Exploding.held()))
+
+    def exploding(model, inputs, labels, step):
+        return cross_entropy(Exploding.apply(model(inputs)), labels)
+
+    state = train(small_model(), blobs(), exploding, replace(PLAN, steps=2), on_step=lambda _: None)
+    assert state.pieces == 4
+    assert alive == [None, None]
+
+
+def test_dropout_after_a_resume_is_that_of_the_uninterrupted_training():
+    def model():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(16, 2))
+
+    saved = []
+
+    def save(moment):
+        if moment.step == 5:
+            saved.append(moment.state())
+
+    whole = train(model(), blobs(), loss, PLAN, on_step=save)
+    resumed = model()
+    torch.manual_seed(99)
+    again = train(resumed, blobs(), loss, PLAN, start=saved[0], on_step=lambda _: None)
+    assert all(torch.equal(value, again.weights[name]) for name, value in whole.weights.items())
+
+
+def test_momenta_from_a_file_lie_in_memory_as_their_weights_do():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3)).to(memory_format=torch.channels_last)
+    optimiser = loop._optimiser(model, PLAN)
+    momenta = {"0.weight": torch.ones(4, 3, 3, 3), "0.bias": torch.ones(4)}
+    loop._restore(model, optimiser, TrainingState(step=1, weights=dict(model.state_dict()), momenta=momenta))
+    restored = optimiser.state[model[0].weight]["momentum_buffer"]
+    assert restored.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(restored, momenta["0.weight"])
 
 
 def test_out_of_memory_with_a_single_image_is_an_error():
