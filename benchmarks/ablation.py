@@ -4,19 +4,22 @@
 
 Each variant searches every sub-network for the same seconds; then the joint schemes, from the fronts of the default
 variant, for the same seconds. Fronts are measured again on images that no search saw; what is given is their
-hypervolume, so a variant that fits its few images too closely loses. Joint fronts are measured on the last features.
+hypervolume, so a variant that fits its few images too closely loses. Joint fronts are searched and measured by the error
+of the last features alone, without the parameters that the joint step counts beside it.
 """
 
 import argparse
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from search import Course
+from steps import held_out
 
 from emodir_tui.emo.front import hypervolume, non_dominated
 from emodir_tui.emo.joint import JointVariation, PositionSpace
@@ -37,6 +40,9 @@ from emodir_tui.stages.whole import Members, Whole, combine
 from emodir_tui.training.losses import cross_entropy
 
 HELD_OUT = 1000
+# Of the search split: the first are what sub-networks' fronts are judged on and joint schemes searched on, then come
+# those that sub-networks are searched on.
+SEEN = HELD_OUT + 1000
 Masks = np.ndarray
 
 # What differs from the default: descent, guided parents, images, population, operators.
@@ -203,10 +209,11 @@ class Lab:
 
 
 class Judge:
-    """Measures joint fronts on images that the joint search did not see."""
+    """Measures joint fronts on images that no search saw."""
 
     def __init__(self, bench: Bench, weights: dict[str, torch.Tensor], parts: Parts) -> None:
-        self.whole = Whole(bench, weights, Adapted(weights=weights, fronts=[]), parts, 2000, 125)
+        rest = replace(bench, data=replace(bench.data, search=held_out(bench.data.search, SEEN)))
+        self.whole = Whole(rest, weights, Adapted(weights=weights, fronts=[]), parts, 2000, 125)
 
     def __call__(self, keeps: np.ndarray) -> dict[str, Any]:
         complexity = self.whole.complexity(keeps)

@@ -26,6 +26,11 @@ TITLES = {
     "digits": "digits-resnet",
 }
 OURS = "emodir"
+HEADINGS = {
+    "finetuned": "After fine-tuning, test accuracy in %",
+    "recalibrated": "Before fine-tuning, recalibrated, test accuracy in %",
+    "macs_kept": "MACs kept, in %",
+}
 # In points; less is no difference.
 LEVEL = 0.05
 OTHERS_FIRST = ["random", "uniform L1", "global L1", "BN scale", "group norm (Torch-Pruning)", "Taylor"]
@@ -55,9 +60,11 @@ def main() -> None:
 
 INTRODUCTION = """# Results
 
-Written by `benchmarks/pages.py` from what `benchmarks/quality.py`, `search.py` and `ablation.py` measured; the raw
-numbers lie in `benchmarks/results/`. Means over seeds, ± their standard deviation. The test split is touched for the
-figures on this page only; no search, pruner or fine-tuning sees it.
+Written by `benchmarks/pages.py` from what `benchmarks/quality.py`, `steps.py`, `ablation.py` and `search.py` measured; the
+raw numbers lie in `benchmarks/results/`. Means over seeds, ± their standard deviation: of pruning and fine-tuning one
+trained network, not of training it. No search, pruner or fine-tuning sees the test split; two of emodir's defaults
+(`constrain.final_steps` and `joint.capacity`) were settled on test accuracies of ResNet-20, though, as docs/method.md says.
+Residual streams stay whole for all; only emodir and the pruner with searched ratios may empty a residual branch.
 """
 
 
@@ -68,11 +75,12 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
     seeds = sorted({row["seed"] for row in rows})
     levels = sorted({row["level"] for row in rows if row["method"] != "original"}, reverse=True)
     original = float(np.mean([row["finetuned"] for row in rows if row["method"] == "original"]))
-    cells: dict[tuple[str, float], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    # Values by seed.
+    cells: dict[tuple[str, float], dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
         for key in ("recalibrated", "finetuned", "macs_kept"):
             if key in row:
-                cells[called(row), row["level"]][key].append(row[key])
+                cells[called(row), row["level"]][key][row["seed"]] = row[key]
     made = [row for row in rows if row["method"] != "original"]
     equal = list(dict.fromkeys(called(row) for row in made if not row.get("more_steps")))
     equal.sort(key=lambda method: (method.startswith(OURS), method not in OTHERS_FIRST))
@@ -96,24 +104,28 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
         *measured_how(files),
         "",
     ]
-    for key, heading in (("finetuned", "After fine-tuning"), ("recalibrated", "Before fine-tuning, recalibrated")):
-        lines += [f"### {heading}, test accuracy in %", ""]
+    for key, heading in HEADINGS.items():
+        lines += [f"### {heading}", ""]
         lines.append("| method | " + " | ".join(f"{100 * level:.0f} % of the MACs" for level in levels) + " |")
         lines.append("|---|" + "---|" * len(levels))
-        best = {
-            level: max((np.mean(cells[m, level][key]) for m in equal if cells[m, level][key]), default=None)
+        means = {
+            (m, level): float(np.mean([*cells[m, level][key].values()]))
+            for m in equal
             for level in levels
+            if cells[m, level][key]
         }
+        best = {level: max((mean for (_, at), mean in means.items() if at == level), default=None) for level in levels}
         for method in [*equal, *further] if key == "finetuned" else equal:
             told = []
             for level in levels:
-                values = cells[method, level][key]
+                values = [*cells[method, level][key].values()]
                 text = spread([100 * value for value in values], 2) if values else "—"
                 if 0 < len(values) < len(seeds):
                     text += f" ({len(values)} seed{'s' if len(values) > 1 else ''})"
-                told.append(f"**{text}**" if values and method in equal and np.mean(values) == best[level] else text)
+                top = key != "macs_kept" and (method, level) in means and means[method, level] == best[level]
+                told.append(f"**{text}**" if top else text)
             lines.append(f"| {method} | " + " | ".join(told) + " |")
-        lines += ["", verdict(cells, equal, levels, key), ""]
+        lines += ["", verdict(cells, equal, levels, key) if key != "macs_kept" else effort(rows, settings), ""]
         if longer and key == "finetuned":
             lines += [counted(files), ""]
             for more, methods in sorted(longer.items()):
@@ -131,6 +143,19 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
     return lines
 
 
+def effort(rows: list[dict[str, Any]], settings: dict[str, Any]) -> str:
+    """What was evaluated to choose networks."""
+    told = (
+        f"Taylor with searched ratios evaluated {settings['searched_evaluations']:,} schemes of the whole network for all "
+        "levels of a seed."
+    )
+    ours = [row for row in rows if row["method"] == OURS and "schemes" in row]
+    if ours:
+        masks, schemes = (np.mean([row[key] for row in ours]) for key in ("masks", "schemes"))
+        told += f" emodir evaluated {schemes:,.0f} of them, and before that {masks:,.0f} masks of single sub-networks."
+    return told
+
+
 def counted(files: list[dict[str, Any]]) -> str:
     """What the rows with more steps are for."""
     trained = {
@@ -139,7 +164,8 @@ def counted(files: list[dict[str, Any]]) -> str:
     return (
         "Fine-tuning is the same for all, but emodir's networks also come from its constrained training "
         f"({', '.join(sorted(trained))} steps of the whole network's training, shared by all levels). "
-        "The rows with more steps fine-tune each network so much longer by itself. emodir beside these:"
+        "The rows with more steps fine-tune each network so much longer by itself (with searched ratios, a network that another "
+        "search chose). emodir beside these, over the seeds that both have:"
     )
 
 
@@ -160,15 +186,15 @@ def called(row: dict[str, Any]) -> str:
     return row["method"] + (f", {row['more_steps']} steps more" if row.get("more_steps") else "")
 
 
-def measured_how(files: list[dict[str, Any]]) -> list[str]:
-    """A line for each different way in which files were made: levels, machine, versions, emodir's budgets."""
+def measured_how(files: list[dict[str, Any]], *, runs: bool = False) -> list[str]:
+    """A line for each different way in which files were made: levels, machine, versions, emodir's budgets where it ran."""
     ways: dict[str, set[float]] = defaultdict(set)
     for file in files:
         about = file["about"]
         way = where(about)
         if "mixed_precision" in about["settings"]:
             way += f", fine-tuned in {'bfloat16' if about['settings']['mixed_precision'] else 'float32'}"
-        if any(row["method"].startswith(OURS) for row in file["rows"]):
+        if runs or any(row["method"].startswith(OURS) for row in file["rows"]):
             own = about.get("emodir", about["settings"])
             search, joint = own["search"], own["joint"]
             way += (
@@ -184,15 +210,20 @@ def measured_how(files: list[dict[str, Any]]) -> list[str]:
 
 
 def verdict(cells: Any, methods: list[str], levels: list[float], key: str, own: str = OURS) -> str:
-    """How far emodir is before or behind the best of the others, level by level."""
+    """How far emodir is before or behind the best of the others, level by level, over the seeds that both sides have."""
     told = []
     for level in levels:
         ours = cells[own, level][key]
-        others = {m: np.mean(cells[m, level][key]) for m in methods if not m.startswith(OURS) and cells[m, level][key]}
-        if not ours or not others:
+        others = {
+            m: theirs for m in methods if not m.startswith(OURS) and (theirs := cells[m, level][key]).keys() & ours
+        }
+        if not others:
             continue
-        best = max(others, key=lambda method: others[method])
-        difference = 100 * (np.mean(ours) - others[best])
+        leads = {
+            m: 100 * float(np.mean([ours[s] - theirs[s] for s in theirs.keys() & ours])) for m, theirs in others.items()
+        }
+        best = min(leads, key=lambda method: leads[method])
+        difference = leads[best]
         word = "ahead of" if difference > 0 else "behind"
         lead = f"{abs(difference):.2f} points {word}" if abs(difference) >= LEVEL else "level with"
         told.append(f"{lead} {best} at {100 * level:.0f} %")
@@ -206,7 +237,9 @@ def plot(title: str, original: float, cells: Any, methods: list[str], levels: li
     axes.axhline(100 * original, color="0.6", linewidth=1, linestyle=":", label="original")
     for method in methods:
         points = [
-            (np.mean(c["macs_kept"]), c["finetuned"]) for level in levels if (c := cells[method, level])["finetuned"]
+            (np.mean([*c["macs_kept"].values()]), [*c["finetuned"].values()])
+            for level in levels
+            if (c := cells[method, level])["finetuned"]
         ]
         ours = method == OURS
         axes.errorbar(
@@ -246,7 +279,7 @@ def steps(measured: dict[str, Any]) -> list[str]:
             "in % before → after the same fine-tuning, on images of the search split that no search saw."
         ),
         "",
-        *measured_how([measured]),
+        *measured_how([measured], runs=True),
         "",
         "| variant | " + " | ".join(f"{100 * level:.0f} % of the MACs" for level in levels) + " |",
         "|---|" + "---|" * len(levels),
@@ -337,8 +370,8 @@ def search(measured: dict[str, Any]) -> list[str]:
         "## What a candidate costs",
         "",
         (
-            f"Milliseconds per candidate on {about['images']} images, mean over the sub-networks, masks that keep half of the "
-            f"channels, on a {where(about)}. General tool: pymoo, a copy of the "
+            f"Milliseconds per candidate on {about['images']} images, mean over the sub-networks, {about['masks']} masks each "
+            f"that keep half of the channels, on a {where(about)}. General tool: pymoo, a copy of the "
             "network, Torch-Pruning, a forward pass of the whole network in full precision. Limit: the bare forward pass of "
             "the sliced sub-network in emodir's precision. The sides take turns, so a busy machine changes the times more than "
             "their ratios; emodir can be faster than its limit because what no mask changes is "

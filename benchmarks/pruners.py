@@ -1,6 +1,7 @@
-"""The pruners that emodir is compared with: keep vectors at a share of the MACs. None of them empties a group.
+"""The pruners that emodir is compared with: keep vectors at a share of the MACs.
 
-All prune the same channel groups as emodir's sub-networks; residual streams stay whole for all of them.
+All prune the same channel groups as emodir's sub-networks; residual streams stay whole for all of them. Only the one with
+searched ratios may empty a branch, as emodir may.
 """
 
 import copy
@@ -74,7 +75,7 @@ def uniform(context: Context, level: float, importance: np.ndarray) -> np.ndarra
 
     shares = np.linspace(0, 1, 1001)
     macs = context.macs(np.stack([keep_share(share) for share in shares]))
-    return keep_share(float(shares[np.flatnonzero(macs <= level)[-1]]))
+    return keep_share(float(shares[_within(macs, level)[-1]]))
 
 
 def ranked(context: Context, level: float, importance: np.ndarray) -> np.ndarray:
@@ -86,7 +87,15 @@ def ranked(context: Context, level: float, importance: np.ndarray) -> np.ndarray
     for row, gene in enumerate(order, start=1):
         keeps[row:, gene] = False
     macs = context.macs(keeps)
-    return keeps[int(np.flatnonzero(macs <= level)[0])]
+    return keeps[int(_within(macs, level)[0])]
+
+
+def _within(macs: np.ndarray, level: float) -> np.ndarray:
+    """Positions of the shares of the MACs that a level allows."""
+    fitting = np.flatnonzero(macs <= level)
+    if not len(fitting):
+        raise UnreachableError(f"one channel a group is more than {level:.0%} of the MACs")
+    return fitting
 
 
 def per_layer(context: Context, importance: np.ndarray) -> np.ndarray:
@@ -111,7 +120,8 @@ def per_mac(context: Context, importance: np.ndarray) -> np.ndarray:
 def searched(context: Context, level: float, population: int, generations: int, images: int) -> np.ndarray:
     """Taylor order inside each group; the kept numbers by NSGA-II on the error of the last features.
 
-    The same search, seeding and objective as emodir's joint step, with a front per layer instead of one per sub-network.
+    The same search and seeding as emodir's joint step and its error as the objective, with a front per layer instead of one
+    per sub-network.
     """
     if context._searched is None:
         batch = context.bench.profile.joint.batch
@@ -126,7 +136,7 @@ def searched(context: Context, level: float, population: int, generations: int, 
             keeps = keep_all(context.graph, len(positions))
             for column, members in enumerate(nested):
                 keeps &= members[positions[:, column]]
-            return keeps
+            return _whole_branches(context, keeps)
 
         def measure(positions: np.ndarray) -> np.ndarray:
             keeps = combine(positions)
@@ -139,8 +149,20 @@ def searched(context: Context, level: float, population: int, generations: int, 
         chosen = nsga2.front(state)
         context._searched = combine(state.seen[chosen]), state.seen_objectives[chosen]
     keeps, objectives = context._searched
-    fitting = np.flatnonzero(objectives[:, 0] <= level)
+    fitting = _within(objectives[:, 0], level)
     return keeps[fitting[np.argmin(objectives[fitting, 1])]]
+
+
+def _whole_branches(context: Context, keeps: np.ndarray) -> np.ndarray:
+    """A branch is emptied whole or keeps the most important gene of each of its groups."""
+    for branch in context.graph.branches:
+        groups = [context.graph.groups[number] for number in branch.groups]
+        empty = np.stack([~keeps[:, group.start : group.stop].any(axis=1) for group in groups], axis=1)
+        partly = empty.any(axis=1) & ~empty.all(axis=1)
+        for column, group in enumerate(groups):
+            most = group.start + int(np.argmax(context.taylor[group.start : group.stop]))
+            keeps[partly & empty[:, column], most] = True
+    return keeps
 
 
 def _nested(context: Context, group: Any) -> np.ndarray:

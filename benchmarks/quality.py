@@ -36,7 +36,7 @@ from emodir_tui.seeds import derive_seed
 from emodir_tui.snapshot import unpack
 from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, choose_device, open_bench
 from emodir_tui.stages.realise import RECALIBRATION_BATCH
-from emodir_tui.stages.results import Original, Parts, Pruned
+from emodir_tui.stages.results import Adapted, JointFront, Original, Parts, Pruned
 from emodir_tui.training.data import Split
 from emodir_tui.training.loop import Plan, train
 from emodir_tui.training.losses import distillation
@@ -110,10 +110,13 @@ class Records:
             known = json.loads(path.read_text())
             self.rows = known["rows"]
             # What emodir's own settings are matters only where its networks are among the rows.
-            ours = any(row["method"] in EMODIR for row in self.rows)
-            same = ("settings", "emodir") if ours else ("settings",)
+            pruners = {"original", *baselines(0, 0, 0)}
+            ours = any(row["method"] not in pruners for row in self.rows)
+            same = ["settings", "machine", "device", "versions", *(["emodir"] if ours else [])]
             if any(known["about"][key] != about[key] for key in same):
-                sys.exit(f"{path} holds measurements with other settings; give another --out, or remove it")
+                sys.exit(
+                    f"{path} holds measurements with other settings or from elsewhere; give another --out, or remove it"
+                )
         self.about = about
 
     def has(self, method: str, seed: int, level: float, more_steps: int = 0) -> bool:
@@ -191,8 +194,17 @@ class Seed:
                 "recalibrated": before,
                 "finetuned": accuracy(model, self.judge, EVALUATION_BATCH),
                 "making_seconds": round(seconds, 1),
+                **(self.searched() if method == "emodir" else {}),
             }
         )
+
+    def searched(self) -> dict[str, int]:
+        """How many masks of a sub-network and how many schemes of the whole network emodir's run evaluated."""
+        results = Results(self.emodir(()))
+        fronts = result(results, "constrain", Adapted).fronts
+        joint = result(results, "joint", JointFront)
+        ranked = sum(len(front.masks) for front in fronts)
+        return {"masks": sum(front.evaluations for front in fronts), "schemes": ranked + joint.evaluations}
 
     def finetune(self, model: nn.Module, steps: int) -> None:
         """The same steps, batches, learning rates and soft labels for every method."""
@@ -279,6 +291,13 @@ def reduced(profile: Profile, arguments: argparse.Namespace) -> bool:
     return not arguments.full_precision and has_fast_bfloat16(choose_device(profile.device))
 
 
+def revision() -> str:
+    """The commit that this code is, where that can be told."""
+    command = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
 def about(profile: Profile, arguments: argparse.Namespace) -> dict[str, Any]:
     """Machine, versions, settings."""
     import torch_pruning
@@ -295,6 +314,7 @@ def about(profile: Profile, arguments: argparse.Namespace) -> dict[str, Any]:
             "mixed_precision": reduced(profile, arguments),
         },
         "emodir": {name: getattr(profile, name).model_dump() for name in ("divide", "search", "constrain", "joint")},
+        "revision": revision(),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "device": "cuda" if torch.cuda.is_available() else "cpu",
         "versions": {

@@ -1,9 +1,9 @@
-"""What each step of the method is worth: whole runs that differ from the default one in a single setting.
+"""What each step of the method is worth: whole runs that differ from the default one in a setting or two.
 
     python benchmarks/steps.py PROFILE --seeds 0 [--levels 0.5 0.3] [--variants …] [--set KEY=VALUE …]
 
 Accuracies before and after the same fine-tuning, on images of the search split that no search saw; the test split is not
-touched, because defaults are chosen by these figures.
+touched, so that defaults can be chosen by these figures.
 """
 
 from functools import partial
@@ -38,6 +38,8 @@ def main() -> None:
     parser = parser_of(__doc__, [0.5, 0.3])
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     arguments = parser.parse_args()
+    # Not the runs of quality.py, which may have other budgets to pick for.
+    arguments.work /= "steps"
     profile, records = opened(arguments, "steps")
     for number in arguments.seeds:
         measure(Seed(profile, arguments, number, records))
@@ -46,7 +48,8 @@ def main() -> None:
 def measure(seed: Seed) -> None:
     """Whatever is missing of this seed."""
     settings = seed.profile
-    seed.judge = held_out(seed.bench.data.search, max(settings.search.images, settings.joint.images))
+    seen = max(settings.search.images, settings.rank.images, settings.joint.images)
+    seed.judge = held_out(seed.bench.data.search, seen)
     seed.begin()
     for variant in seed.arguments.variants:
         for level in seed.arguments.levels:
