@@ -1,6 +1,6 @@
 """View: one look at a run, handed down to the widgets. They draw it and keep nothing of it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Status
@@ -39,7 +39,6 @@ class View:
     plots: bool = True
     scope: str = "joint"
     selected: int | None = None
-    worker_lines: tuple[str, ...] = field(default=())
 
     @property
     def word(self) -> str:
