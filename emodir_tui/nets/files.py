@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from emodir_tui.errors import ProfileError
 from emodir_tui.nets.removal import apply_structure
-from emodir_tui.nets.sources import load_model, load_tensors
+from emodir_tui.nets.sources import is_own_code, load_model, load_tensors
 from emodir_tui.runs.directory import write_file
 
 SCHEMA = 1
@@ -105,15 +105,21 @@ def load_pruned(path: Path, model: nn.Module | None = None) -> nn.Module:
 
     Args:
         path: A file that emodir wrote.
-        model: A fresh instance of the original architecture; made from the file's model source if not given.
+        model: A fresh instance of the original architecture; made from the file's model source if not given, but never by
+            code of somebody's own: a file must not choose what is run.
 
     Raises:
-        ProfileError: The file is damaged, or does not fit the architecture.
+        ProfileError: The file is damaged, does not fit the architecture, or names own code and no model is given.
     """
     described, weights = read_pruned(path)
+    if model is None and is_own_code(described.source):
+        raise ProfileError(
+            f"{path} is of a model that {described.source} makes, and a file must not choose what code is run",
+            "Give the model: load_pruned(path, model).",
+        )
     original = model if model is not None else load_model(described.source, "", described.classes)
-    example = torch.zeros(2, *described.input_shape)
     try:
+        example = torch.zeros(2, *described.input_shape)
         pruned = apply_structure(original, example, described.structure)
         load_tensors(pruned, weights)
     except (ProfileError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:

@@ -89,7 +89,7 @@ def _graph_module(model: nn.Module, pair: Tensor) -> tuple[fx.GraphModule, dict[
     name, shape = type(model).__name__, tuple(pair.shape)
     try:
         with torch.no_grad():
-            expected = model(pair)
+            expected = model(pair.clone())
     except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ProfileError(
@@ -99,6 +99,7 @@ def _graph_module(model: nn.Module, pair: Tensor) -> tuple[fx.GraphModule, dict[
     graph, outputs = symbolic(model, pair)
     graph_module = fx.GraphModule(model, graph, name)
     found = record(graph_module, pair)
+    _name_squeezed(graph_module)
     localise_batch_sizes(graph_module, pair)
     scale = float(expected.abs().max()) if expected.numel() else 0.0
     if not torch.allclose(found, expected, atol=1e-5 * max(1.0, scale), equal_nan=True):
@@ -107,6 +108,15 @@ def _graph_module(model: nn.Module, pair: Tensor) -> tuple[fx.GraphModule, dict[
             "its forward() may draw random numbers in evaluation mode, or change tensors in place",
         )
     return graph_module, outputs
+
+
+def _name_squeezed(module: fx.GraphModule) -> None:
+    """squeeze() without dimensions must not take away the channels once a single one is left."""
+    for node in module.graph.nodes:
+        if operation(node) == "squeeze" and len(node.args) == 1 and "dim" not in node.kwargs:
+            shape = node.all_input_nodes[0].meta["shape"]
+            node.args = (node.args[0], tuple(dim for dim, size in enumerate(shape) if size == 1))
+    module.recompile()
 
 
 def is_mixer(module: fx.GraphModule, node: fx.Node) -> bool:

@@ -296,6 +296,8 @@ def _layers(p: Propagation, gene_of_label: Axis) -> tuple[Layer, ...]:
 def _tensors(p: Propagation, gene_of_label: Axis, genes: int) -> dict[str, dict[int, Axis]]:
     found: dict[str, dict[int, Axis]] = {}
     for piece in p.slices:
+        if piece.role == "seen":
+            continue
         axis = gene_of_label[piece.labels.numpy()]
         if piece.dim not in found.get(piece.tensor, {}) and bool((axis < genes).any()):
             found.setdefault(piece.tensor, {})[piece.dim] = axis
@@ -319,6 +321,8 @@ def _readers(p: Propagation) -> dict[str, tuple[str, ...]]:
 def kept_channels(graph: ChannelGraph, cut: CutPoint, keep: Keep) -> Tensor:
     """int64[kept]: the positions along dimension 1 of a cut's original tensor whose channels a keep vector keeps."""
     dim, axis = graph.axis(cut.node)
+    if dim != 1 and bool((axis == graph.genes).all()):
+        return torch.arange(cut.shape[1])
     if dim != 1:
         raise ValueError(f"the channels at {cut.name} lie in dimension {dim}, not 1")
     return torch.from_numpy(np.flatnonzero(np.append(keep, True)[axis]))

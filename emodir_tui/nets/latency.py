@@ -120,7 +120,7 @@ class LatencyModel:
 
 def _measure_layer(graph: ChannelGraph, layer: Layer, batch: int) -> LayerTimes:
     node = next(node for node in graph.graph_module.graph.nodes if node.name == layer.node)
-    module = graph.graph_module.get_submodule(layer.name) if node.op == "call_module" else None
+    module = graph.graph_module.get_submodule(layer.name) if node.op == "call_module" and layer.weight else None
     outputs = _widths(len(layer.outputs), getattr(module, "groups", 1) if layer.inputs is None else 1)
     inputs = outputs if layer.inputs is None else _widths(len(layer.inputs), 1)
     grid = np.zeros((len(inputs), len(outputs)))
@@ -151,7 +151,9 @@ def _narrow(module: nn.Module, layer: Layer, wide_in: int, wide_out: int) -> She
     sliced = weight[:first] if layer.inputs is None else weight[:first, :second]
     set_tensor(shell, "weight", _as_in_networks(sliced.detach().contiguous()))
     if getattr(module, "bias", None) is not None:
-        set_tensor(shell, "bias", module.bias[:wide_out].detach())  # type: ignore[index]
+        # A grouped transposed layer counts by its inputs, each of which makes several outputs.
+        bias: Tensor = module.bias  # type: ignore[assignment]
+        set_tensor(shell, "bias", bias[: wide_out * len(bias) // len(layer.outputs)].detach())
     fit_sizes(shell, module)
     return shell
 

@@ -9,7 +9,7 @@ from torch.nn.utils import parametrize
 
 from emodir_tui.nets import channels
 from emodir_tui.nets.labels import along, compact, settle, spread, varying
-from emodir_tui.nets.propagation import UNKNOWN, Mixer, Propagation, owner, positions, spatial
+from emodir_tui.nets.propagation import UNKNOWN, Mixer, Propagation, Slice, owner, positions, spatial
 from emodir_tui.nets.tracing import qualified
 
 
@@ -167,6 +167,8 @@ def pooled(p: Propagation, node: fx.Node, x: Tensor) -> Any:
     if not isinstance(shape, tuple) or len(shape) != x.dim() or shape[1] != x.shape[1]:
         return p.opaque(node, UNKNOWN)
     p.expect(node, 1)
+    # A part of a tensor that is pooled must keep a channel, as one that a layer reads does: none would be an error.
+    p.slices.append(Slice(tensor=node.name, dim=1, labels=along(x, 1), node=node.name, role="seen"))
     return spatial(x, shape)
 
 

@@ -105,10 +105,19 @@ class Program:
 
     def _bias(self, node: fx.Node) -> Tensor:
         layer = next(layer for layer in self.graph.layers if layer.node == node.name)
-        shell: Any = self.shells[str(node.target)]
-        dims = len(node.meta["shape"])
-        bias = shell.bias if shell.bias is not None else shell.weight.new_zeros(shell.weight.shape[0])
-        return _along(bias, dims, layer.dim)
+        weight, bias = self._parameters(node)
+        bias = weight.new_zeros(weight.shape[layer.made]) if bias is None else bias
+        return _along(bias, len(node.meta["shape"]), layer.dim)
+
+    def _parameters(self, node: fx.Node) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias of a layer that is a module, or a function of parameters."""
+        if node.op == "call_module":
+            shell: Any = self.shells[str(node.target)]
+            return shell.weight, shell.bias
+        places = ((1, "weight"), (2, "bias"))
+        given: list[Any] = [node.args[at] if len(node.args) > at else node.kwargs.get(name) for at, name in places]
+        weight, bias = (None if part is None else self._step(part, {}, None) for part in given)
+        return weight, bias  # type: ignore[return-value]
 
     def _step(self, node: fx.Node, values: dict[str, Any], gate: Callable[[str, Tensor], Tensor] | None) -> Any:
         if node.op == "get_attr":

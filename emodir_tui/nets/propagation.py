@@ -98,6 +98,7 @@ class Propagation:
         self.norms: dict[str, Tensor] = {}
         self.names = _canonical_names(network.model)
         self._recorded: dict[tuple[str, int], Tensor] = {}
+        self._whole: dict[str, tuple[str, str]] = {}
 
     def value(self, argument: Any) -> Any:
         """An argument of a node with every node in it replaced by what that node makes."""
@@ -124,6 +125,13 @@ class Propagation:
         """Fix all labels in a value, because of a node."""
         if isinstance(value, Tensor):
             self.space.fix(value, self.place(node), reason)
+        elif isinstance(value, Weight):
+            # All of it is read here, whatever else reads it before or later.
+            name = self.names.get(value.name, value.name)
+            self._whole[name] = (self.place(node), reason)
+            for (tensor, _), labels in self._recorded.items():
+                if tensor == name:
+                    self.space.fix(labels, self.place(node), reason)
         elif isinstance(value, (tuple, list)):
             for part in value:
                 self.protect(node, part, reason)
@@ -168,6 +176,8 @@ class Propagation:
         known = self._recorded.setdefault((tensor, dim), labels)
         if known is not labels:
             self.space.unite(known, labels)
+        if tensor in self._whole:
+            self.space.fix(labels, *self._whole[tensor])
         self.slices.append(Slice(tensor=tensor, dim=dim, labels=known, node=node.name, role=role))
 
     def per_channel(self, node: fx.Node, prefix: str, module: nn.Module, labels: Tensor, dim: int) -> None:
@@ -206,11 +216,12 @@ class Propagation:
 
     def scale(self, node: fx.Node, labels: Tensor, weight: Weight) -> Tensor:
         """Labels of an element-wise operation on a tensor and a parameter of several dimensions."""
+        labels = labels[(None,) * (len(weight.shape) - labels.dim())]
         offset = labels.dim() - len(weight.shape)
         for dim in varying(labels):
             if dim >= offset and weight.shape[dim - offset] > 1:
                 self.slice(node, weight.name, dim - offset, along(labels, dim), "each")
-        return labels
+        return labels.expand(torch.broadcast_shapes(labels.shape, weight.shape))
 
     def mixer(self, node: fx.Node, mixer: Mixer) -> None:
         """Note a call of a layer that makes new channels."""

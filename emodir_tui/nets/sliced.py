@@ -12,7 +12,7 @@ from emodir_tui.nets.channels import Axis, Keep
 from emodir_tui.nets.graph import CutPoint
 from emodir_tui.nets.groups import ChannelGraph, kept_channels
 from emodir_tui.nets.precision import autocast
-from emodir_tui.nets.program import CHANNEL_LEAVES, Program, set_tensor
+from emodir_tui.nets.program import CHANNEL_LEAVES, NORMS, Program, set_tensor
 from emodir_tui.nets.settled import SUMS, gather_channels, pack_channels, settled
 from emodir_tui.nets.sizes import fit_sizes
 
@@ -212,7 +212,11 @@ def _gathered_tensors(program: Program, graph: ChannelGraph, indices: _Indices) 
     # A normalisation on batch statistics has none of its own to gather.
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     batch = program.statistics == "batch"
-    return [item for item in found if not (batch and item.name in statistics)]
+    return [
+        item
+        for item in found
+        if not (batch and item.name in statistics and isinstance(program.shells[item.shell], NORMS))
+    ]
 
 
 def _gathered_attributes(program: Program, graph: ChannelGraph, indices: _Indices) -> list[_Gathered]:

@@ -36,6 +36,11 @@ def load_model(source: str, weights: str, classes: int) -> nn.Module:
     return model
 
 
+def is_own_code(source: str) -> bool:
+    """Whether a model source names somebody's own code, `module.path:factory`, which building it would run."""
+    return ":" in source and not source.startswith(("torchvision:", "timm:"))
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors in a weights file, by name; nothing in it is executed.
 

@@ -48,6 +48,7 @@ def symbolic(model: nn.Module, example: Tensor) -> tuple[fx.Graph, dict[str, tup
         try:
             graph = _traced(tracer, model)
             _drop_assertions(graph)
+            _place_inputs(graph)
             functionalise(graph)
             break
         except AliasError as error:
@@ -114,7 +115,11 @@ class _Tracer(fx.Tracer):
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        path = self.path_of_module(m)
+        try:
+            path = self.path_of_module(m)
+        except NameError:
+            # A container made in forward(), such as a slice of a Sequential: its layers are the model's own.
+            return forward(*args, **kwargs)
         leaf = self.is_leaf_module(m, path)
         if not leaf:
             self.path.append(path)
@@ -206,6 +211,14 @@ def _defaults(model: nn.Module) -> dict[str, Any] | None:
     parameters = list(inspect.signature(model.forward).parameters.values())[1:]
     plain = [p for p in parameters if p.default is not p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     return {p.name: p.default for p in plain} or None
+
+
+def _place_inputs(graph: fx.Graph) -> None:
+    """f(input=x) as f(x), so that the first argument is what a function works on."""
+    for node in graph.nodes:
+        if node.op == "call_function" and not node.args and isinstance(node.kwargs.get("input"), fx.Node):
+            node.args = (node.kwargs["input"],)
+            node.kwargs = {name: value for name, value in node.kwargs.items() if name != "input"}
 
 
 def _drop_assertions(graph: fx.Graph) -> None:

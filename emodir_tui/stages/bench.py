@@ -111,8 +111,10 @@ class Bench:
     def stream(self, split: Split, images: int, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The first images of a split, in batches of equal size where possible: a small rest would have poor statistics."""
         count = min(images, len(split))
-        pieces = max(1, round(count / batch))
-        return split.first(count).batches(-(-count // pieces))
+        size = -(-count // max(1, round(count / batch)))
+        while 0 < count % size < size // 2:
+            size += 1
+        return split.first(count).batches(size)
 
 
 def open_bench(profile: Profile) -> Bench:

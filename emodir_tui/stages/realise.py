@@ -189,7 +189,7 @@ def removal_difference(graph: ChannelGraph, keep: np.ndarray, inputs: Tensor) ->
         enabled=True, benchmark=False, deterministic=torch.backends.cudnn.deterministic, allow_tf32=False
     ):
         expected, found = masked(inputs, gates), model(inputs)
-    return float((found - expected).abs().max() / expected.abs().max().clamp_min(1.0))
+    return float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-6))
 
 
 def _macs(graph: ChannelGraph, keep: np.ndarray) -> float:

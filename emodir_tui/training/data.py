@@ -141,8 +141,14 @@ def decode(path: str, size: int, draw: list[float] | None) -> np.ndarray:
 
     try:
         with Image.open(path) as file:
-            image = file.convert("RGB")
-    except (OSError, ValueError, SyntaxError) as error:
+            if file.mode.startswith("I;16"):
+                # Pillow would clip sixteen bits to eight.
+                image = Image.fromarray((np.asarray(file) >> 8).astype(np.uint8)).convert("RGB")
+            elif file.mode in ("I", "F"):
+                raise ProfileError(f"{path} has pixels of type {file.mode}", "Convert it to 8 bits a channel.")
+            else:
+                image = file.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ProfileError(f"{path} can't be read as an image ({error})") from error
     width, height = image.size
     if draw is not None:

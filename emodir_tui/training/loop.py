@@ -130,7 +130,8 @@ def train(
         torch.manual_seed(derive_seed(plan.seed, "dropout", step))
         with precision(split.device, mixed=plan.mixed_precision):
             value, pieces, trouble = _backward(model, loss, (*batches.take(step), step), optimiser, pieces)
-        if not math.isfinite(value):
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_NORM)
+        if not (math.isfinite(value) and math.isfinite(norm)):
             rollbacks, factor = rollbacks + 1, factor / 2
             if rollbacks > ROLLBACKS:
                 raise FloatingPointError(f"the loss is not finite at step {step}, even at learning rate {rate:.2g}")
@@ -138,7 +139,6 @@ def train(
             _restore(model, optimiser, good)
             step, last = good.step, good.loss
         else:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_NORM)
             optimiser.step()
             step, last = step + 1, value
         if step % per_epoch == 0 and not trouble:
@@ -209,8 +209,10 @@ def _backward(
 
 def _optimiser(model: nn.Module, plan: Plan) -> torch.optim.SGD:
     """SGD with Nesterov momentum; no weight decay on biases and normalisations."""
-    decayed = [weight for weight in model.parameters() if weight.requires_grad and weight.dim() > 1]
-    others = [weight for weight in model.parameters() if weight.requires_grad and weight.dim() <= 1]
+    # A bias or scale may be shaped (1, c, 1, 1).
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    decayed = [weight for weight in trained if weight.squeeze().dim() > 1]
+    others = [weight for weight in trained if weight.squeeze().dim() <= 1]
     groups = [{"params": decayed, "weight_decay": plan.weight_decay}, {"params": others, "weight_decay": 0.0}]
     nesterov = plan.momentum > 0
     return torch.optim.SGD(groups, lr=plan.learning_rate, momentum=plan.momentum, nesterov=nesterov)

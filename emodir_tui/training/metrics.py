@@ -28,7 +28,9 @@ def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> None:
         model: Left in eval mode.
         batches: Inputs [n, c, h, w], of equal size.
     """
-    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    # Normalisations of instances keep running statistics too, where they are asked to.
+    kinds = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
+    norms = [module for module in model.modules() if isinstance(module, kinds) and module.track_running_stats]
     momenta = [norm.momentum for norm in norms]
     model.eval()
     for norm in norms:

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,16 @@ def load_data(settings: Data, device: torch.device) -> ImageData:
         rest = rest[: settings.train_images]
     kept_test = torch.randperm(len(test), generator=generator)[: settings.test_images or len(test)].sort().values
     mean, std = tuple(settings.mean) or mean, tuple(settings.std) or std
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) not in (1, shape[1]):
+            raise ProfileError(f"data.{name} has {len(values)} values, and images have {shape[1]} channels")
+    if not len(test):
+        raise ProfileError("data.source: the test split has no images")
+    test_shape = test.take(torch.zeros(1, dtype=torch.int64), None).shape
+    if test_shape[1:] != shape[1:]:
+        raise ProfileError(
+            f"data.source: training images are {tuple(shape[1:])} and test images {tuple(test_shape[1:])}; they must agree"
+        )
 
     def split(images: Images, positions: Tensor) -> Split:
         chosen = images.subset(positions)
@@ -128,7 +139,9 @@ def _folder(settings: Data, folder: Path) -> Pair:
     missing = [name for name in classes if not (test / name).is_dir() or not (train / name).is_dir()]
     if missing:
         raise ProfileError(f"data.source: there is no folder for class '{missing[0]}' in {train} and {test}")
-    pair = [_files(settings, place, classes) for place in (train, test)]
+    first, second = (_files(settings, place, classes) for place in (train, test))
+    # The size of one: a network that was trained on it is tested on it.
+    pair = [first, replace(second, size=first.size)]
     size = pair[0].size
     mean, std = (CIFAR_MEAN, CIFAR_STD) if size <= 64 else (IMAGENET_MEAN, IMAGENET_STD)
     if (
@@ -144,7 +157,8 @@ def _classes(settings: Data, train: Path) -> list[str]:
     if not settings.classes_file:
         return there
     try:
-        wanted = Path(settings.classes_file).read_text(encoding="utf-8").split()
+        lines = Path(settings.classes_file).read_text(encoding="utf-8").splitlines()
+        wanted = [line.strip() for line in lines if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise ProfileError(f"data.classes_file: {settings.classes_file} can't be read ({error})") from error
     unknown = [name for name in wanted if name not in there]
@@ -199,6 +213,8 @@ def _array_images(images: np.ndarray, labels: np.ndarray, path: Path) -> TensorI
             "Images are uint8 [n, h, w], [n, h, w, c] or [n, c, h, w], with one integer label each.",
         )
     pixels = torch.from_numpy(images)
+    if not np.issubdtype(labels.dtype, np.integer) or (len(labels) and labels.min() < 0):
+        raise ProfileError(f"data.source: {path} has labels of type {labels.dtype}", "Labels are integers from 0 on.")
     if pixels.dim() == 3:
         pixels = pixels[:, None]
     elif pixels.shape[1] not in (1, 3) and pixels.shape[3] in (1, 3):

@@ -53,7 +53,7 @@ def random_keep(graph: ChannelGraph, seed: int, share: float = 0.4, *, empty: bo
 
 def difference(found: Tensor, expected: Tensor) -> float:
     """Largest difference, relative to the largest value."""
-    return float((found - expected).abs().max() / expected.abs().max().clamp_min(1.0))
+    return float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-6))
 
 
 class UNet(nn.Module):
