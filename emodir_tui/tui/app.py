@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.filter import LineFilter
+from textual.filter import LineFilter, Monochrome, NoColor
 from textual.screen import Screen
 
 from emodir_tui.runs.directory import RunDirectory
@@ -68,6 +68,8 @@ def run_dashboard(
     # A long run is made of millions of small objects without a cycle among them: looking for cycles doubles the time.
     gc.set_threshold(200_000, 50, 100)
     app.run()
+    if app.return_code:
+        raise SystemExit(app.return_code)
     return app.last_open
 
 
@@ -107,7 +109,10 @@ class Dashboard(App[None]):
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's own, and the one that leaves nothing but ASCII."""
-        filters = super().get_line_filters()
+        filters = [item for item in super().get_line_filters() if not isinstance(item, Monochrome | NoColor)]
+        if self.no_color:
+            # Textual chose before the theme was known; its Monochrome makes the terminal's own colours black.
+            filters.append(NoColor())
         return filters if self._ascii is None else [*filters, self._ascii]
 
     def on_mount(self) -> None:
@@ -123,7 +128,7 @@ class Dashboard(App[None]):
 
     def look(self) -> Look:
         """The look that fits the theme in use."""
-        return look_of(ansi=bool(self.native_ansi_color), dark=self.current_theme.dark)
+        return look_of(ansi=self.no_color or bool(self.native_ansi_color), dark=self.current_theme.dark)
 
     # ---- screens
 
@@ -155,9 +160,9 @@ class Dashboard(App[None]):
             while not isinstance(self.screen, PickerScreen):
                 self.pop_screen()
         elif isinstance(self.screen, MainScreen):
-            self.switch_screen(PickerScreen(self._runs_dir, self.look, self))
+            self.switch_screen(PickerScreen(self._runs_dir, self.look, self, read_only=self._read_only))
         else:
-            self.push_screen(PickerScreen(self._runs_dir, self.look, self))
+            self.push_screen(PickerScreen(self._runs_dir, self.look, self, read_only=self._read_only))
 
     def open_comparison(self, directories: Sequence[RunDirectory]) -> None:
         """Runs over one another."""
@@ -197,8 +202,12 @@ class Dashboard(App[None]):
         yield SystemCommand("Screenshot", "Save this screen as an SVG file here", self._take_picture)
 
     def _take_picture(self) -> None:
-        path = self.save_screenshot(path=str(Path.cwd()))
-        self.notify(path, title="Saved", markup=False)
+        try:
+            path = self.save_screenshot(path=str(Path.cwd()))
+        except OSError as error:
+            self.notify(str(error), title="Not saved", severity="error", markup=False)
+        else:
+            self.notify(path, title="Saved", markup=False)
 
     # ---- the terminal
 

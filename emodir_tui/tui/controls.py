@@ -112,7 +112,14 @@ class Controls:
             add_pick(self._directory, scheme)
             resume(self._directory)
 
-        self._do(f"realise: scheme {scheme} is noted down; starting the worker …", work, "the worker is at work on it")
+        self._voice.ask(
+            f"Realise scheme {scheme}?",
+            "The run has ended: a worker is started again for it.",
+            "Realise",
+            lambda: self._do(
+                f"realise: scheme {scheme} is noted down; starting the worker …", work, "the worker is at work on it"
+            ),
+        )
 
     def _send(self, command: str, **arguments: int) -> None:
         if not self._may_send(command):
@@ -123,7 +130,7 @@ class Controls:
 
         def sent(request_id: str) -> None:
             self._sending.discard(command)
-            self._requests.add(request_id, command, time.monotonic())
+            self._requests.add(request_id, command, time.monotonic(), self._source.state.attempt)
             self._voice.say("")
 
         def failed(error: EmodirError) -> None:

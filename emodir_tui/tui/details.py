@@ -1,5 +1,6 @@
 """Details of a subject: what the details screen says about a sub-network, member, ranking row, scheme or checkpoint."""
 
+import shlex
 from dataclasses import dataclass, field
 
 from rich.style import Style
@@ -198,7 +199,7 @@ def _scheme(view: View, scheme: Scheme) -> Detail:
                 )
             )
     title = f"Joint scheme {scheme.scheme}" + (f" · pick {literal(pick.name, 40)}" if pick is not None else "")
-    command = f"emodir export {view.run_id} --pick {pick.name}" if pick is not None else ""
+    command = shlex.join(["emodir", "export", view.run_id, "--pick", pick.name]) if pick is not None else ""
     return Detail(
         title=title,
         body=body,
@@ -247,7 +248,7 @@ def _checkpoint(view: View, item: Checkpoint) -> Detail:
         title=f"Checkpoint {literal(item.id)}",
         body=body,
         checkpoint=item.id,
-        command=f"emodir resume {view.run_id} --from {item.id}",
+        command=shlex.join(["emodir", "resume", view.run_id, "--from", item.id]),
     )
 
 

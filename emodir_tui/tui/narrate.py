@@ -26,10 +26,10 @@ def narrate(number: int, event: Event) -> LogLine | None:
     """The line of that number that an event tells, or None where it has nothing to tell. Never raises."""
     try:
         told = _narrate(event)
-    except (KeyError, TypeError, ValueError, AttributeError):
+        return None if told is None else LogLine(number=number, time=float(event["time"]), level=told[0], text=told[1])
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
         # A damaged event is counted by the fold; the log leaves it out.
         return None
-    return LogLine(number=number, time=float(event["time"]), level=told[0], text=told[1]) if told is not None else None
 
 
 def _narrate(event: Event) -> tuple[str, str] | None:

@@ -18,7 +18,9 @@ class Asked:
     id: str
     command: str
     at: float
+    attempt: int = 0
     ended: float | None = None
+    lost: bool = False
 
 
 class Requests:
@@ -27,9 +29,9 @@ class Requests:
     def __init__(self) -> None:
         self._asked: list[Asked] = []
 
-    def add(self, request_id: str, command: str, now: float) -> None:
-        """Remember a request that was sent."""
-        self._asked.append(Asked(id=request_id, command=command, at=now))
+    def add(self, request_id: str, command: str, now: float, attempt: int) -> None:
+        """Remember a request that was sent to the worker of this attempt."""
+        self._asked.append(Asked(id=request_id, command=command, at=now, attempt=attempt))
 
     def is_waiting(self, command: str) -> bool:
         """Whether such a request is still on its way."""
@@ -45,19 +47,22 @@ class Requests:
             answer = state.controls.get(asked.id)
             if asked.ended is None and answer is not None and answer.state in ("done", "refused"):
                 asked.ended = now
+            elif asked.ended is None and (not status.is_live or state.attempt != asked.attempt):
+                # Whoever could have answered is gone.
+                asked.ended, asked.lost = now, True
         self._asked = [asked for asked in self._asked if asked.ended is None or now - asked.ended < SHOWN_SECONDS]
         if not self._asked:
             return "", ""
-        return _sentence(self._asked[-1], state, status, now)
+        return _sentence(self._asked[-1], state, now)
 
 
-def _sentence(asked: Asked, state: RunState, status: Status, now: float) -> tuple[str, str]:
+def _sentence(asked: Asked, state: RunState, now: float) -> tuple[str, str]:
     answer = state.controls.get(asked.id)
     name = asked.command
+    if asked.lost and (answer is None or answer.state == "accepted"):
+        return f"{name}: the worker ended before it was done", "warning"
     if answer is None:
         waited = now - asked.at
-        if not status.is_live:
-            return f"{name}: requested, but no worker is there to answer", "warning"
         if waited > BUSY_SECONDS:
             return f"{name}: requested {duration(waited)} ago; the worker has not answered yet (busy?)", "warning"
         return f"{name}: requested …", "info"

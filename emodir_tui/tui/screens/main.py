@@ -1,6 +1,7 @@
 """The main screen: header, six panels, message line, key line. It hands each panel a View and acts on the keys."""
 
 import asyncio
+import shlex
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +17,7 @@ from textual.css.query import NoMatches
 from textual.screen import Screen
 
 from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.runs.text import printable
 from emodir_tui.tui.commands import MAIN, PLAY, REPLAY, Command, bindings, commands_of
 from emodir_tui.tui.controls import Controls
 from emodir_tui.tui.feed import POLL_SECONDS, Source
@@ -357,10 +359,12 @@ class MainScreen(Screen[None]):
 
     def action_copy(self) -> None:
         """The command that attaches to this run."""
-        self.copy(f"emodir watch {self.directory.id}")
+        self.copy(shlex.join(["emodir", "watch", self.directory.id]))
 
     def copy(self, text: str) -> None:
         """To the clipboard, as far as the terminal lets it; always shown too."""
+        # Names come from outside: what is pasted into a shell shows every character that it has.
+        text = printable(text)
         self.app.copy_to_clipboard(text)
         self.say(f"copied (where the terminal allows it): {text}", "good")
         if self.app.screen is not self:

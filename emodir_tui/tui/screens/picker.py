@@ -51,8 +51,10 @@ class PickerScreen(Screen[None]):
     SCREENS_OF_COMMANDS: tuple[str, ...] = (PICKER,)
     BINDINGS = bindings(PICKER)
 
-    def __init__(self, runs_dir: Path, look: Callable[[], Look], opener: Opener) -> None:
+    def __init__(self, runs_dir: Path, look: Callable[[], Look], opener: Opener, *, read_only: bool = False) -> None:
         super().__init__()
+        self._read_only = read_only
+        self._starting: set[str] = set()
         self._runs_dir, self._look, self._opener = runs_dir, look, opener
         self._summaries: list[Summary] = []
         self._heard = False
@@ -105,7 +107,7 @@ class PickerScreen(Screen[None]):
         empty = "there are no runs here yet · start one: emodir run digits" if self._heard else "reading …"
         rows.show(list(by_id), cells, look, empty=empty)
         text, level = self._message
-        hint = "Enter opens · Space marks for m compare · r resumes · v replays"
+        hint = f"Enter opens · Space marks for m compare{'' if self._read_only else ' · r resumes'} · v replays"
         style = {"error": look.bad, "warning": look.warn, "good": look.good}.get(level, look.dim)
         self.query_one("#message", Line).show(Text(f" {text or hint}", style=style))
         self.query_one("#keys", Line).show(key_line(keys_of(PICKER), self.size.width, look))
@@ -158,14 +160,29 @@ class PickerScreen(Screen[None]):
         directory = self._directory()
         if directory is None:
             return
+        if self._read_only:
+            self.say("the dashboard was opened read-only", "warning")
+            return
+        if directory.id in self._starting:
+            self.say(f"the worker of {directory.id} is being started already", "warning")
+            return
 
         def work() -> None:
             from emodir_tui.runs.launch import resume
 
             resume(directory)
 
+        def resumed(_: object) -> None:
+            self._starting.discard(directory.id)
+            self.say(f"{directory.id} is resumed", "good")
+
+        def failed(error: EmodirError) -> None:
+            self._starting.discard(directory.id)
+            self._failed(error)
+
+        self._starting.add(directory.id)
         self.say(f"starting the worker of {directory.id} …", "")
-        in_background(work, lambda _: self.say(f"{directory.id} is resumed", "good"), self._failed)
+        in_background(work, resumed, failed)
 
     def action_back(self) -> None:
         """There is nothing behind it."""
