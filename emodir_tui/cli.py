@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -55,6 +56,7 @@ def run(
     from emodir_tui.runs.launch import discard, prepare, start
 
     settings = _profile(profile, sets or [])
+    new = not runs_directory(runs_dir).exists()
     directory = prepare(settings, runs_directory(runs_dir), name or settings.name, shared=shared)
     _note(f"run {directory.id}")
     if foreground:
@@ -63,7 +65,7 @@ def run(
         start(directory)
     except ProfileError:
         # Nothing was computed, so nothing is left behind.
-        discard(directory)
+        discard(directory, with_folder=new)
         raise
     _after_start(directory, detach=detach, no_tui=no_tui)
 
@@ -117,7 +119,7 @@ def watch(
 
     directory = _find(run_name, runs_dir) if run_name else None
     if no_tui or not _on_terminal():
-        _follow(directory or _find("@latest", runs_dir))
+        _follow(directory or _find("@latest", runs_dir), owns=False)
     _dashboard(
         directory,
         runs_directory(runs_dir),
@@ -250,6 +252,7 @@ def export(
     """Write a pruned network as a file that other programs load; it is checked before it is written."""
     from emodir_tui.reports.export import export_pick
 
+    _see_own_modules()
     path, difference = export_pick(_find(run_name, runs_dir), pick, kind, output, force=force)
     _note(f"largest difference to the network {difference:.1e}")
     sys.stdout.write(f"{path}\n")
@@ -267,6 +270,7 @@ def verify(
     from emodir_tui.reports.export import verify as verify_file
     from emodir_tui.reports.summary import print_verification
 
+    _see_own_modules()
     facts, checks = verify_file(file, profile)
     print_verification(facts, checks, as_json=as_json)
     if not all(check.agrees for check in checks):
@@ -285,6 +289,7 @@ def check(
     from emodir_tui.reports.summary import print_check
     from emodir_tui.reports.tables import print_json
 
+    _see_own_modules()
     view = check_profile(settings)
     print_json(view) if as_json else print_check(view)
 
@@ -385,6 +390,12 @@ def _note(text: str) -> None:
     sys.stderr.flush()
 
 
+def _see_own_modules() -> None:
+    """Modules of the user's own are found where emodir is started, behind all libraries, as the worker finds them."""
+    with suppress(OSError):
+        sys.path.append(str(Path.cwd()))
+
+
 def _on_terminal() -> bool:
     # Textual draws on stderr and reads from stdin.
     return sys.stdin.isatty() and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
@@ -394,7 +405,8 @@ def _profile(name: str, sets: list[str]) -> Any:
     from emodir_tui.profile import load
 
     path = Path(name)
-    if not path.is_file():
+    # Path.is_file raises where a name is too long for a file.
+    if not os.path.isfile(path):  # noqa: PTH113
         shipped = {file.stem: file for folder in _profile_folders() for file in sorted(folder.glob("*.toml"))}
         if name.removesuffix(".toml") not in shipped or os.sep in name:
             hint = nearest(path.stem, shipped) or "Shipped profiles: " + ", ".join(sorted(shipped)) + "."
@@ -420,15 +432,15 @@ def _after_start(directory: "RunDirectory", *, detach: bool, no_tui: bool) -> No
         sys.stdout.write(directory.id + "\n")
         return
     if no_tui or not _on_terminal():
-        _follow(directory)
+        _follow(directory, owns=True)
     _dashboard(directory, directory.path.parent, from_run=True)
 
 
-def _follow(directory: "RunDirectory") -> NoReturn:
+def _follow(directory: "RunDirectory", *, owns: bool) -> NoReturn:
     from emodir_tui.reports.follow import follow
     from emodir_tui.reports.summary import print_result
 
-    result, state = follow(directory)
+    result, state = follow(directory, owns=owns)
     if result == ExitCode.OK:
         print_result(state)
     raise typer.Exit(result)

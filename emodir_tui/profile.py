@@ -3,6 +3,7 @@
 Each key's description gives its unit; its default stands beside it. `docs/profile.md` is made from these descriptions.
 """
 
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,7 +23,7 @@ Count = Annotated[int, Field(ge=1)]
 class Section(BaseModel):
     """Unknown keys are refused, and no string is taken for a number."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Model(Section):
@@ -304,6 +305,12 @@ class Profile(Section):
                 f"search.images is {self.search.images}, more than the search split has "
                 f"(data.search_images is {self.data.search_images})"
             )
+        if any(value <= 0 for value in self.data.std):
+            raise ValueError(f"data.std is {self.data.std}; deviations are above 0")
+        if self.data.mean and self.data.std and len(self.data.mean) != len(self.data.std):
+            raise ValueError(
+                f"data.mean has {len(self.data.mean)} values and data.std {len(self.data.std)}; give one a channel"
+            )
         if self.divide.cuts and self.divide.subnetworks and self.divide.subnetworks != len(self.divide.cuts) + 1:
             raise ValueError("divide.subnetworks and divide.cuts disagree; give one of them")
         if self.search.rounds > 1 and not self.constrain.steps:
@@ -330,6 +337,8 @@ def parse_rule(rule: str) -> tuple[str, float]:
         if sign:
             raise ValueError("'knee' takes no value")
         return name, 0.0
+    if not re.fullmatch(r"[0-9.eE+-]+", text):
+        raise ValueError(f"{rule!r} needs a number, such as {name}=0.5")
     try:
         limit = float(text)
     except ValueError:
@@ -352,7 +361,8 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Profile:
         raise ProfileError(f"{path} can't be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise ProfileError(f"{path} is not a text file in UTF-8") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
+        # Beside TOML's own: a number of thousands of digits.
         raise ProfileError(f"{path} is not valid TOML: {error}") from error
     values.setdefault("name", path.stem)
     origin = str(path)
@@ -416,7 +426,7 @@ def _override(values: dict[str, Any], override: str) -> None:
 def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return text
 
 

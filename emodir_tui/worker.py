@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,9 @@ class _Sayer:
         event = {"kind": kind, "time": time.time(), "seq": 0, **data}
         apply(self._state, event)
         if line := line_of(event, self._state):
-            print(line, file=sys.stderr, flush=True)  # noqa: T201
+            # Whoever read along may have gone; the run goes on.
+            with suppress(OSError):
+                print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 class _Snapshots:
@@ -137,7 +140,8 @@ def _go_home(run: Run) -> None:
     home = run.directory.read_run_file().get("working_directory")
     if isinstance(home, str) and Path(home).is_dir():
         os.chdir(home)
-        sys.path.insert(0, home)
+        # Behind the libraries: a file named like one of them must not take its place.
+        sys.path.append(home)
 
 
 def _prune_for_all_picks(run: Run, bench: "Bench") -> None:

@@ -41,7 +41,9 @@ def _python() -> Finding:
 
 def _torch() -> list[Finding]:
     try:
-        result = subprocess.run([sys.executable, "-c", TORCH], capture_output=True, text=True, timeout=120, check=False)
+        result = subprocess.run(
+            [sys.executable, "-P", "-c", TORCH], capture_output=True, text=True, timeout=120, check=False
+        )
     except subprocess.TimeoutExpired:
         return [
             Finding(

@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from emodir_tui.errors import ConflictError, EmodirError, NotFoundError, ProfileError, nearest
 from emodir_tui.nets.complexity import ComplexityModel
 from emodir_tui.nets.export import FORMATS, default_file, export
-from emodir_tui.nets.files import load_pruned, read_pruned
+from emodir_tui.nets.files import PrunedFile, load_pruned, read_pruned
 from emodir_tui.nets.graph import trace
 from emodir_tui.nets.groups import analyse
 from emodir_tui.nets.latency import measure
+from emodir_tui.nets.sources import is_own_code, load_model
 from emodir_tui.profile import load
 from emodir_tui.reports.views import look_at
 from emodir_tui.runs.directory import RunDirectory, write_file
@@ -51,7 +53,8 @@ def export_pick(
     if target.exists() and not force:
         raise ConflictError(f"{target} is there already", "--force writes over it.")
     described, _ = read_pruned(source)
-    payload, difference = export(load_pruned(source), described.input_shape, kind)
+    _require_trust(described.source, directory.profile_file)
+    payload, difference = export(_load(source, described), described.input_shape, kind)
     try:
         write_file(target, payload)
     except OSError as error:
@@ -62,7 +65,7 @@ def export_pick(
 def _pick(directory: RunDirectory, wanted: str) -> Pick:
     """A finished pick by name, by rule, or by `macs=SHARE`: the most accurate with at most that share."""
     state, _ = look_at(directory)
-    picks = {pick.name: pick for pick in state.picks.values() if pick.file and (directory.path / pick.file).is_file()}
+    picks = {pick.name: pick for pick in state.picks.values() if _is_export(directory, pick)}
     if not picks:
         raise NotFoundError(f"{directory.id} has no finished pick yet", f"emodir show {directory.id}")
     if wanted in picks:
@@ -87,6 +90,12 @@ def _pick(directory: RunDirectory, wanted: str) -> Pick:
     raise NotFoundError(f"{directory.id} has no pick '{wanted}'", hint)
 
 
+def _is_export(directory: RunDirectory, pick: Pick) -> bool:
+    """Whether a pick's file is there, and where the run keeps such files."""
+    path = (directory.path / (pick.file or "")).resolve()
+    return path.is_file() and path.is_relative_to(directory.export_folder.resolve())
+
+
 def verify(path: Path, profile: Path | None) -> tuple[dict[str, Any], list[Check]]:
     """What a pruned file holds, and its claims measured again.
 
@@ -98,7 +107,9 @@ def verify(path: Path, profile: Path | None) -> tuple[dict[str, Any], list[Check
         ProfileError: The file is not whole, or was not written by emodir.
     """
     described, _ = read_pruned(path)
-    model = load_pruned(path)
+    profile = profile or _own_profile(path)
+    _require_trust(described.source, profile)
+    model = _load(path, described)
     says = described.details
     import torch
 
@@ -112,7 +123,6 @@ def verify(path: Path, profile: Path | None) -> tuple[dict[str, Any], list[Check
             what="parameters", says=str(says.get("params")), measured=str(params), agrees=params == says.get("params")
         ),
     ]
-    profile = profile or _own_profile(path)
     if profile is not None:
         checks.append(_accuracy(model, profile, says))
     facts = {
@@ -124,6 +134,24 @@ def verify(path: Path, profile: Path | None) -> tuple[dict[str, Any], list[Check
         "details": says,
     }
     return facts, checks
+
+
+def _load(path: Path, described: PrunedFile) -> nn.Module:
+    """The network in a file whose source is trusted."""
+    return load_pruned(path, load_model(described.source, "", described.classes))
+
+
+def _require_trust(source: str, profile: Path | None) -> None:
+    """A file must not choose whose code is run: code that is not emodir's or torchvision's is named by a profile.
+
+    Raises:
+        ProfileError: The file names such code, and the profile does not.
+    """
+    if is_own_code(source) and (profile is None or load(profile).model.source != source):
+        raise ProfileError(
+            f"the file's model is made by {source}, which would be run",
+            "If you trust it, give --profile with a profile whose model.source names it.",
+        )
 
 
 def _own_profile(path: Path) -> Path | None:

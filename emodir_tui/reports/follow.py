@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from emodir_tui.errors import ConflictError, ExitCode
+from emodir_tui.errors import EmodirError, ExitCode
 from emodir_tui.reports.tables import duration, number
 from emodir_tui.runs.control import send
 from emodir_tui.runs.directory import RunDirectory
@@ -27,15 +27,24 @@ LINE_SECONDS = 60.0
 LINE_SHARE = 0.1
 
 
-def follow(directory: RunDirectory) -> tuple[ExitCode, RunState]:
+def follow(directory: RunDirectory, *, owns: bool) -> tuple[ExitCode, RunState]:
     """Follow a run until it ends or the reader leaves; the exit code that says which, and the run's state then.
 
     On a terminal Ctrl+C leaves and the run goes on. Elsewhere (a job script, say) INT and TERM stop the run, because
-    whoever sends them means the job.
+    whoever sends them means the job; but not where the run was started by somebody else, and is only watched.
+
+    Args:
+        directory: The run.
+        owns: Whether this command started the worker.
     """
     follower = _Follower(directory)
-    result = _on_terminal(follower) if sys.stderr.isatty() else _in_lines(follower)
-    return result, follower.state
+    if sys.stderr.isatty():
+        return _on_terminal(follower), follower.state
+    return _in_lines(follower, owns=owns), follower.state
+
+
+class _LeavingError(Exception):
+    """The reader was told to leave, and the run goes on."""
 
 
 def how_to_return(directory: RunDirectory) -> str:
@@ -58,10 +67,22 @@ class _Follower:
 
     def read(self) -> tuple[list[Event], Status]:
         """New events, and the status after them."""
-        events = self.reader.poll()
-        for event in events:
-            apply(self.state, event)
-        return events, self.observer.status(self.state)
+        events = self._drain()
+        status = self.observer.status(self.state)
+        # A worker may close and leave between the two looks; its last events say how it ended.
+        if status.word == "lost" and (late := self._drain()):
+            events += late
+            status = self.observer.status(self.state)
+        return events, status
+
+    def _drain(self) -> list[Event]:
+        found: list[Event] = []
+        # One look reads a few megabytes at most.
+        while events := self.reader.poll():
+            for event in events:
+                apply(self.state, event)
+            found += events
+        return found
 
     def result(self, status: Status) -> ExitCode | None:
         """The exit code, once the run has ended."""
@@ -100,20 +121,27 @@ def _on_terminal(follower: _Follower) -> ExitCode:
     return result
 
 
-def _in_lines(follower: _Follower) -> ExitCode:
+def _in_lines(follower: _Follower, *, owns: bool) -> ExitCode:
     asked: list[str] = []
 
     def stop(number: int, _: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        if not owns:
+            raise _LeavingError
         if not asked:
             try:
                 asked.append(send(follower.directory, "stop"))
-            except ConflictError as error:
-                asked.append(error.message)
-        _print(f"{signal.Signals(number).name}: stops the run; it can be resumed")
+            except EmodirError as error:
+                _print(f"{name}: the run can't be stopped ({printable(error.message)})")
+                raise _LeavingError from error
+        _print(f"{name}: stops the run; it can be resumed")
 
     old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         return _lines_until_end(follower)
+    except _LeavingError:
+        _print(how_to_return(follower.directory))
+        return ExitCode.STILL_RUNNING
     finally:
         for which, handler in old.items():
             signal.signal(which, handler)
@@ -174,7 +202,7 @@ def _say_end(follower: _Follower, status: Status) -> None:
             else f"  hint: the whole story is in {directory.worker_log}"
         )
     elif status.word == "lost":
-        _print(f"error: the worker is lost: {status.reason}")
+        _print(f"error: the worker is lost: {printable(status.reason)}")
         _print(f"  hint: emodir resume {directory.id} · emodir logs {directory.id}")
     elif status.word == "stopped":
         _print(f"stopped and saved · emodir resume {directory.id}")

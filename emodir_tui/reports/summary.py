@@ -167,8 +167,11 @@ def print_logs(directory: RunDirectory, count: int, *, worker: bool) -> None:
         return
     state, _ = look_at(directory)
     for message in list(state.messages)[-count:]:
-        clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(message.time))
-        print(f"{clock}  {message.level:<7}  {printable(message.text)}")  # noqa: T201
+        try:
+            clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(message.time))
+        except (OverflowError, ValueError, OSError):
+            clock = "at no time"
+        print(f"{clock:<19}  {printable(message.level):<7}  {printable(message.text)}")  # noqa: T201
 
 
 def print_verification(facts: dict[str, Any], checks: Sequence["Check"], *, as_json: bool) -> None:
@@ -231,6 +234,8 @@ def print_check(view: dict[str, Any]) -> None:
 
 
 def _span(layers: list[str]) -> str:
+    if not layers:
+        return "—"
     return layers[0] if len(layers) == 1 else f"{layers[0]} … {layers[-1]}"
 
 

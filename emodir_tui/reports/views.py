@@ -13,7 +13,12 @@ from emodir_tui.runs.status import Observer, Status
 def look_at(directory: RunDirectory) -> tuple[RunState, Status]:
     """A run's state and status now."""
     state = replay(read_all(directory.events_folder, latest_fronts=True))
-    return state, Observer(directory).status(state)
+    status = Observer(directory).status(state)
+    if status.word == "lost":
+        # It may have closed and left between the two looks; its last events say how.
+        state = replay(read_all(directory.events_folder, latest_fronts=True))
+        status = Observer(directory).status(state)
+    return state, status
 
 
 def run_row(directory: RunDirectory) -> dict[str, Any]:

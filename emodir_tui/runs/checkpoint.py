@@ -19,6 +19,11 @@ HEADER_BYTES = 1 << 20
 _ID = re.compile(r"ck-\d{4,}")
 
 
+def number_of(checkpoint_id: str) -> int:
+    """A checkpoint's number, by which checkpoints are ordered: `ck-10000` comes after `ck-9999`. 0 where it is none's id."""
+    return int(checkpoint_id[3:]) if _ID.fullmatch(checkpoint_id) else 0
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
     """Where in the method a run is: a stage, inside it a sub-network, pick or training, and a search round."""
@@ -132,7 +137,10 @@ class Checkpoints:
     def infos(self) -> list[CheckpointInfo]:
         """The checkpoints that are there, oldest first; files without a readable header are left out."""
         try:
-            paths = sorted(path for path in self.folder.iterdir() if path.suffix == ".checkpoint")
+            paths = sorted(
+                (path for path in self.folder.iterdir() if path.suffix == ".checkpoint"),
+                key=lambda path: number_of(path.stem),
+            )
         except OSError:
             return []
         return [info for path in paths if (info := self._info(path)) is not None]
@@ -186,7 +194,7 @@ class Checkpoints:
             names = [path.name.partition(".")[0] for path in self.folder.iterdir()]
         except OSError:
             names = []
-        return max((int(name[3:]) for name in names if _ID.fullmatch(name)), default=0) + 1
+        return max((number_of(name) for name in names), default=0) + 1
 
     def _info(self, path: Path) -> CheckpointInfo | None:
         header = read_header(path)
@@ -217,7 +225,7 @@ def rewind(directory: RunDirectory, checkpoint: CheckpointInfo) -> Path:
     number = len(list(directory.aside_folder.glob("*"))) + 1
     aside = directory.aside_folder / f"{number:04d}-from-{checkpoint.id}"
     later = [directory.checkpoints_folder / f"{info.id}.checkpoint" for info in checkpoints.infos()]
-    moved = [path for path in later if path.stem > checkpoint.id]
+    moved = [path for path in later if number_of(path.stem) > number_of(checkpoint.id)]
     names = [path for path in directory.results_folder.glob("*.result") if path.stem not in checkpoint.results]
     moved += names
     for path in moved + _made_from([path.stem for path in names], directory):

@@ -5,7 +5,6 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -92,8 +91,11 @@ def take(directory: RunDirectory) -> Iterator[Request | str]:
             value = read_json(path) if size <= REQUEST_BYTES and path.is_file() and not path.is_symlink() else None
         except OSError:
             continue
-        with suppress(OSError):
+        try:
             path.unlink()
+        except OSError:
+            # Seen again at every look; what can't be taken away is not obeyed, or it would be again and again.
+            continue
         yield _request(name, value, uid)
 
 

@@ -108,7 +108,8 @@ class RunDirectory:
 
     def exists(self) -> bool:
         """Whether this is a run directory."""
-        return self.profile_file.is_file()
+        # Path.is_file raises where another user's folder may not be entered.
+        return os.path.isfile(self.profile_file)  # noqa: PTH113
 
     def read_run_file(self) -> dict[str, Any]:
         """What `run.json` says; empty when it is not there or damaged."""
@@ -119,7 +120,8 @@ class RunDirectory:
         """When the run was made, Unix seconds; 0.0 where nobody knows."""
         value = self.read_run_file().get("created")
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
+            with suppress(OverflowError):
+                return float(value)
         try:
             return self.profile_file.stat().st_mtime
         except OSError:
@@ -160,8 +162,9 @@ def create(runs_dir: Path, name: str, *, shared: bool = False) -> RunDirectory:
 def list_runs(runs_dir: Path) -> list[RunDirectory]:
     """All runs in a folder, newest first."""
     try:
-        found = [RunDirectory(path.resolve()) for path in runs_dir.iterdir() if path.is_dir()]
-    except OSError:
+        # A link to a run is the run.
+        found = {RunDirectory(path.resolve()) for path in runs_dir.iterdir() if path.is_dir()}
+    except (OSError, RuntimeError):
         return []
     return sorted((run for run in found if run.exists()), key=lambda run: (run.created, run.id), reverse=True)
 

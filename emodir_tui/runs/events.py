@@ -19,6 +19,8 @@ Event: TypeAlias = dict[str, Any]
 
 # A reader takes at most this much at one poll, so that catching up never freezes a screen.
 POLL_BYTES = 4 << 20
+# Seconds since 1970; in the year 33658.
+LATEST = 1e12
 # On a disk that stays full for days memory must not fill up too.
 WAITING_EVENTS = 20_000
 
@@ -72,6 +74,9 @@ class EventWriter:
             except OSError:
                 return False
             self._torn = written < len(payload)
+            if written == len(payload) - 1:
+                # All but the newline is there, and that is what a next try begins with: the event must not come twice.
+                self._waiting.popleft()
             if self._torn:
                 return False
             self._waiting.popleft()
@@ -209,7 +214,9 @@ def decode(line: bytes) -> Event | None:
         return None
     if end != len(text) or not isinstance(event, dict) or not isinstance(event.get("kind"), str):
         return None
-    if not isinstance(event.get("time"), int | float) or not isinstance(event.get("seq"), int):
+    time, seq = event.get("time"), event.get("seq")
+    # A time that no clock shows (or NaN) can't be reckoned with.
+    if not isinstance(time, int | float) or not isinstance(seq, int) or not 0 <= time < LATEST:
         return None
     return event
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from math import isfinite
 from typing import Any
 
+from emodir_tui.runs.checkpoint import number_of
 from emodir_tui.runs.events import Event
 from emodir_tui.runs.state import (
     Baseline,
@@ -26,6 +27,9 @@ from emodir_tui.runs.state import (
     Stage,
     Subnetwork,
 )
+
+# Beyond these a number in a log is damage, and reckoning with it would fail.
+LARGEST, LARGEST_INTEGER = 1e100, 1 << 53
 
 
 def replay(events: Iterable[Event], state: RunState | None = None) -> RunState:
@@ -79,6 +83,13 @@ def _condition_changed(state: RunState, event: Event) -> None:
     condition = _text(event, "condition")
     if condition not in ("running", "paused", "stopping"):
         raise ValueError(condition)
+    if state.condition == "paused" and state.condition_since is not None and state.opened is not None:
+        # Waiting is no work: neither elapsed time nor what a step takes counts it.
+        waited = max(0.0, time - state.condition_since)
+        state.opened += waited
+        for stage in state.stages.values():
+            if stage.state == "running" and stage.started is not None:
+                stage.started += waited
     state.condition, state.condition_since = condition, time
 
 
@@ -320,6 +331,8 @@ def _control(state: RunState, event: Event) -> None:
 def _rewound(state: RunState, event: Event) -> None:
     """A resume from a chosen checkpoint: what came after it is no longer part of this run's story."""
     kept = [str(name) for name in event["results"]]
+    newest = number_of(_text(event, "id"))
+    state.checkpoints = {key: value for key, value in state.checkpoints.items() if number_of(key) <= newest}
     order = list(state.stages)
     stage, step = _text(event, "stage"), _integer(event, "step")
     here = (stage, event.get("subnetwork") or "", _integer(event, "round"))
@@ -382,14 +395,14 @@ def _text(item: dict[str, Any], key: str, default: str | None = None) -> str:
 def _number(item: dict[str, Any], key: str) -> float:
     value = item[key]
     # JSON gives plain types only, and true is no number.
-    if type(value) not in (int, float) or not isfinite(value):
+    if type(value) not in (int, float) or not abs(value) < LARGEST or not isfinite(value):
         raise TypeError(key)
     return value  # type: ignore[no-any-return]
 
 
 def _integer(item: dict[str, Any], key: str) -> int:
     value = item[key]
-    if type(value) is not int:
+    if type(value) is not int or abs(value) > LARGEST_INTEGER:
         raise TypeError(key)
     return value
 

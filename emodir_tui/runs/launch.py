@@ -15,16 +15,19 @@ from emodir_tui.errors import ConflictError, EmodirError, ExitCode, ProfileError
 from emodir_tui.profile import Profile, dump
 from emodir_tui.runs.checkpoint import Checkpoints
 from emodir_tui.runs.control import can_control
-from emodir_tui.runs.directory import RunDirectory, create, file_mode, write_file, write_json
+from emodir_tui.runs.directory import RunDirectory, create, file_mode, read_json, write_file, write_json
 from emodir_tui.runs.events import Event, read_all, read_segment
 from emodir_tui.runs.fold import replay
+from emodir_tui.runs.heartbeat import read_heartbeat
 from emodir_tui.runs.picks import new_picks
-from emodir_tui.runs.process import start_ticks
-from emodir_tui.runs.status import Observer
+from emodir_tui.runs.process import from_json, start_ticks
+from emodir_tui.runs.status import Observer, stands_still
 
 POLL_SECONDS = 0.05
 START_SECONDS = 180.0
 LAST_LINES = 12
+# A heartbeat comes each second.
+LOOK_SECONDS = 3.0
 LOG_BYTES = 65536
 LIBRARIES = ("emodir", "torch", "torchvision", "numpy", "pymoo", "safetensors")
 
@@ -47,7 +50,18 @@ def prepare(profile: Profile, runs_dir: Path, name: str, *, shared: bool = False
     Raises:
         ProfileError: It can't be made there.
     """
+    new = not runs_dir.exists()
     directory = create(runs_dir, name, shared=shared)
+    try:
+        _fill(directory, profile, shared=shared)
+    except (OSError, ValueError) as error:
+        discard(directory, with_folder=new)
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ProfileError(f"{runs_dir}: no run can be written there ({reason})") from error
+    return directory
+
+
+def _fill(directory: RunDirectory, profile: Profile, *, shared: bool) -> None:
     text = dump(profile)
     write_json(
         directory.run_file,
@@ -65,7 +79,6 @@ def prepare(profile: Profile, runs_dir: Path, name: str, *, shared: bool = False
     )
     # Last: a directory without its profile is no run, so nobody sees one half made.
     write_file(directory.profile_file, text.encode())
-    return directory
 
 
 def start(directory: RunDirectory, checkpoint: str | None = None) -> None:
@@ -84,22 +97,26 @@ def start(directory: RunDirectory, checkpoint: str | None = None) -> None:
     began = time.monotonic()
     while time.monotonic() - began < START_SECONDS:
         gone = start_ticks(pid) is None
-        if any(event["kind"] == "run_opened" for event in _new_events(directory, segments)):
+        if any(event["kind"] == "run_opened" and event.get("pid") == pid for event in _new_events(directory, segments)):
             return
         if gone:
-            raise _start_failure(directory, segments)
+            raise _start_failure(directory, segments, pid)
         time.sleep(POLL_SECONDS)
+    if (read_heartbeat(directory.heartbeat_file) or {}).get("pid") == pid:
+        # It is at work: data that is downloaded first, or a large folder, takes its time.
+        return
     raise WorkerLostError(
         f"the worker of {directory.id} (process {pid}) is not ready after {START_SECONDS:.0f} s",
         f"It may still come: emodir watch {directory.id}",
     )
 
 
-def discard(directory: RunDirectory) -> None:
-    """Remove a run that never began; its folder's folder too, if that was made for it."""
+def discard(directory: RunDirectory, *, with_folder: bool) -> None:
+    """Remove a run that never began, and the folder of runs if that was made for it and is empty."""
     shutil.rmtree(directory.path, ignore_errors=True)
-    with suppress(OSError):
-        directory.path.parent.rmdir()
+    if with_folder:
+        with suppress(OSError):
+            directory.path.parent.rmdir()
 
 
 def resume(directory: RunDirectory, checkpoint: str | None = None) -> None:
@@ -121,7 +138,10 @@ def check_resumable(directory: RunDirectory, checkpoint: str | None = None) -> N
         raise ConflictError(refusal)
     state = replay(read_all(directory.events_folder))
     status = Observer(directory).status(state)
-    if status.is_live and (status.heartbeat is not None or status.word != "starting"):
+    owner = from_json(status.heartbeat)
+    # Another host's clock may be wrong: its heartbeat is looked at twice, and the worker looks for longer.
+    elsewhere = owner is not None and owner.is_alive() is None and stands_still(directory, LOOK_SECONDS)
+    if status.is_live and not elsewhere and (status.heartbeat is not None or status.word != "starting"):
         raise ConflictError(
             f"{directory.id} is already running (process {(status.heartbeat or {}).get('pid')})",
             f"emodir watch {directory.id}",
@@ -138,7 +158,8 @@ def check_resumable(directory: RunDirectory, checkpoint: str | None = None) -> N
 
 def worker_command(directory: RunDirectory, checkpoint: str | None = None) -> list[str]:
     """The command line that runs the worker of a run."""
-    command = [sys.executable, "-m", "emodir_tui.worker", str(directory.path)]
+    # -P: the folder where it is started must not stand before the libraries.
+    command = [sys.executable, "-P", "-m", "emodir_tui.worker", str(directory.path)]
     return command if checkpoint is None else [*command, "--from", checkpoint]
 
 
@@ -183,13 +204,16 @@ def _new_events(directory: RunDirectory, old_segments: set[str]) -> list[Event]:
     return [event for path in paths for event in read_segment(path)]
 
 
-def _start_failure(directory: RunDirectory, old_segments: set[str]) -> EmodirError:
+def _start_failure(directory: RunDirectory, old_segments: set[str], pid: int) -> EmodirError:
     """What a worker that ended before it was ready said of it, or its last lines."""
+    owner = from_json(read_json(directory.lock_file))
+    if owner is not None and owner.pid != pid and owner.is_alive() is not False:
+        return ConflictError(
+            f"{directory.id} is already running (process {owner.pid} on {owner.host})", f"emodir watch {directory.id}"
+        )
     for event in _new_events(directory, old_segments):
         if event["kind"] == "run_closed" and event.get("code") == ExitCode.USAGE:
             return ProfileError(str(event.get("error")), str(event.get("hint")))
-        if event["kind"] == "run_closed" and event.get("code") == ExitCode.CONFLICT:
-            return ConflictError(str(event.get("error")), str(event.get("hint")))
     return WorkerLostError(
         f"the worker of {directory.id} ended during its start", "Its last lines:\n" + last_lines(directory.worker_log)
     )

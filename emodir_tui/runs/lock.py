@@ -29,12 +29,18 @@ def take_lock(directory: RunDirectory, is_dead: Callable[[Process], bool]) -> No
     mine = directory.path / f".lock.{os.getpid()}.{secrets.token_hex(4)}"
     mine.write_text(json.dumps({**this_process().as_json(), "token": secrets.token_hex(8)}))
     try:
-        if _link(mine, directory.lock_file):
+        while not _link(mine, directory.lock_file):
+            try:
+                inherited = directory.lock_file.read_bytes()
+                break
+            except FileNotFoundError:
+                # Given back between the two looks: whoever links first has it.
+                continue
+            except OSError:
+                inherited = b""
+                break
+        else:
             return
-        try:
-            inherited = directory.lock_file.read_bytes()
-        except OSError:
-            inherited = b""
         _refuse_if_alive(directory, directory.lock_file, is_dead)
         while True:
             succession = directory.path / f".lock.succession-{sha256(inherited).hexdigest()[:16]}"

@@ -4,6 +4,7 @@ Every stage result and checkpoint is saved before the event that tells of it, an
 So resuming is starting the same worker on the same directory: there is no other path.
 """
 
+import errno
 import os
 import shutil
 import threading
@@ -18,15 +19,14 @@ from emodir_tui.errors import ConflictError, DamagedFileError, EmodirError
 from emodir_tui.profile import Profile
 from emodir_tui.runs.checkpoint import Checkpoints, Place, Results, rewind
 from emodir_tui.runs.control import COMMANDS, Request, take, waiting
-from emodir_tui.runs.directory import RunDirectory, write_json
+from emodir_tui.runs.directory import RunDirectory, read_json, write_json
 from emodir_tui.runs.events import EventWriter, read_all
 from emodir_tui.runs.fold import replay
 from emodir_tui.runs.heartbeat import Heartbeat, read_heartbeat
 from emodir_tui.runs.lock import holds_lock, release_lock, take_lock
 from emodir_tui.runs.picks import add_pick, new_picks
 from emodir_tui.runs.process import Process, from_json, this_process
-from emodir_tui.runs.state import RunState
-from emodir_tui.runs.status import Observer
+from emodir_tui.runs.status import LOST_SECONDS_OTHER_HOST, stands_still
 
 T = TypeVar("T")
 Snapshot = Callable[[], Any]
@@ -68,7 +68,7 @@ class Run:
         self, directory: RunDirectory, profile: Profile, codec: Codec, *, rewind_to: str | None = None
     ) -> None:
         self._told = replay(read_all(directory.events_folder))
-        _become_owner(directory, patient=self._told.outcome is not None)
+        _become_owner(directory, leaving=self._told.pid if self._told.outcome is not None else None)
         self.directory = directory
         self.profile = profile
         self._codec = codec
@@ -86,9 +86,10 @@ class Run:
         self._state_word = "starting"
         self.attempt = _next_attempt(directory)
         self._events = EventWriter(directory.events_folder, self.attempt)
+        self.listeners: list[Callable[[str, dict[str, Any]], None]] = []
+        self._refuse_older_requests()
         self._heartbeat = Heartbeat(directory.heartbeat_file, self._beat)
         self._rewind_to = rewind_to
-        self.listeners: list[Callable[[str, dict[str, Any]], None]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -175,7 +176,7 @@ class Run:
     def publish(self, name: str, value: dict[str, Any]) -> None:
         """Write a front or a ranking as JSON for other programs; the same run writes the same bytes."""
         path = self.directory.fronts_folder / f"{name}.json"
-        self._on_disk(0, lambda: write_json(path, value))
+        self.on_disk(0, lambda: write_json(path, value))
 
     def resume_point(self, place: Place, kind: type[T]) -> T | None:
         """The newest whole checkpoint of this place, or None. Damaged ones are named and the one before is taken."""
@@ -334,19 +335,29 @@ class Run:
     def _wait_while_paused(self) -> None:
         while not self._stop_reason:
             self._take_requests()
-            for request in list(self._requests):
+            while self._requests:
                 with self._requests_lock:
-                    self._requests.remove(request)
+                    request = self._requests.pop(0)
                 if request.command == "continue":
                     self._set_condition("running")
                     self._tell(request, "done", "continues")
                     return
-                self._obey(request)
+                if request.command == "pause":
+                    # Asked for twice before the first was obeyed: one waiting is enough, and one "continue" ends it.
+                    self._tell(request, "done", "the run is paused already")
+                else:
+                    self._obey(request)
             time.sleep(PAUSE_SECONDS)
 
     def _stop(self, request: Request | None) -> None:
+        self._stop_reason = self._stop_reason or "asked for"
         self._set_condition("stopping")
-        saved = self._save_moment("stop")
+        try:
+            saved = self._save_moment("stop")
+        except Stopped:
+            if request is not None:
+                self._tell(request, "done", "stopped; there was no space to save what is new")
+            raise
         if request is not None:
             self._tell(request, "done", saved or "nothing new to save")
         raise Stopped(self._stop_reason)
@@ -363,6 +374,14 @@ class Run:
     def _set_condition(self, word: str) -> None:
         self._state_word = word
         self.emit("condition_changed", condition=word)
+
+    def _refuse_older_requests(self) -> None:
+        """What was asked of a worker that is gone; but schemes that somebody wants are wanted still."""
+        for request in take(self.directory):
+            if isinstance(request, Request) and request.command == "realise" and not self._refusal(request):
+                self._realise(request)
+            elif isinstance(request, Request):
+                self._tell(request, "refused", "it was asked of an earlier worker")
 
     def _refuse_the_rest(self, outcome: str) -> None:
         self._take_requests()
@@ -385,7 +404,7 @@ class Run:
 
     def _save_result(self, name: str, value: Any) -> None:
         payload = self._codec.pack(value)
-        self._on_disk(len(payload), lambda: self._results.save(name, payload))
+        self.on_disk(len(payload), lambda: self._results.save(name, payload))
         self._moment = None
 
     def _save_moment(self, reason: str) -> str:
@@ -402,7 +421,7 @@ class Run:
                 moment.place, moment.step, payload, time=time.time(), reason=reason, results=self._results.names()
             )
 
-        checkpoint_id = self._on_disk(len(payload), save)
+        checkpoint_id = self.on_disk(len(payload), save)
         moment.saved = True
         self._last_saved, self._last_bytes = time.monotonic(), len(payload)
         self.emit(
@@ -418,35 +437,35 @@ class Run:
         )
         return checkpoint_id
 
-    def _on_disk(self, size: int, write: Callable[[], T]) -> T:
+    def on_disk(self, size: int, write: Callable[[], T]) -> T:
         """Write; on a full disk give up old checkpoints but the newest, then wait for space rather than lose one."""
         self._warn_of_low_disk(size)
-        thinned = False
+        thinned = waited = False
         while True:
             try:
                 value = write()
             except OSError as error:
-                if not thinned:
+                full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+                if full and not thinned:
                     thinned = True
                     gone = self._checkpoints.thin_out(keep=1)
                     self.say(
                         f"can't save ({error.strerror}); gave up old checkpoints {', '.join(gone) or '(none)'}", "error"
                     )
                     continue
-                if self._state_word != "paused":
-                    self._set_condition("paused")
-                    self.say(
-                        f"paused: can't save ({error.strerror}); free some disk space, it then goes on by itself",
-                        "error",
-                    )
                 self._take_requests()
                 if self._stop_reason or any(request.command == "stop" for request in self._requests):
-                    raise Stopped("the disk is full") from error
+                    raise Stopped("it can't be saved") from error
+                if not waited:
+                    waited = True
+                    self._set_condition("paused")
+                    what = "free some disk space" if full else "see to its folder"
+                    self.say(f"paused: can't save ({error.strerror}); {what}, it then goes on by itself", "error")
                 time.sleep(DISK_RETRY_SECONDS)
                 continue
-            if self._state_word == "paused" and thinned:
+            if waited:
                 self._set_condition("running")
-                self.say("there is space again: goes on")
+                self.say("it can be saved again: goes on")
             return value
 
     def _warn_of_low_disk(self, size: int) -> None:
@@ -460,10 +479,14 @@ class Run:
             self._disk_low = low
 
     def _require_lock(self) -> None:
-        if holds_lock(self.directory):
+        owner = from_json(read_json(self.directory.lock_file))
+        if owner == this_process():
             return
-        if self.directory.lock_file.exists():
+        if owner is not None:
             raise EmodirError("another worker has taken this run over", f"emodir watch {self.directory.id}")
+        if self.directory.lock_file.exists():
+            # Unreadable for the moment (a network file system): it names nobody else.
+            return
         take_lock(self.directory, lambda owner: _is_dead(self.directory, owner))
         self.say("somebody removed the worker's lock; it was made anew", "warning")
 
@@ -487,15 +510,16 @@ def _next_attempt(directory: RunDirectory) -> int:
     return max(numbers, default=0) + 1
 
 
-def _become_owner(directory: RunDirectory, *, patient: bool) -> None:
-    """Take the lock; a worker that has said its last word is given a moment to leave."""
-    deadline = time.monotonic() + (LEAVING_SECONDS if patient else 0.0)
+def _become_owner(directory: RunDirectory, *, leaving: int | None) -> None:
+    """Take the lock; a worker (process `leaving`) that has said its last word is given a moment to leave."""
+    deadline = time.monotonic() + LEAVING_SECONDS
     while True:
         try:
             _refuse_if_beating(directory)
             take_lock(directory, lambda owner: _is_dead(directory, owner))
         except ConflictError:
-            if time.monotonic() >= deadline:
+            owner = from_json(read_json(directory.lock_file)) or from_json(read_heartbeat(directory.heartbeat_file))
+            if owner is None or owner.pid != leaving or time.monotonic() >= deadline:
                 raise
             time.sleep(PAUSE_SECONDS)
         else:
@@ -515,9 +539,8 @@ def _is_dead(directory: RunDirectory, owner: Process) -> bool:
     alive = owner.is_alive()
     if alive is not None:
         return not alive
-    # From another host only its heartbeat tells, and standing still takes time to see.
-    observer = Observer(directory)
-    return observer.status(RunState()).word == "lost"
+    # From another host only its heartbeat tells, and that it stands still takes time to see: clocks may disagree.
+    return stands_still(directory, LOST_SECONDS_OTHER_HOST)
 
 
 def _sentence(error: BaseException) -> str:

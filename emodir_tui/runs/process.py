@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+# Asked once: a machine that is renamed must not make a worker a stranger to its own lock.
+_HOST = socket.gethostname()
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Process:
@@ -27,20 +30,24 @@ class Process:
     @property
     def is_local(self) -> bool:
         """Whether it ran on this host, so that its end can be seen from here."""
-        return self.host == socket.gethostname()
+        return self.host == _HOST
 
     def is_alive(self) -> bool | None:
-        """True or False on its own host; None from another host, where only its heartbeat tells."""
+        """True or False where its number means it; None from another host or container, where only its heartbeat tells."""
         if not self.is_local:
             return None
-        if self.boot != boot_id():
+        boot, _, space = self.boot.partition("/")
+        own_boot, _, own_space = boot_id().partition("/")
+        if boot != own_boot:
             return False
+        if space and space != own_space:
+            return None
         return start_ticks(self.pid) == self.start
 
 
 def this_process() -> Process:
     """The process that asks."""
-    return Process(pid=os.getpid(), start=start_ticks(os.getpid()) or 0, host=socket.gethostname(), boot=boot_id())
+    return Process(pid=os.getpid(), start=start_ticks(os.getpid()) or 0, host=_HOST, boot=boot_id())
 
 
 def from_json(value: Any) -> Process | None:
@@ -54,9 +61,10 @@ def from_json(value: Any) -> Process | None:
 
 
 def boot_id() -> str:
-    """The kernel's id of this boot; empty where there is none."""
+    """The kernel's id of this boot, and behind a slash where process ids mean something (containers have their own)."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return ""
 
@@ -64,7 +72,7 @@ def boot_id() -> str:
 def start_ticks(pid: int) -> int | None:
     """When a live process started, in clock ticks since boot; None when it is gone or a zombie."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rsplit(")", 1)[1].split()
     except (OSError, IndexError):
         return None
     return None if fields[0] in "ZX" else int(fields[19])

@@ -15,6 +15,7 @@ LOST_SECONDS_SAME_HOST = 15.0
 LOST_SECONDS_OTHER_HOST = 60.0
 NO_PROGRESS_SECONDS = 120.0
 START_SECONDS = 60.0
+LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +93,7 @@ class Observer:
             written = beat.get("time")
             known = isinstance(written, int | float) and first
             # At the first look only the two hosts' clocks can tell the age.
-            self._seen = now - (max(0.0, time.time() - float(written or 0.0)) if known else 0.0)
+            self._seen = now - (max(0.0, time.time() - _seconds(written)) if known else 0.0)
         if beat.get("progress") != self._progress:
             self._progress, self._progressed = beat.get("progress"), now
         return max(0.0, now - self._seen), max(0.0, now - self._progressed)
@@ -106,3 +107,23 @@ class Observer:
         if owner is None and time.time() - self.directory.created > START_SECONDS:
             return Status(word="lost", reason="no worker ever started")
         return Status(word="starting", reason="the worker is loading")
+
+
+def stands_still(directory: RunDirectory, seconds: float) -> bool:
+    """Whether a run's heartbeat does not move for so long, by the clock of whoever looks."""
+    first = read_heartbeat(directory.heartbeat_file)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(LOOK_SECONDS)
+        now = read_heartbeat(directory.heartbeat_file)
+        if now is not None and (first is None or now.get("seq") != first.get("seq")):
+            return False
+    return True
+
+
+def _seconds(value: float | None) -> float:
+    """A time as a number that can be reckoned with, whatever the file says."""
+    try:
+        return float(value or 0.0)
+    except OverflowError:
+        return 0.0

@@ -130,8 +130,9 @@ def cache_file(bench: Bench) -> Path:
 
 
 def _identity(name: str) -> tuple[int, int] | None:
-    """Size and time of a file that a setting names (`npz:FILE`, `FILE.py:NAME`, `FILE`), so that a changed one is seen."""
-    for text in (name, name.partition(":")[0], name.partition(":")[2]):
+    """Size and time of a file that a setting names (`npz:FILE`, `FILE`, `module.path:factory`), so that a changed one is seen."""
+    head, _, tail = name.partition(":")
+    for text in (name, tail, head.replace(".", "/") + ".py"):
         if text and Path(text).is_file():
             known = Path(text).stat()
             return known.st_size, known.st_mtime_ns

@@ -43,7 +43,8 @@ def finetune(run: Run, bench: Bench, original: Original, pruned: list[Pruned]) -
         base = (index, len(pruned))
         finished = run.part(f"finetune.{name}", Finished, partial(_finish, run, bench, original, made, base))
         file = f"{name}.safetensors"
-        save_pruned(
+        write = partial(
+            save_pruned,
             run.directory.export_folder / file,
             finished.weights,
             structure=made.structure,
@@ -52,6 +53,7 @@ def finetune(run: Run, bench: Bench, original: Original, pruned: list[Pruned]) -
             input_shape=tuple(bench.example.shape[1:]),
             details=_details(run, original, made, finished),
         )
+        run.on_disk(sum(weight.nbytes for weight in finished.weights.values()), write)
         run.emit(
             "pick_finished",
             pick=name,
