@@ -118,6 +118,19 @@ def running(emodir):
         os.kill(pid, signal.SIGKILL)
 
 
+def test_a_watcher_without_a_terminal_is_told_to_leave_and_the_run_goes_on(running):
+    emodir, directory = running
+    watcher = emodir.popen("watch", directory.id, "--no-tui", stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    assert watcher.stderr is not None
+    watcher.stderr.readline()
+    watcher.send_signal(signal.SIGINT)
+    told = watcher.stderr.read().decode()
+    assert watcher.wait(timeout=30) == 6
+    assert "goes on" in told
+    stood = generation_of(directory)
+    wait_for(lambda: generation_of(directory) > stood)
+
+
 def test_save_pause_continue_stop_and_resume_are_each_answered(running):
     emodir, directory = running
     run = directory.id

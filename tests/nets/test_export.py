@@ -115,3 +115,18 @@ def test_another_architecture_is_refused(file):
     path, _, _ = file
     with pytest.raises(ProfileError, match="does not fit the architecture"):
         load_pruned(path, load_model("resnet20", "", 10))
+
+
+def test_a_file_cannot_choose_whose_code_is_run(tmp_path):
+    weights = {"x": torch.zeros(2)}
+    save_pruned(
+        tmp_path / "x.safetensors",
+        weights,
+        structure="{}",
+        source="os:_exit",
+        classes=42,
+        input_shape=(3, 8, 8),
+        details={},
+    )
+    with pytest.raises(ProfileError, match="must not choose what code is run"):
+        load_pruned(tmp_path / "x.safetensors")

@@ -102,3 +102,13 @@ async def test_a_run_that_is_new_appears_by_itself(runs):
         await open_picker(runs, pilot)
         copy_recording(runs, "new-0005")
         await wait_for(pilot, shows(app, "5 runs", "new-0005"), 10)
+
+
+async def test_a_read_only_list_resumes_nothing(runs):
+    app = Dashboard(None, runs, read_only=True)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_picker(runs, pilot)
+        assert "r resumes" not in screen_text(app)
+        await pilot.press("r")
+        await wait_for(pilot, shows(app, "opened read-only"))
+    assert not list(runs.glob("*/worker.lock"))

@@ -1,0 +1,116 @@
+"""What a worker does about requests, pauses and a disk that refuses, without anything that computes."""
+
+import errno
+import os
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from emodir_tui.profile import Profile
+from emodir_tui.runs import log
+from emodir_tui.runs.checkpoint import Place
+from emodir_tui.runs.control import send
+from emodir_tui.runs.directory import create
+from emodir_tui.runs.events import read_all
+from emodir_tui.runs.fold import replay
+from emodir_tui.runs.log import Run
+from emodir_tui.runs.process import Process, this_process
+
+CODEC = SimpleNamespace(pack=lambda value: value, unpack=lambda payload, _: payload)
+
+
+@pytest.fixture
+def directory(tmp_path):
+    made = create(tmp_path, "test")
+    made.profile_file.write_text("")
+    return made
+
+
+def state_of(directory):
+    return replay(read_all(directory.events_folder))
+
+
+def test_one_continue_ends_a_pause_that_was_asked_for_twice(directory):
+    with Run(directory, Profile(), CODEC) as run:
+        asked = [send(directory, "pause"), send(directory, "pause")]
+
+        def go_on():
+            while state_of(directory).condition != "paused":
+                time.sleep(0.05)
+            asked.append(send(directory, "continue"))
+
+        thread = threading.Thread(target=go_on)
+        thread.start()
+        run.check()
+        thread.join()
+        assert state_of(directory).condition == "running"
+    assert [state_of(directory).controls[request].state for request in asked] == ["done"] * 3
+
+
+def test_what_was_asked_of_an_earlier_worker_does_not_end_the_next_but_schemes_are_wanted_still(directory):
+    stop, wanted = send(directory, "stop"), send(directory, "realise", scheme=3)
+    with Run(directory, Profile(), CODEC) as run:
+        run.check()
+        assert run.new_picks == [3]
+    controls = state_of(directory).controls
+    assert controls[stop].state == "refused"
+    assert controls[wanted].state == "done"
+
+
+@pytest.mark.parametrize(("number", "kept"), [(errno.EIO, 3), (errno.ENOSPC, 1)])
+def test_old_checkpoints_are_given_up_for_space_only(directory, monkeypatch, number, kept):
+    monkeypatch.setattr(log, "DISK_RETRY_SECONDS", 0.01)
+    with Run(directory, Profile(), CODEC) as run:
+        for step in range(3):
+            run._checkpoints.save(Place(stage="search"), step, b"x", time=step, reason="auto", results=())
+        tries = []
+
+        def write():
+            tries.append(1)
+            if len(tries) < 3:
+                raise OSError(number, os.strerror(number))
+            return "written"
+
+        assert run.on_disk(1, write) == "written"
+        assert len(run._checkpoints.infos()) == kept
+        assert state_of(directory).condition == "running"
+
+
+def test_a_stop_is_answered_even_if_nothing_can_be_saved(directory, monkeypatch):
+    monkeypatch.setattr(log, "DISK_RETRY_SECONDS", 0.01)
+
+    def refuse(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with Run(directory, Profile(), CODEC) as run:
+        run.advance(Place(stage="search"), 1, lambda: b"state")
+        monkeypatch.setattr(run._checkpoints, "save", refuse)
+        stop = send(directory, "stop")
+        with pytest.raises(log.Stopped):
+            run.check()
+    assert state_of(directory).controls[stop].state == "done"
+
+
+def test_checkpoints_are_ordered_by_number_beyond_four_digits(directory):
+    with Run(directory, Profile(), CODEC) as run:
+        directory.checkpoints_folder.mkdir()
+        (directory.checkpoints_folder / "ck-9998.checkpoint").write_text("")
+        ids = [
+            run._checkpoints.save(Place(stage="search"), step, b"x", time=step, reason="auto", results=())
+            for step in range(4)
+        ]
+        assert ids == ["ck-9999", "ck-10000", "ck-10001", "ck-10002"]
+        assert [info.id for info in run._checkpoints.infos()] == ids
+        assert run._checkpoints.thin_out(keep=2) == ids[:2]
+
+
+def test_a_process_in_another_container_is_neither_seen_nor_declared_dead():
+    here = this_process()
+    boot, _, space = here.boot.partition("/")
+    assert here.is_alive() is True
+    elsewhere = Process(pid=here.pid, start=here.start, host=here.host, boot=f"{boot}/pid:[1]")
+    assert elsewhere.is_alive() is None
+    rebooted = Process(pid=here.pid, start=here.start, host=here.host, boot=f"other/{space}")
+    assert rebooted.is_alive() is False
