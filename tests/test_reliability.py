@@ -122,9 +122,10 @@ def test_a_watcher_without_a_terminal_is_told_to_leave_and_the_run_goes_on(runni
     emodir, directory = running
     watcher = emodir.popen("watch", directory.id, "--no-tui", stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     assert watcher.stderr is not None
-    watcher.stderr.readline()
-    watcher.send_signal(signal.SIGINT)
-    told = watcher.stderr.read().decode()
+    with watcher.stderr as said:
+        said.readline()
+        watcher.send_signal(signal.SIGINT)
+        told = said.read().decode()
     assert watcher.wait(timeout=30) == 6
     assert "goes on" in told
     stood = generation_of(directory)
