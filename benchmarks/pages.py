@@ -26,6 +26,7 @@ TITLES = {
     "digits": "digits-resnet",
 }
 OURS = "emodir"
+SEARCHED = "Taylor, searched ratios"
 HEADINGS = {
     "finetuned": "After fine-tuning, test accuracy in %",
     "recalibrated": "Before fine-tuning, recalibrated, test accuracy in %",
@@ -94,7 +95,7 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
         f"## {title}: accuracy at the same MACs",
         "",
         (
-            f"Original: {100 * original:.2f} %. {len(seeds)} seed{'s' if len(seeds) > 1 else ''} ({', '.join(map(str, seeds))}); "
+            f"Original: {100 * original:.2f} %{trained_here(files)}. {len(seeds)} seed{'s' if len(seeds) > 1 else ''} ({', '.join(map(str, seeds))}); "
             f"{settings['steps']} fine-tuning steps of {settings['batch']} images, peak learning rate "
             f"{settings['learning_rate']}, distillation from the original (weight {settings['distillation']}); batch statistics "
             "set anew for all. The same steps, images and soft labels for every method at one seed. Every method has MACs at or "
@@ -143,17 +144,27 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
     return lines
 
 
+def trained_here(files: list[dict[str, Any]]) -> str:
+    """How the original was trained, where that was not done before."""
+    known = files[0]["about"].get("baseline")
+    return f" (trained for {known['epochs']} epochs, peak learning rate {known['learning_rate']})" if known else ""
+
+
 def effort(rows: list[dict[str, Any]], settings: dict[str, Any]) -> str:
     """What was evaluated to choose networks."""
-    told = (
-        f"Taylor with searched ratios evaluated {settings['searched_evaluations']:,} schemes of the whole network for all "
-        "levels of a seed."
-    )
+    told = []
+    if any(row["method"] == SEARCHED for row in rows):
+        told.append(
+            f"{SEARCHED} evaluated {settings['searched_evaluations']:,} schemes of the whole network for all levels of a seed."
+        )
     ours = [row for row in rows if row["method"] == OURS and "schemes" in row]
     if ours:
         masks, schemes = (np.mean([row[key] for row in ours]) for key in ("masks", "schemes"))
-        told += f" emodir evaluated {schemes:,.0f} of them, and before that {masks:,.0f} masks of single sub-networks."
-    return told
+        told.append(
+            f"emodir evaluated {schemes:,.0f} schemes of the whole network, and before that {masks:,.0f} masks of single "
+            "sub-networks."
+        )
+    return " ".join(told)
 
 
 def counted(files: list[dict[str, Any]]) -> str:

@@ -313,6 +313,7 @@ def about(profile: Profile, arguments: argparse.Namespace) -> dict[str, Any]:
             "searched_evaluations": profile.joint.population * (arguments.searched_generations + 1),
             "mixed_precision": reduced(profile, arguments),
         },
+        "baseline": None if profile.model.weights else profile.baseline.model_dump(),
         "emodir": {name: getattr(profile, name).model_dump() for name in ("divide", "search", "constrain", "joint")},
         "revision": revision(),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
