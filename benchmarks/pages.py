@@ -176,7 +176,7 @@ def counted(files: list[dict[str, Any]]) -> str:
         "Fine-tuning is the same for all, but emodir's networks also come from its constrained training "
         f"({', '.join(sorted(trained))} steps of the whole network's training, shared by all levels). "
         "The rows with more steps fine-tune each network so much longer by itself (with searched ratios, a network that another "
-        "search chose). emodir beside these, over the seeds that both have:"
+        "search chose). emodir beside these:"
     )
 
 
@@ -222,7 +222,7 @@ def measured_how(files: list[dict[str, Any]], *, runs: bool = False) -> list[str
 
 def verdict(cells: Any, methods: list[str], levels: list[float], key: str, own: str = OURS) -> str:
     """How far emodir is before or behind the best of the others, level by level, over the seeds that both sides have."""
-    told = []
+    told, partial = [], False
     for level in levels:
         ours = cells[own, level][key]
         others = {
@@ -235,10 +235,12 @@ def verdict(cells: Any, methods: list[str], levels: list[float], key: str, own: 
         }
         best = min(leads, key=lambda method: leads[method])
         difference = leads[best]
+        partial = partial or others[best].keys() != ours.keys()
         word = "ahead of" if difference > 0 else "behind"
         lead = f"{abs(difference):.2f} points {word}" if abs(difference) >= LEVEL else "level with"
         told.append(f"{lead} {best} at {100 * level:.0f} %")
-    return f"{own} is {'; '.join(told)}." if told else f"{own} has nothing to compare with yet."
+    over = ", over the seeds that both have" if partial else ""
+    return f"{own} is {'; '.join(told)}{over}." if told else f"{own} has nothing to compare with yet."
 
 
 def plot(title: str, original: float, cells: Any, methods: list[str], levels: list[float], path: Path) -> None:
