@@ -75,8 +75,8 @@ class EventWriter:
                 return False
             self._torn = written < len(payload)
             if written == len(payload) - 1:
-                # All but the newline is there, and that is what a next try begins with: the event must not come twice.
-                self._waiting.popleft()
+                # All but the newline is there, and that is what the next try begins with: the event must not come twice.
+                self._waiting[0] = b""
             if self._torn:
                 return False
             self._waiting.popleft()

@@ -22,6 +22,7 @@ WARMUP_SHARE = 0.15
 START_SHARE = 0.04
 LARGEST_NORM = 5.0
 ROLLBACKS = 3
+LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 
 Loss = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
 
@@ -209,10 +210,12 @@ def _backward(
 
 def _optimiser(model: nn.Module, plan: Plan) -> torch.optim.SGD:
     """SGD with Nesterov momentum; no weight decay on biases and normalisations."""
-    # A bias or scale may be shaped (1, c, 1, 1).
+    layers = {id(module.weight) for module in model.modules() if isinstance(module, LAYERS)}
     trained = [weight for weight in model.parameters() if weight.requires_grad]
-    decayed = [weight for weight in trained if weight.squeeze().dim() > 1]
-    others = [weight for weight in trained if weight.squeeze().dim() <= 1]
+    # A bias or scale may be shaped (1, c, 1, 1), and so may the weight of a layer that was pruned far.
+    is_decayed = [id(weight) in layers or weight.squeeze().dim() > 1 for weight in trained]
+    decayed = [weight for weight, decays in zip(trained, is_decayed, strict=True) if decays]
+    others = [weight for weight, decays in zip(trained, is_decayed, strict=True) if not decays]
     groups = [{"params": decayed, "weight_decay": plan.weight_decay}, {"params": others, "weight_decay": 0.0}]
     nesterov = plan.momentum > 0
     return torch.optim.SGD(groups, lr=plan.learning_rate, momentum=plan.momentum, nesterov=nesterov)

@@ -32,6 +32,8 @@ def load_data(settings: Data, device: torch.device) -> ImageData:
         ProfileError: The source is unknown, not there, or not what it should be.
     """
     train, test, mean, std = _source(settings)
+    if not len(train) or not len(test):
+        raise ProfileError(f"data.source: the {'test' if len(train) else 'training'} split has no images")
     classes = int(max(train.labels.max().item(), test.labels.max().item())) + 1
     shape = train.take(torch.zeros(1, dtype=torch.int64), None).shape
     if settings.search_images >= len(train):
@@ -49,8 +51,6 @@ def load_data(settings: Data, device: torch.device) -> ImageData:
     for name, values in (("mean", mean), ("std", std)):
         if len(values) not in (1, shape[1]):
             raise ProfileError(f"data.{name} has {len(values)} values, and images have {shape[1]} channels")
-    if not len(test):
-        raise ProfileError("data.source: the test split has no images")
     test_shape = test.take(torch.zeros(1, dtype=torch.int64), None).shape
     if test_shape[1:] != shape[1:]:
         raise ProfileError(
@@ -213,8 +213,10 @@ def _array_images(images: np.ndarray, labels: np.ndarray, path: Path) -> TensorI
             "Images are uint8 [n, h, w], [n, h, w, c] or [n, c, h, w], with one integer label each.",
         )
     pixels = torch.from_numpy(images)
-    if not np.issubdtype(labels.dtype, np.integer) or (len(labels) and labels.min() < 0):
+    if not np.issubdtype(labels.dtype, np.integer):
         raise ProfileError(f"data.source: {path} has labels of type {labels.dtype}", "Labels are integers from 0 on.")
+    if len(labels) and labels.min() < 0:
+        raise ProfileError(f"data.source: {path} has the label {labels.min()}", "Labels are integers from 0 on.")
     if pixels.dim() == 3:
         pixels = pixels[:, None]
     elif pixels.shape[1] not in (1, 3) and pixels.shape[3] in (1, 3):

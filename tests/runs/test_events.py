@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emodir_tui.runs.events import EventReader, EventWriter, encode, read_all
+from emodir_tui.runs.events import EventReader, EventWriter, decode, encode, read_all
 from emodir_tui.runs.fold import apply, replay
 from emodir_tui.runs.lines import line_of
 from emodir_tui.runs.state import RunState
@@ -242,3 +242,32 @@ def test_a_later_attempt_keeps_the_time_that_the_earlier_one_took():
         {"v": 1, "seq": 1, "time": 900.0, "kind": "run_opened", "attempt": 2, "pid": 2, "host": "h"},
     ]
     assert replay(events).elapsed_seconds(910.0) == pytest.approx(70.0)
+
+
+def test_an_event_whose_newline_alone_was_not_written_comes_once(tmp_path, monkeypatch):
+    writer = EventWriter(tmp_path, 1)
+    write, short = os.write, []
+
+    def all_but_one(descriptor, payload):
+        if not short:
+            short.append(payload)
+            return write(descriptor, payload[:-1])
+        return write(descriptor, payload)
+
+    monkeypatch.setattr(os, "write", all_but_one)
+    writer.emit("message", text="once")
+    writer.close()
+    assert [event["text"] for event in read_all(tmp_path)] == ["once"]
+
+
+@pytest.mark.parametrize("time", [10**400, 1e300, -1, float("nan")])
+def test_an_event_at_no_time_is_none(time):
+    assert decode(b'{"kind":"message","seq":1,"time":%s}' % str(time).encode()) is None
+
+
+@pytest.mark.parametrize("step", [10**400, -(2**60)])
+def test_numbers_that_nothing_can_reckon_with_are_damage(step):
+    event = {"kind": "progress", "seq": 1, "time": 1.0, "stage": "search", "step": step, "steps": 10}
+    state = replay([event])
+    assert state.damaged == 1
+    assert state.progress == 0

@@ -55,3 +55,11 @@ def test_more_sub_networks_have_more_members_to_rank():
         for count in (2, 6)
     ]
     assert costs[1] == 3 * costs[0]
+
+
+@pytest.mark.parametrize(("images", "batch"), [(273, 16), (300, 125), (299, 20), (7, 20)])
+def test_no_batch_is_so_small_that_it_has_no_statistics(images, batch):
+    bench = benches.open_bench(load(Path("profiles/digits.toml")))
+    sizes = [len(inputs) for inputs, _ in bench.stream(bench.data.train, images, batch)]
+    assert sum(sizes) == images
+    assert min(sizes) >= max(sizes) // 2

@@ -6,6 +6,7 @@ from PIL import Image
 from emodir_tui.errors import ProfileError
 from emodir_tui.profile import Data
 from emodir_tui.training.augment import augment
+from emodir_tui.training.data import decode
 from emodir_tui.training.sources import load_data
 
 CPU = torch.device("cpu")
@@ -124,3 +125,60 @@ def test_augmentation_moves_and_mirrors_whole_images_and_only_by_the_generator()
         kept = image[image > 0]
         assert set(kept.tolist()) <= set(original.flatten().tolist())
         assert len(kept) >= 49
+
+
+def test_test_images_are_read_at_the_size_of_the_training_images(tmp_path):
+    folder(tmp_path, size=10)
+    for place in (tmp_path / "test").iterdir():
+        for file in place.iterdir():
+            Image.open(file).resize((22, 22)).save(file)
+    data = load_data(Data(source=f"folder:{tmp_path}", search_images=2), CPU)
+    assert next(data.test.batches(3))[0].shape == next(data.train.batches(3))[0].shape == (3, 3, 10, 10)
+
+
+def test_sixteen_bits_keep_their_greys_and_floats_are_refused(tmp_path):
+    folder(tmp_path, size=16)
+    greys = np.linspace(0, 65535, 256).reshape(16, 16)
+    place = tmp_path / "train" / "cat" / "0.png"
+    Image.fromarray(greys.astype(np.uint16)).save(place)
+    data = decode(str(place), 16, None)
+    np.testing.assert_array_equal(data[..., 0], (greys.astype(np.uint16) >> 8).astype(np.uint8))
+    Image.fromarray(greys.astype(np.float32)).save(tmp_path / "0.tif")
+    with pytest.raises(ProfileError, match="pixels of type F"):
+        decode(str(tmp_path / "0.tif"), 16, None)
+
+
+def test_a_class_list_has_a_name_a_line_even_with_blanks(tmp_path):
+    folder(tmp_path, classes=("cat", "golden retriever", "wolf"))
+    (tmp_path / "classes.txt").write_text("golden retriever\n\n  cat\n")
+    settings = Data(source=f"folder:{tmp_path}", classes_file=str(tmp_path / "classes.txt"), search_images=2)
+    assert load_data(settings, CPU).classes == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"train_labels": np.full(20, -1)}, "has the label -1"),
+        ({"train_labels": np.zeros(20)}, "labels of type float64"),
+        ({"test_images": np.zeros((10, 8, 8), np.uint8)}, "they must agree"),
+        (
+            {"test_images": np.zeros((0, 6, 6), np.uint8), "test_labels": np.zeros(0, np.int64)},
+            "the test split has no images",
+        ),
+    ],
+)
+def test_arrays_that_do_not_fit_are_told(tmp_path, change, sentence):
+    arrays = {
+        "train_images": np.zeros((20, 6, 6), np.uint8),
+        "train_labels": np.arange(20) % 2,
+        "test_images": np.zeros((10, 6, 6), np.uint8),
+        "test_labels": np.arange(10) % 2,
+    }
+    np.savez(tmp_path / "data.npz", **{**arrays, **change})
+    with pytest.raises(ProfileError, match=sentence):
+        load_data(Data(source=f"npz:{tmp_path / 'data.npz'}", search_images=4), CPU)
+
+
+def test_means_for_other_channels_are_told():
+    with pytest.raises(ProfileError, match=r"data\.mean has 3 values, and images have 1 channels"):
+        load_data(Data(search_images=300, mean=[0.5, 0.5, 0.5]), CPU)

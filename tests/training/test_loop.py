@@ -216,3 +216,29 @@ def test_losses_by_hand():
         float(cross_entropy(reference, labels))
     )
     assert float(distillation(reference, reference, labels, 1.0, 4.0)) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_weights_of_layers_decay_whatever_their_shape_and_biases_of_several_dimensions_do_not():
+    model = nn.Sequential(nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(64, 1))
+    model.shift = nn.Parameter(torch.ones(1, 4, 1, 1))
+    decayed, others = loop._optimiser(model, PLAN).param_groups
+    assert [id(weight) for weight in decayed["params"]] == [id(model[0].weight), id(model[3].weight)]
+    assert id(model.shift) in {id(weight) for weight in others["params"]}
+    assert decayed["weight_decay"] == PLAN.weight_decay
+    assert others["weight_decay"] == 0
+
+
+def test_a_gradient_that_is_not_finite_is_noticed_as_a_loss_is():
+    broken = []
+
+    def loss_of(model, inputs, labels, step):
+        value = cross_entropy(model(inputs), labels)
+        if step == PLAN.steps - 1 and not broken:
+            broken.append(step)
+            value.register_hook(lambda gradient: gradient * float("inf"))
+        return value
+
+    seen = []
+    state = train(small_model(), blobs(), loss_of, PLAN, on_step=seen.append)
+    assert [moment.step for moment in seen if moment.trouble] == [18]
+    assert all(torch.isfinite(value).all() for value in state.weights.values())
