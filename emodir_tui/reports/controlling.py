@@ -5,9 +5,7 @@ import time
 from emodir_tui.errors import ConflictError, WorkerLostError
 from emodir_tui.runs.control import send
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.runs.events import EventReader, read_all
-from emodir_tui.runs.fold import apply, replay
-from emodir_tui.runs.status import Observer
+from emodir_tui.runs.watcher import Watcher
 
 POLL_SECONDS = 0.1
 GONE_SECONDS = 2.0
@@ -20,9 +18,8 @@ def ask(directory: RunDirectory, command: str, *, wait: bool) -> str:
         ConflictError: The run can't do this now, or belongs to somebody else.
         WorkerLostError: There is no worker, or it went away before it answered.
     """
-    state = replay(read_all(directory.events_folder))
-    observer = Observer(directory)
-    status = observer.status(state)
+    watcher = Watcher(directory, latest_fronts=True)
+    _, status = watcher.look()
     if status.word in ("finished", "stopped", "failed"):
         raise ConflictError(
             f"{directory.id} has {status.word}; there is no worker to {command}", f"emodir show {directory.id}"
@@ -32,18 +29,15 @@ def ask(directory: RunDirectory, command: str, *, wait: bool) -> str:
     request = send(directory, command)
     if not wait:
         return f"{command} requested"
-    reader = EventReader(directory.events_folder)
     gone_since: float | None = None
     while True:
-        for event in reader.poll():
-            apply(state, event)
-        answer = state.controls.get(request)
+        _, status = watcher.look()
+        answer = watcher.state.controls.get(request)
         if answer is not None and answer.state == "done":
             return f"{command} done" + (f": {answer.message}" if answer.message else "")
         if answer is not None and answer.state == "refused":
             raise ConflictError(f"{command} refused: {answer.message}")
-        live = observer.status(state).is_live
-        gone_since = None if live else gone_since or time.monotonic()
+        gone_since = None if status.is_live else gone_since or time.monotonic()
         # The last events may come a moment after the last sign of life.
         if gone_since is not None and time.monotonic() - gone_since > GONE_SECONDS:
             raise WorkerLostError(

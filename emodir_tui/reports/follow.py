@@ -3,7 +3,6 @@
 import signal
 import sys
 import time
-from dataclasses import dataclass, field
 from types import FrameType
 
 from rich.console import Console
@@ -15,12 +14,11 @@ from emodir_tui.errors import EmodirError, ExitCode
 from emodir_tui.reports.tables import duration, number
 from emodir_tui.runs.control import send
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.runs.events import Event, EventReader
-from emodir_tui.runs.fold import apply
 from emodir_tui.runs.lines import line_of
 from emodir_tui.runs.state import RunState
-from emodir_tui.runs.status import Observer, Status
+from emodir_tui.runs.status import Status
 from emodir_tui.runs.text import printable
+from emodir_tui.runs.watcher import Watcher
 
 POLL_SECONDS = 0.25
 LINE_SECONDS = 60.0
@@ -37,10 +35,10 @@ def follow(directory: RunDirectory, *, owns: bool) -> tuple[ExitCode, RunState]:
         directory: The run.
         owns: Whether this command started the worker.
     """
-    follower = _Follower(directory)
+    watcher = Watcher(directory)
     if sys.stderr.isatty():
-        return _on_terminal(follower), follower.state
-    return _in_lines(follower, owns=owns), follower.state
+        return _on_terminal(watcher), watcher.state
+    return _in_lines(watcher, owns=owns), watcher.state
 
 
 class _LeavingError(Exception):
@@ -52,47 +50,18 @@ def how_to_return(directory: RunDirectory) -> str:
     return f"{directory.id} goes on · emodir watch {directory.id} · emodir stop {directory.id}"
 
 
-@dataclass(slots=True)
-class _Follower:
-    """The state as read so far."""
-
-    directory: RunDirectory
-    state: RunState = field(default_factory=RunState)
-    reader: EventReader = field(init=False)
-    observer: Observer = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.reader = EventReader(self.directory.events_folder)
-        self.observer = Observer(self.directory)
-
-    def read(self) -> tuple[list[Event], Status]:
-        """New events, and the status after them."""
-        events = self._drain()
-        status = self.observer.status(self.state)
-        # A worker may close and leave between the two looks; its last events say how it ended.
-        if status.word == "lost" and (late := self._drain()):
-            events += late
-            status = self.observer.status(self.state)
-        return events, status
-
-    def _drain(self) -> list[Event]:
-        found: list[Event] = []
-        # One look reads a few megabytes at most.
-        while events := self.reader.poll():
-            for event in events:
-                apply(self.state, event)
-            found += events
-        return found
-
-    def result(self, status: Status) -> ExitCode | None:
-        """The exit code, once the run has ended."""
-        words = {"finished": ExitCode.OK, "stopped": ExitCode.STOPPED, "failed": ExitCode.RUN_FAILED}
-        if status.word == "lost":
-            return ExitCode.WORKER_LOST
-        return words.get(status.word)
+def _result(status: Status) -> ExitCode | None:
+    """The exit code, once the run has ended."""
+    words = {
+        "finished": ExitCode.OK,
+        "stopped": ExitCode.STOPPED,
+        "failed": ExitCode.RUN_FAILED,
+        "lost": ExitCode.WORKER_LOST,
+    }
+    return words.get(status.word)
 
 
-def _on_terminal(follower: _Follower) -> ExitCode:
+def _on_terminal(watcher: Watcher) -> ExitCode:
     console = Console(stderr=True)
     progress = Progress(
         TextColumn("{task.description}"),
@@ -105,23 +74,23 @@ def _on_terminal(follower: _Follower) -> ExitCode:
     try:
         with Live(progress, console=console, auto_refresh=False, transient=True) as live:
             while True:
-                events, status = follower.read()
+                events, status = watcher.look()
                 for event in events:
-                    if line := line_of(event, follower.state):
+                    if line := line_of(event, watcher.state):
                         console.print(Text(line))
-                progress.update(task, completed=follower.state.progress, description=_headline(follower.state, status))
+                progress.update(task, completed=watcher.state.progress, description=_headline(watcher.state, status))
                 live.refresh()
-                if (result := follower.result(status)) is not None:
+                if (result := _result(status)) is not None:
                     break
                 time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
-        console.print(Text(how_to_return(follower.directory)))
+        console.print(Text(how_to_return(watcher.directory)))
         return ExitCode.STILL_RUNNING
-    _say_end(follower, status)
+    _say_end(watcher, status)
     return result
 
 
-def _in_lines(follower: _Follower, *, owns: bool) -> ExitCode:
+def _in_lines(watcher: Watcher, *, owns: bool) -> ExitCode:
     asked: list[str] = []
 
     def stop(number: int, _: FrameType | None) -> None:
@@ -130,7 +99,7 @@ def _in_lines(follower: _Follower, *, owns: bool) -> ExitCode:
             raise _LeavingError
         if not asked:
             try:
-                asked.append(send(follower.directory, "stop"))
+                asked.append(send(watcher.directory, "stop"))
             except EmodirError as error:
                 _print(f"{name}: the run can't be stopped ({printable(error.message)})")
                 raise _LeavingError from error
@@ -138,28 +107,28 @@ def _in_lines(follower: _Follower, *, owns: bool) -> ExitCode:
 
     old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        return _lines_until_end(follower)
+        return _lines_until_end(watcher)
     except _LeavingError:
-        _print(how_to_return(follower.directory))
+        _print(how_to_return(watcher.directory))
         return ExitCode.STILL_RUNNING
     finally:
         for which, handler in old.items():
             signal.signal(which, handler)
 
 
-def _lines_until_end(follower: _Follower) -> ExitCode:
+def _lines_until_end(watcher: Watcher) -> ExitCode:
     said, said_at = 0.0, time.monotonic()
     while True:
-        events, status = follower.read()
+        events, status = watcher.look()
         for event in events:
-            if line := line_of(event, follower.state):
+            if line := line_of(event, watcher.state):
                 _print(line)
-        share, now = follower.state.progress, time.monotonic()
+        share, now = watcher.state.progress, time.monotonic()
         if events and (share - said >= LINE_SHARE or now - said_at >= LINE_SECONDS):
             said, said_at = share, now
-            _print(f"{100 * share:3.0f} %  {_headline(follower.state, status)}")
-        if (result := follower.result(status)) is not None:
-            _say_end(follower, status)
+            _print(f"{100 * share:3.0f} %  {_headline(watcher.state, status)}")
+        if (result := _result(status)) is not None:
+            _say_end(watcher, status)
             return result
         time.sleep(POLL_SECONDS)
 
@@ -192,8 +161,8 @@ def _hypervolume(state: RunState) -> float | None:
     return running[-1].hypervolume if running else None
 
 
-def _say_end(follower: _Follower, status: Status) -> None:
-    directory, state = follower.directory, follower.state
+def _say_end(watcher: Watcher, status: Status) -> None:
+    directory, state = watcher.directory, watcher.state
     if status.word == "failed":
         _print(f"error: {printable(state.error)}")
         _print(

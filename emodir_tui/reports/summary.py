@@ -167,11 +167,8 @@ def print_logs(directory: RunDirectory, count: int, *, worker: bool) -> None:
         return
     state, _ = look_at(directory)
     for message in list(state.messages)[-count:]:
-        try:
-            clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(message.time))
-        except (OverflowError, ValueError, OSError):
-            clock = "at no time"
-        print(f"{clock:<19}  {printable(message.level):<7}  {printable(message.text)}")  # noqa: T201
+        clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(message.time))
+        print(f"{clock}  {printable(message.level):<7}  {printable(message.text)}")  # noqa: T201
 
 
 def print_verification(facts: dict[str, Any], checks: Sequence["Check"], *, as_json: bool) -> None:

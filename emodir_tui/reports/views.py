@@ -4,21 +4,16 @@ from typing import Any
 
 from emodir_tui.runs.checkpoint import Checkpoints
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.runs.events import read_all
-from emodir_tui.runs.fold import replay
 from emodir_tui.runs.state import Pick, RunState, Subnetwork
-from emodir_tui.runs.status import Observer, Status
+from emodir_tui.runs.status import Status
+from emodir_tui.runs.watcher import Watcher
 
 
 def look_at(directory: RunDirectory) -> tuple[RunState, Status]:
     """A run's state and status now."""
-    state = replay(read_all(directory.events_folder, latest_fronts=True))
-    status = Observer(directory).status(state)
-    if status.word == "lost":
-        # It may have closed and left between the two looks; its last events say how.
-        state = replay(read_all(directory.events_folder, latest_fronts=True))
-        status = Observer(directory).status(state)
-    return state, status
+    watcher = Watcher(directory, latest_fronts=True)
+    _, status = watcher.look()
+    return watcher.state, status
 
 
 def run_row(directory: RunDirectory) -> dict[str, Any]:

@@ -118,14 +118,22 @@ class RunDirectory:
     @property
     def created(self) -> float:
         """When the run was made, Unix seconds; 0.0 where nobody knows."""
-        value = self.read_run_file().get("created")
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            with suppress(OverflowError):
-                return float(value)
+        if (known := seconds_of(self.read_run_file().get("created"))) is not None:
+            return known
         try:
             return self.profile_file.stat().st_mtime
         except OSError:
             return 0.0
+
+
+def seconds_of(value: Any) -> float | None:
+    """A time in a file as a number that can be reckoned with; None where it is none."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
 
 
 def runs_directory(given: Path | None = None) -> Path:

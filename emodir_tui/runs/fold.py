@@ -4,7 +4,6 @@ Values are keyed by (stage, sub-network, step), so events that a resumed worker 
 """
 
 from collections.abc import Callable, Iterable
-from math import isfinite
 from typing import Any
 
 from emodir_tui.runs.checkpoint import number_of
@@ -394,8 +393,8 @@ def _text(item: dict[str, Any], key: str, default: str | None = None) -> str:
 
 def _number(item: dict[str, Any], key: str) -> float:
     value = item[key]
-    # JSON gives plain types only, and true is no number.
-    if type(value) not in (int, float) or not abs(value) < LARGEST or not isfinite(value):
+    # JSON gives plain types only, and true is no number; neither is NaN below anything.
+    if type(value) not in (int, float) or not abs(value) < LARGEST:
         raise TypeError(key)
     return value  # type: ignore[no-any-return]
 

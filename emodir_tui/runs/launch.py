@@ -16,18 +16,19 @@ from emodir_tui.profile import Profile, dump
 from emodir_tui.runs.checkpoint import Checkpoints
 from emodir_tui.runs.control import can_control
 from emodir_tui.runs.directory import RunDirectory, create, file_mode, read_json, write_file, write_json
-from emodir_tui.runs.events import Event, read_all, read_segment
-from emodir_tui.runs.fold import replay
+from emodir_tui.runs.events import Event, read_segment
 from emodir_tui.runs.heartbeat import read_heartbeat
+from emodir_tui.runs.lock import already_running
 from emodir_tui.runs.picks import new_picks
 from emodir_tui.runs.process import from_json, start_ticks
-from emodir_tui.runs.status import Observer, stands_still
+from emodir_tui.runs.status import stands_still
+from emodir_tui.runs.watcher import Watcher
 
 POLL_SECONDS = 0.05
 START_SECONDS = 180.0
 LAST_LINES = 12
-# A heartbeat comes each second.
-LOOK_SECONDS = 3.0
+# Long enough to see a heartbeat move, which comes each second.
+BEATS_SECONDS = 3.0
 LOG_BYTES = 65536
 LIBRARIES = ("emodir", "torch", "torchvision", "numpy", "pymoo", "safetensors")
 
@@ -136,11 +137,11 @@ def check_resumable(directory: RunDirectory, checkpoint: str | None = None) -> N
     """Raises what `resume` would raise before it starts anything."""
     if refusal := can_control(directory):
         raise ConflictError(refusal)
-    state = replay(read_all(directory.events_folder))
-    status = Observer(directory).status(state)
+    watcher = Watcher(directory, latest_fronts=True)
+    _, status = watcher.look()
     owner = from_json(status.heartbeat)
     # Another host's clock may be wrong: its heartbeat is looked at twice, and the worker looks for longer.
-    elsewhere = owner is not None and owner.is_alive() is None and stands_still(directory, LOOK_SECONDS)
+    elsewhere = owner is not None and owner.is_alive() is None and stands_still(directory, BEATS_SECONDS)
     if status.is_live and not elsewhere and (status.heartbeat is not None or status.word != "starting"):
         raise ConflictError(
             f"{directory.id} is already running (process {(status.heartbeat or {}).get('pid')})",
@@ -149,7 +150,7 @@ def check_resumable(directory: RunDirectory, checkpoint: str | None = None) -> N
     if checkpoint is not None:
         checkpoints = Checkpoints(directory, keep=1)
         checkpoints.load(checkpoints.find(checkpoint).id)
-    elif status.word == "finished" and not new_picks(directory, state):
+    elif status.word == "finished" and not new_picks(directory, watcher.state):
         raise ConflictError(
             f"{directory.id} has finished; there is nothing to resume",
             f"Show it with 'emodir show {directory.id}', or go back with 'emodir resume {directory.id} --from ck-…'.",
@@ -208,9 +209,7 @@ def _start_failure(directory: RunDirectory, old_segments: set[str], pid: int) ->
     """What a worker that ended before it was ready said of it, or its last lines."""
     owner = from_json(read_json(directory.lock_file))
     if owner is not None and owner.pid != pid and owner.is_alive() is not False:
-        return ConflictError(
-            f"{directory.id} is already running (process {owner.pid} on {owner.host})", f"emodir watch {directory.id}"
-        )
+        return already_running(directory, owner)
     for event in _new_events(directory, old_segments):
         if event["kind"] == "run_closed" and event.get("code") == ExitCode.USAGE:
             return ProfileError(str(event.get("error")), str(event.get("hint")))

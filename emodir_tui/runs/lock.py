@@ -71,13 +71,18 @@ def release_lock(directory: RunDirectory) -> None:
             path.unlink()
 
 
+def already_running(directory: RunDirectory, owner: Process) -> ConflictError:
+    """What is told to whoever would be a second worker."""
+    return ConflictError(
+        f"{directory.id} is already running (process {owner.pid} on {owner.host})", f"emodir watch {directory.id}"
+    )
+
+
 def _refuse_if_alive(directory: RunDirectory, path: Path, is_dead: Callable[[Process], bool]) -> None:
     owner = from_json(read_json(path))
     # A lock nobody can read names nobody: a crash of the whole machine can leave one.
     if owner is not None and not is_dead(owner):
-        raise ConflictError(
-            f"{directory.id} is already running (process {owner.pid} on {owner.host})", f"emodir watch {directory.id}"
-        )
+        raise already_running(directory, owner)
 
 
 def _link(source: Path, target: Path) -> bool:

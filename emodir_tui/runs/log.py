@@ -23,7 +23,7 @@ from emodir_tui.runs.directory import RunDirectory, read_json, write_json
 from emodir_tui.runs.events import EventWriter, read_all
 from emodir_tui.runs.fold import replay
 from emodir_tui.runs.heartbeat import Heartbeat, read_heartbeat
-from emodir_tui.runs.lock import holds_lock, release_lock, take_lock
+from emodir_tui.runs.lock import already_running, holds_lock, release_lock, take_lock
 from emodir_tui.runs.picks import add_pick, new_picks
 from emodir_tui.runs.process import Process, from_json, this_process
 from emodir_tui.runs.status import LOST_SECONDS_OTHER_HOST, stands_still
@@ -530,9 +530,7 @@ def _refuse_if_beating(directory: RunDirectory) -> None:
     """A live worker whose lock somebody removed is still the only one that may write."""
     owner = from_json(read_heartbeat(directory.heartbeat_file))
     if owner is not None and owner != this_process() and owner.is_alive():
-        raise ConflictError(
-            f"{directory.id} is already running (process {owner.pid} on {owner.host})", f"emodir watch {directory.id}"
-        )
+        raise already_running(directory, owner)
 
 
 def _is_dead(directory: RunDirectory, owner: Process) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from emodir_tui.runs.directory import RunDirectory, read_json
+from emodir_tui.runs.directory import RunDirectory, read_json, seconds_of
 from emodir_tui.runs.heartbeat import read_heartbeat
 from emodir_tui.runs.process import from_json
 from emodir_tui.runs.state import RunState
@@ -90,10 +90,9 @@ class Observer:
         now = self._monotonic()
         if beat["seq"] != self._seq:
             first, self._seq = self._seq is None, beat["seq"]
-            written = beat.get("time")
-            known = isinstance(written, int | float) and first
+            written = seconds_of(beat.get("time")) if first else None
             # At the first look only the two hosts' clocks can tell the age.
-            self._seen = now - (max(0.0, time.time() - _seconds(written)) if known else 0.0)
+            self._seen = now - (0.0 if written is None else max(0.0, time.time() - written))
         if beat.get("progress") != self._progress:
             self._progress, self._progressed = beat.get("progress"), now
         return max(0.0, now - self._seen), max(0.0, now - self._progressed)
@@ -119,11 +118,3 @@ def stands_still(directory: RunDirectory, seconds: float) -> bool:
         if now is not None and (first is None or now.get("seq") != first.get("seq")):
             return False
     return True
-
-
-def _seconds(value: float | None) -> float:
-    """A time as a number that can be reckoned with, whatever the file says."""
-    try:
-        return float(value or 0.0)
-    except OverflowError:
-        return 0.0

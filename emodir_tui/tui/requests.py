@@ -18,7 +18,7 @@ class Asked:
     id: str
     command: str
     at: float
-    attempt: int = 0
+    attempt: int
     ended: float | None = None
     lost: bool = False
 

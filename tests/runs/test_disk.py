@@ -18,13 +18,6 @@ from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Observer
 
 
-@pytest.fixture
-def directory(tmp_path):
-    made = create(tmp_path, "test")
-    made.profile_file.write_text("")
-    return made
-
-
 def test_a_run_directory_is_its_owners(tmp_path):
     assert create(tmp_path, "mine").path.stat().st_mode & 0o777 == 0o700
     assert create(tmp_path, "ours", shared=True).path.stat().st_mode & 0o777 == 0o755

@@ -12,20 +12,12 @@ from emodir_tui.profile import Profile
 from emodir_tui.runs import log
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.control import send
-from emodir_tui.runs.directory import create
 from emodir_tui.runs.events import read_all
 from emodir_tui.runs.fold import replay
 from emodir_tui.runs.log import Run
 from emodir_tui.runs.process import Process, this_process
 
 CODEC = SimpleNamespace(pack=lambda value: value, unpack=lambda payload, _: payload)
-
-
-@pytest.fixture
-def directory(tmp_path):
-    made = create(tmp_path, "test")
-    made.profile_file.write_text("")
-    return made
 
 
 def state_of(directory):
