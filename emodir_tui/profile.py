@@ -337,12 +337,10 @@ def parse_rule(rule: str) -> tuple[str, float]:
         if sign:
             raise ValueError("'knee' takes no value")
         return name, 0.0
-    if not re.fullmatch(r"[0-9.eE+-]+", text):
+    # Rules become file names: no blanks, line ends or underscores, which float() would take.
+    if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text):
         raise ValueError(f"{rule!r} needs a number, such as {name}=0.5")
-    try:
-        limit = float(text)
-    except ValueError:
-        raise ValueError(f"'{rule}' needs a number, such as {name}=0.5") from None
+    limit = float(text)
     if not limit > 0 or (name != "max_latency_ms" and limit >= 1):
         raise ValueError(f"'{rule}' is out of range: it must be above 0" + ("" if "ms" in name else " and below 1"))
     return name, limit

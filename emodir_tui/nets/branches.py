@@ -67,8 +67,8 @@ def find_branches(p: Propagation, group_of_label: np.ndarray, group_nodes: list[
             region, other = regions[i], inside[1 - i]
             bits = sum(1 << position[n] for n in region)
             # A constant takes its size from what it is added to.
-            alone = sides[1 - i].meta.get("shape") == node.meta.get("shape")
-            if not region or not inside[i] or other or bits & taken or not alone:
+            same_size = sides[1 - i].meta.get("shape") == node.meta.get("shape")
+            if not region or not inside[i] or other or bits & taken or not same_size:
                 continue
             branch = _branch(p, region, inside[i], group_of_label, mixers)
             if branch is not None:

@@ -7,18 +7,16 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from emodir_tui.emo.front import hypervolume, non_dominated
 from emodir_tui.nets.groups import ChannelGraph
-from emodir_tui.nets.sliced import SlicedNetwork
 from emodir_tui.nets.subnetwork import Division
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.log import Run
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.batches import in_memory
-from emodir_tui.stages.bench import Bench, keep_all
+from emodir_tui.stages.bench import Bench
 from emodir_tui.stages.chain import CHAIN, Draw, Fitted, fit_chain
 from emodir_tui.stages.guiding import make_guidance
 from emodir_tui.stages.impairments import build_impairment
@@ -29,6 +27,7 @@ from emodir_tui.stages.searching import (
     generation_events,
     make_search,
     measure_masks,
+    original_outputs,
     run_search,
     search_features,
     subnetwork_evaluator,
@@ -81,10 +80,7 @@ def _remeasure(
     features = search_features(bench, division.subnetworks, batch)
     measured = []
     for index, (part, front) in enumerate(zip(division.subnetworks, fronts, strict=True)):
-        network = SlicedNetwork(graph, part.start, part.stop, dtype=bench.search_dtype)
-        network.select(keep_all(graph)[0])
-        with torch.no_grad():
-            outputs = [network(batch) for batch in features]
+        outputs = original_outputs(bench, graph, part, features)
         # Trained weights are judged as the search judged: by the original network, its features or what follows.
         impairment = build_impairment(bench, graph, part, outputs)
         evaluator = subnetwork_evaluator(bench, adapted[0], part, features, impairment)

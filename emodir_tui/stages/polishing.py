@@ -108,6 +108,12 @@ class GeneByGene:
         parents: Members of the front that get guided children in each generation.
         limits: Shares of the complexity at which the front matters most.
         capacity: The impairment's, where it is not the error alone.
+
+    Attributes:
+        genes: Positions of the own genes in the network's keep vectors, int64[own genes].
+        nsga2: The search.
+        guidance: Its guided children.
+        expand: Keep vectors bool[n, genes of the network] of masks bool[n, own genes].
     """
 
     def __init__(
@@ -135,7 +141,7 @@ class GeneByGene:
             cost = savings(genome, lambda masks: capacity.kept(expand(masks)), mask)
             return capacity.changes(changes, expand(mask[None])[0], cost)
 
-        self.genes = genes
+        self.genes, self.expand = genes, expand
         self.nsga2 = Nsga2(MaskSpace(genome), population=bench.profile.joint.population, seed=seed)
         self.guidance = Guidance(
             self.nsga2,
@@ -146,11 +152,6 @@ class GeneByGene:
             limits=limits,
             adjust=adjusted,
         )
-        self._expand = expand
-
-    def expand(self, masks: Bits) -> Bits:
-        """Keep vectors bool[n, genes of the network] of masks bool[n, own genes]."""
-        return self._expand(masks)
 
 
 def nearest_members(members: list[Members], keeps: Bits) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

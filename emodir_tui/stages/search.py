@@ -4,25 +4,24 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from emodir_tui.nets.groups import ChannelGraph
 from emodir_tui.nets.importance import taylor
-from emodir_tui.nets.sliced import SlicedNetwork
 from emodir_tui.nets.subnetwork import SubNetwork
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.log import Run
 from emodir_tui.stages.batches import in_memory
-from emodir_tui.stages.bench import Bench, keep_all
+from emodir_tui.stages.bench import Bench
 from emodir_tui.stages.guiding import make_guidance
 from emodir_tui.stages.impairments import build_impairment
-from emodir_tui.stages.results import Bits, Floats, Front, Importance, Original, Parts
+from emodir_tui.stages.results import Floats, Front, Importance, Original, Parts
 from emodir_tui.stages.searching import (
     front_of,
     generation_events,
     make_search,
     measure_masks,
+    original_outputs,
     run_search,
     search_features,
     search_images,
@@ -49,8 +48,7 @@ def _search_all(run: Run, bench: Bench, original: Original, parts: Parts, batch:
     features = search_features(bench, division.subnetworks, batch)
     fronts = []
     for index, part in enumerate(division.subnetworks):
-        network = SlicedNetwork(graph, part.start, part.stop, dtype=bench.search_dtype)
-        outputs = _outputs(network, features, keep_all(graph)[0])
+        outputs = original_outputs(bench, graph, part, features)
         task = _Task(run, bench, graph, part, index, len(division.subnetworks), importance)
         fronts.append(run.part(f"search.{part.name}", Front, partial(task.front, features, outputs)))
         tell_front(run, fronts[-1], graph, part)
@@ -92,12 +90,6 @@ class _Task:
             begin=partial(guidance.descend, objectives) if settings.descent else None,
         )
         return front_of(nsga2, state, self.part.name)
-
-
-def _outputs(network: SlicedNetwork, features: list[Tensor], keep: Bits) -> list[Tensor]:
-    network.select(keep)
-    with torch.no_grad():
-        return [network(batch) for batch in features]
 
 
 def _importance(bench: Bench, graph: ChannelGraph, batch: int) -> Importance:

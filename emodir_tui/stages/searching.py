@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from emodir_tui.emo.front import stagnated
@@ -16,6 +17,7 @@ from emodir_tui.emo.operators import MaskSpace
 from emodir_tui.emo.space import distinct
 from emodir_tui.nets.evaluate import Impairment
 from emodir_tui.nets.groups import ChannelGraph
+from emodir_tui.nets.sliced import SlicedNetwork
 from emodir_tui.nets.subnetwork import SubNetwork
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.log import Run
@@ -127,6 +129,14 @@ def search_images(bench: Bench, parts: Sequence[SubNetwork]) -> int:
 def search_features(bench: Bench, parts: Sequence[SubNetwork], batch: int) -> list[Tensor]:
     """The images of the search split that sub-networks are searched on, in batches."""
     return [inputs for inputs, _ in bench.batches(bench.data.search, search_images(bench, parts), batch)]
+
+
+def original_outputs(bench: Bench, graph: ChannelGraph, part: SubNetwork, features: list[Tensor]) -> list[Tensor]:
+    """What an unpruned sub-network makes of its input features: its own output features."""
+    network = SlicedNetwork(graph, part.start, part.stop, dtype=bench.search_dtype)
+    network.select(keep_all(graph)[0])
+    with torch.no_grad():
+        return [network(batch) for batch in features]
 
 
 def front_of(nsga2: Nsga2, state: SearchState, name: str, before: int = 0) -> Front:

@@ -1,5 +1,8 @@
 """Networks for the tests, and what is asked of every one of them."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -31,6 +34,23 @@ def zoo_model(name: str) -> tuple[nn.Module, Tensor]:
     torch.manual_seed(0)
     model = disturbed(zoo.build(name, 10))
     return model, torch.randn(3, 1, 8, 8) if "digits" in name else torch.randn(3, 3, 32, 32)
+
+
+class Middle(nn.Module):
+    """A forward function (self, x) over named layers."""
+
+    def __init__(self, function: Callable[[Any, Tensor], Tensor], **modules: nn.Module) -> None:
+        super().__init__()
+        self.function = function
+        for name, module in modules.items():
+            setattr(self, name, module)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self, x)
+
+
+def layer(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU())
 
 
 def graph_of(model: nn.Module, x: Tensor) -> ChannelGraph:

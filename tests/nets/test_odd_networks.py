@@ -10,20 +10,7 @@ from emodir_tui.nets.latency import measure_table
 from emodir_tui.nets.masked import MaskedNetwork
 from emodir_tui.nets.removal import remove
 from emodir_tui.nets.sliced import SlicedNetwork
-from tests.nets.models import disturbed, graph_of, random_keep
-
-
-class Net(nn.Module):
-    """A forward function over named layers."""
-
-    def __init__(self, compute, **layers):
-        super().__init__()
-        self.compute = compute
-        for name, layer in layers.items():
-            setattr(self, name, layer)
-
-    def forward(self, x):
-        return self.compute(self, x)
+from tests.nets.models import Middle, disturbed, graph_of, layer, random_keep
 
 
 class Padded(nn.Conv2d):
@@ -31,10 +18,6 @@ class Padded(nn.Conv2d):
 
     def forward(self, x):
         return F.conv2d(F.pad(x, [1, 1, 1, 1]), self.weight, self.bias)
-
-
-def block(before, after):
-    return nn.Sequential(nn.Conv2d(before, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU())
 
 
 def squeezed(net, x):
@@ -78,31 +61,31 @@ def tracked(net, x):
 
 
 NETWORKS = {
-    "squeeze() without a dimension": lambda: Net(squeezed, a=block(3, 6), b=block(6, 8), head=nn.Linear(8, 5)),
-    "a branch that ends in F.conv2d": lambda: Net(
-        own_padding, stem=block(3, 6), first=Padded(6, 8, 3), second=Padded(8, 6, 3), head=nn.Linear(6, 5)
+    "squeeze() without a dimension": lambda: Middle(squeezed, a=layer(3, 6), b=layer(6, 8), head=nn.Linear(8, 5)),
+    "a branch that ends in F.conv2d": lambda: Middle(
+        own_padding, stem=layer(3, 6), first=Padded(6, 8, 3), second=Padded(8, 6, 3), head=nn.Linear(6, 5)
     ),
-    "a shortcut of another size": lambda: Net(
+    "a shortcut of another size": lambda: Middle(
         smaller_shortcut,
-        stem=block(3, 6),
+        stem=layer(3, 6),
         first=nn.Conv2d(6, 8, 3, padding=1),
         second=nn.Conv2d(8, 6, 3, padding=1),
-        last=block(6, 4),
+        last=layer(6, 4),
         head=nn.Linear(4, 5),
     ),
-    "halves that are pooled": lambda: Net(two_halves, stem=block(3, 8), last=block(8, 6), head=nn.Linear(6, 5)),
-    "a slice of a Sequential": lambda: Net(
-        sliced_layers, layers=nn.Sequential(block(3, 6), block(6, 6), block(6, 4)), head=nn.Linear(4, 5)
+    "halves that are pooled": lambda: Middle(two_halves, stem=layer(3, 8), last=layer(8, 6), head=nn.Linear(6, 5)),
+    "a slice of a Sequential": lambda: Middle(
+        sliced_layers, layers=nn.Sequential(layer(3, 6), layer(6, 6), layer(6, 4)), head=nn.Linear(4, 5)
     ),
-    "an input that is changed": lambda: Net(changes_its_input, a=block(3, 6), b=block(6, 4), head=nn.Linear(4, 5)),
-    "a weight that is used transposed too": lambda: Net(
-        used_transposed, a=block(3, 6), b=block(6, 8), encode=nn.Linear(8, 7), head=nn.Linear(8, 5)
+    "an input that is changed": lambda: Middle(changes_its_input, a=layer(3, 6), b=layer(6, 4), head=nn.Linear(4, 5)),
+    "a weight that is used transposed too": lambda: Middle(
+        used_transposed, a=layer(3, 6), b=layer(6, 8), encode=nn.Linear(8, 7), head=nn.Linear(8, 5)
     ),
-    "tracked statistics of instances": lambda: Net(
+    "tracked statistics of instances": lambda: Middle(
         tracked,
         a=nn.Conv2d(3, 8, 3),
         norm=nn.InstanceNorm2d(8, affine=True, track_running_stats=True),
-        b=block(8, 6),
+        b=layer(8, 6),
         head=nn.Linear(6, 5),
     ),
 }
@@ -141,7 +124,7 @@ def test_removal_is_exact_and_slicing_agrees_down_to_one_gene_a_group(name):
 
 
 def test_an_input_that_is_named_is_masked_as_one_that_stands_first():
-    weights = {"a": block(3, 6), "c": nn.Conv2d(6, 8, 3), "head": nn.Linear(8, 5)}
+    weights = {"a": layer(3, 6), "c": nn.Conv2d(6, 8, 3), "head": nn.Linear(8, 5)}
 
     def named(net, x):
         return net.head(F.conv2d(input=net.a(x), weight=net.c.weight, bias=net.c.bias).mean((2, 3)))
@@ -151,7 +134,7 @@ def test_an_input_that_is_named_is_masked_as_one_that_stands_first():
 
     x, outputs = torch.randn(2, 3, 12, 12), []
     for compute in (named, first):
-        graph = graph_of(Net(compute, **weights).eval(), x)
+        graph = graph_of(Middle(compute, **weights).eval(), x)
         keep = torch.from_numpy(random_keep(graph, 0)).float()
         outputs.append(MaskedNetwork(graph, None, None, statistics="running")(x, keep))
     assert torch.equal(*outputs)
@@ -161,9 +144,9 @@ def test_the_latency_of_grouped_transposed_and_weight_normalised_layers_is_measu
     def up(net, x):
         return net.head(net.last(net.up(net.stem(x))).mean((2, 3)))
 
-    model = Net(
+    model = Middle(
         up,
-        stem=block(3, 8),
+        stem=layer(3, 8),
         up=nn.ConvTranspose2d(8, 12, 2, 2, groups=4),
         last=nn.utils.parametrizations.weight_norm(nn.Conv2d(12, 6, 3)),
         head=nn.Linear(6, 5),

@@ -19,7 +19,7 @@ from emodir_tui.nets.removal import apply_structure, remove, structure
 from emodir_tui.nets.sliced import SlicedNetwork
 from emodir_tui.nets.sources import load_model
 from emodir_tui.nets.subnetwork import divide
-from tests.nets.models import difference, disturbed, graph_of, random_keep
+from tests.nets.models import Middle, difference, disturbed, graph_of, layer, random_keep
 from tests.nets.test_removal import macs_by_hooks
 
 
@@ -29,27 +29,12 @@ class Net(nn.Module):
     def __init__(self, middle, *, stem=8, made=8, **modules):
         super().__init__()
         self.stem = layer(3, stem)
-        self.body = Middle(middle, modules)
+        self.body = Middle(middle, **modules)
         self.last = layer(made, 6)
         self.head = nn.Linear(6, 5)
 
     def forward(self, x):
         return self.head(self.last(self.body(self.stem(x))).mean((2, 3)))
-
-
-class Middle(nn.Module):
-    def __init__(self, function, modules):
-        super().__init__()
-        self.function = function
-        for name, module in modules.items():
-            setattr(self, name, module)
-
-    def forward(self, x):
-        return self.function(self, x)
-
-
-def layer(inputs, outputs):
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU())
 
 
 def masked_by_hooks(graph, x, keep):
