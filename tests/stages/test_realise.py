@@ -45,16 +45,25 @@ def places(front, draw, steps):
 
 def test_the_last_training_draws_evenly_over_complexities_however_members_crowd():
     front = front_of(np.concatenate([np.linspace(0.1, 0.2, 80), np.linspace(0.25, 1, 16)]))
-    found = places(front, drawn_from(front, seed=0), 400)
+    found = places(front, drawn_from(front, [], seed=0), 400)
     counts, _ = np.histogram(found, bins=3, range=(0.1, 1))
     assert counts.min() > 100
     assert found.min() < 0.12
     assert found.max() == 1
 
 
+def test_half_of_the_last_training_is_for_the_picks_and_the_rest_for_what_may_be_asked_for():
+    front = front_of(np.linspace(0.01, 1, 100))
+    found = places(front, drawn_from(front, [29, 49], seed=0), 1000)
+    counts = np.bincount(np.rint(100 * found).astype(int), minlength=101)
+    assert 200 < counts[30] < 310
+    assert 200 < counts[50] < 310
+    assert np.count_nonzero(counts) > 90
+
+
 def test_a_step_always_draws_the_same_scheme_and_another_seed_others():
     front = front_of(np.linspace(0.01, 1, 100))
-    draws = [[drawn_from(front, seed)(step) for step in range(40)] for seed in (1, 1, 2)]
+    draws = [[drawn_from(front, [3], seed)(step) for step in range(40)] for seed in (1, 1, 2)]
     np.testing.assert_array_equal(draws[0], draws[1])
     assert not np.array_equal(draws[0], draws[2])
 
