@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from search import Course
+from machine import made_on
 from steps import held_out
 
 from emodir_tui.emo.front import hypervolume, non_dominated
@@ -45,7 +45,8 @@ HELD_OUT = 1000
 SEEN = HELD_OUT + 1000
 Masks = np.ndarray
 
-# What differs from the default: descent, guided parents, images, population, operators.
+# What differs from the default: descent, guided parents, images (`few`: so many in the first half of the time, then
+# the front is measured again on all), population, operators.
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "no descent": {"descent": False},
@@ -53,6 +54,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "neither": {"descent": False, "guided": 0},
     "125 images": {"images": 125},
     "1000 images": {"images": 1000},
+    "125, then 500 images": {"few": 125},
     "population 24": {"population": 24},
     "population 96": {"population": 96},
     "no crossover": {"variation": Variation(exchange=0.0, uniform=0.0)},
@@ -75,8 +77,9 @@ def main() -> None:
     arguments = parser.parse_args()
     profile = load(Path(arguments.profile), arguments.overrides)
     out = arguments.out or Path(__file__).parent / "results" / f"ablation-{profile.name}.json"
-    rows: list[dict[str, Any]] = []
-    for seed in arguments.seeds:
+    about = {"network": profile.name, "seconds": arguments.seconds, **made_on("pymoo", "numpy")}
+    rows: list[dict[str, Any]] = json.loads(out.read_text())["rows"] if out.exists() else []
+    for seed in sorted(set(arguments.seeds) - {row["seed"] for row in rows}):
         lab = Lab(profile, seed)
         fronts = {}
         for variant in arguments.variants:
@@ -90,7 +93,7 @@ def main() -> None:
             rows.append({"seed": seed, "variant": variant, "search": "joint", **row})
             print(json.dumps(rows[-1]), flush=True)
         out.parent.mkdir(exist_ok=True)
-        out.write_text(json.dumps({"network": profile.name, "seconds": arguments.seconds, "rows": rows}, indent=1))
+        out.write_text(json.dumps({"about": about, "rows": rows}, indent=1))
 
 
 class Lab:
@@ -131,10 +134,10 @@ class Lab:
 
     def subnetwork(
         self, part: SubNetwork, seconds: float, *, descent: bool = True, guided: int = 3, images: int = 500,
-        population: int = 48, variation: Variation | None = None,
+        few: int = 0, population: int = 48, variation: Variation | None = None,
     ) -> tuple[Masks, dict[str, Any]]:  # fmt: skip
         """One search; its front and the hypervolume on images held out."""
-        measure, held_out = self.objectives(part, HELD_OUT, images), self.objectives(part, 0, HELD_OUT)
+        measure, held_out = self.objectives(part, HELD_OUT, few or images), self.objectives(part, 0, HELD_OUT)
         seed = make_search(self.bench, self.graph, part, self.importance, 1).seed
         genome = genome_of(self.bench, self.graph, part.groups, self.importance)
         nsga2 = Nsga2(MaskSpace(genome, variation), population=population, seed=seed)
@@ -143,13 +146,19 @@ class Lab:
         guidance._parents = guided
         began = time.perf_counter()
         state = guidance.descend(measure) if descent else first_state(nsga2, measure)
-        while time.perf_counter() - began < seconds:
+        evaluations = 0
+        while (passed := time.perf_counter() - began) < seconds:
+            if few and passed > seconds / 2:
+                few, evaluations = 0, len(state.seen)
+                measure = self.objectives(part, HELD_OUT, images)
+                state = first_state(nsga2, measure, state.seen[nsga2.front(state)])
             children = distinct(np.concatenate([nsga2.ask(state), guidance.children(state)]))
             state = nsga2.tell(state, children, measure(children))
+        evaluations += len(state.seen)
         masks = state.seen[nsga2.front(state)]
         points = held_out(masks)
         reference = (1.0, float(held_out(genome.emptiest[None])[0, 1]))
-        return masks, {"hypervolume": hypervolume(points, reference), "evaluations": len(state.seen)}
+        return masks, {"hypervolume": hypervolume(points, reference), "evaluations": evaluations}
 
     def joint(self, fronts: dict[str, Masks], seconds: float) -> dict[str, dict[str, Any]]:
         """The joint step from the same fronts: how it begins, and polishing in half of its time."""
@@ -162,11 +171,15 @@ class Lab:
             for p in self.division.subnetworks
         ]
         walkable = [(1 - whole.complexity(front.keeps), whole.feature_errors(front.keeps)) for front in members]
+        # Schemes of equal places in all fronts.
+        shares = np.linspace(0.0, 1.0, 48)[:, None]
+        uniform = np.rint(shares * (np.array([len(front.keeps) for front in members]) - 1)).astype(np.int64)
         found = {}
-        for variant, walk, polish in (
-            ("GPIR walk, polished", 0.75, True),
-            ("GPIR walk", 0.75, False),
-            ("random seeding", 0.0, False),
+        for variant, walk, extra, polish in (
+            ("GPIR walk, polished", 0.75, None, True),
+            ("GPIR walk", 0.75, None, False),
+            ("uniform seeding", 0.0, uniform, False),
+            ("random seeding", 0.0, None, False),
         ):
             space = PositionSpace(walkable, JointVariation(walk=walk))
             nsga2 = Nsga2(space, population=48, seed=self.profile.seed)
@@ -176,12 +189,10 @@ class Lab:
                 return np.stack([whole.complexity(keeps), whole.feature_errors(keeps)], axis=1)
 
             began = time.perf_counter()
-            state = first_state(nsga2, measure)
-            course: Course = []
+            state = first_state(nsga2, measure, extra)
             while time.perf_counter() - began < seconds * (0.5 if polish else 1.0):
                 children = nsga2.ask(state)
                 state = nsga2.tell(state, children, measure(children))
-                course.append((time.perf_counter() - began, state.hypervolumes[-1]))
             keeps = combine(members, state.seen[nsga2.front(state)])
             evaluations = len(state.seen)
             if polish:

@@ -311,14 +311,15 @@ def ablation(measured: dict[str, Any]) -> list[str]:
     """What each piece is worth."""
     rows = measured["rows"]
     seeds = sorted({row["seed"] for row in rows})
-    title = TITLES.get(measured["network"], measured["network"])
+    about = measured["about"]
+    title = TITLES.get(about["network"], about["network"])
     parts = list(dict.fromkeys(row["search"] for row in rows if row["search"] != "joint"))
     lines = [
         f"## {title}: what each piece of the search is worth",
         "",
         (
-            f"{measured['seconds']:.0f} s for each sub-network and variant, {len(seeds)} seeds; hypervolume of the front on "
-            "1,000 images that no search saw, and the evaluations made in that time."
+            f"{about['seconds']:.0f} s for each sub-network and variant, {len(seeds)} seeds; hypervolume of the front on "
+            f"1,000 images that no search saw, and the evaluations made in that time. {where(about)}."
         ),
         "",
         "| variant | " + " | ".join(f"{part}: hypervolume | evaluations" for part in parts) + " |",

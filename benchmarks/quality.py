@@ -12,7 +12,6 @@ files.
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 import time
@@ -21,8 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from machine import made_on
 from pruners import Context, UnreachableError, baselines
 from torch import Tensor, nn
 
@@ -291,18 +290,8 @@ def reduced(profile: Profile, arguments: argparse.Namespace) -> bool:
     return not arguments.full_precision and has_fast_bfloat16(choose_device(profile.device))
 
 
-def revision() -> str:
-    """The commit that this code is, where that can be told."""
-    command = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
-
-
 def about(profile: Profile, arguments: argparse.Namespace) -> dict[str, Any]:
     """Machine, versions, settings."""
-    import torch_pruning
-    import torchvision
-
     return {
         "network": profile.name,
         "settings": {
@@ -315,15 +304,7 @@ def about(profile: Profile, arguments: argparse.Namespace) -> dict[str, Any]:
         },
         "baseline": None if profile.model.weights else profile.baseline.model_dump(),
         "emodir": {name: getattr(profile, name).model_dump() for name in ("divide", "search", "constrain", "joint")},
-        "revision": revision(),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
-        "versions": {
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-            "torch-pruning": torch_pruning.__version__,
-            "numpy": np.__version__,
-        },
+        **made_on("torchvision", "torch-pruning", "numpy"),
     }
 
 

@@ -16,7 +16,6 @@ import copy
 import dataclasses
 import json
 import multiprocessing
-import platform
 import time
 import warnings
 from collections import defaultdict
@@ -26,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from machine import made_on
 from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.core.problem import ElementwiseProblem
 from pymoo.operators.crossover.pntx import TwoPointCrossover
@@ -460,21 +460,8 @@ def rounded(course: Course) -> Course:
 
 
 def about(arguments: argparse.Namespace) -> dict[str, Any]:
-    import pymoo
-    import torch_pruning
-
-    return {
-        "images": arguments.images,
-        "masks": arguments.masks,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
-        "versions": {
-            "torch": torch.__version__,
-            "pymoo": pymoo.__version__,
-            "torch-pruning": torch_pruning.__version__,
-            "numpy": np.__version__,
-        },
-    }
+    made = made_on("pymoo", "torch-pruning", "numpy")
+    return {"images": arguments.images, "masks": arguments.masks, **made}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,28 @@
+"""Where and by what a benchmark was made: what every file of measurements records."""
+
+import importlib
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def made_on(*libraries: str) -> dict[str, Any]:
+    """Commit, machine, device, and the versions of PyTorch and these libraries."""
+    return {
+        "revision": revision(),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "versions": {
+            name: importlib.import_module(name.replace("-", "_")).__version__ for name in ("torch", *libraries)
+        },
+    }
+
+
+def revision() -> str:
+    """The commit that this code is, where that can be told."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
