@@ -273,7 +273,7 @@ def verify(
     _see_own_modules()
     facts, checks = verify_file(file, profile)
     print_verification(facts, checks, as_json=as_json)
-    if not all(check.agrees for check in checks):
+    if any(check.agrees is False for check in checks):
         raise typer.Exit(ExitCode.RUN_FAILED)
 
 

@@ -260,6 +260,12 @@ def test_verify_measures_again_and_tells_a_lie(finished, tmp_path):
     assert honest.returncode == 0, honest.stdout + honest.stderr
     with safe_open(str(path), "pt") as file:
         header = json.loads(file.metadata()["emodir"])
+    elsewhere = tmp_path / "elsewhere.safetensors"
+    elsewhere.write_bytes(path.read_bytes())
+    partly = emodir("verify", str(elsewhere))
+    assert partly.returncode == 0
+    assert "not measured" in partly.stdout
+    assert json.loads(emodir("verify", str(elsewhere), "--json").stdout)["agrees"] is None
     header["details"]["macs"] += 1
     liar = tmp_path / "liar.safetensors"
     save_file(load_file(path), liar, metadata={"emodir": json.dumps(header)})

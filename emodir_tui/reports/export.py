@@ -27,12 +27,12 @@ ACCURACY_SLACK_IMAGES = 2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """One line of `emodir verify`: what the file says, what was measured now, and whether they agree."""
+    """One line of `emodir verify`: what the file says, what was measured now, and whether they agree (None: not measured)."""
 
     what: str
     says: str
     measured: str
-    agrees: bool
+    agrees: bool | None
 
 
 def export_pick(
@@ -123,8 +123,7 @@ def verify(path: Path, profile: Path | None) -> tuple[dict[str, Any], list[Check
             what="parameters", says=str(says.get("params")), measured=str(params), agrees=params == says.get("params")
         ),
     ]
-    if profile is not None:
-        checks.append(_accuracy(model, profile, says))
+    checks.append(_accuracy(model, profile, says))
     facts = {
         "file": str(path),
         "source": described.source,
@@ -159,21 +158,21 @@ def _own_profile(path: Path) -> Path | None:
     return candidate if candidate.is_file() else None
 
 
-def _accuracy(model: Any, profile: Path, says: dict[str, Any]) -> Check:
+def _accuracy(model: Any, profile: Path | None, says: dict[str, Any]) -> Check:
+    claimed = says.get("accuracy")
+    told = f"{claimed:.4f}" if isinstance(claimed, float) else "—"
+
+    def unmeasured(why: str) -> Check:
+        return Check(what="accuracy", says=told, measured=f"not measured: {why}", agrees=None)
+
+    if profile is None:
+        return unmeasured("the file lies in no run; --profile names a profile with the test images")
     try:
         bench = open_bench(load(profile))
     except EmodirError as error:
-        return Check(
-            what="accuracy", says=str(says.get("accuracy")), measured=f"not measured: {error.message}", agrees=True
-        )
+        return unmeasured(error.message)
     measured = accuracy(model.to(bench.device), bench.data.test, EVALUATION_BATCH)
     # Another machine rounds differently, which may turn an image or two that lie on the border.
     slack = ACCURACY_SLACK_IMAGES / len(bench.data.test)
-    claimed = says.get("accuracy")
     agrees = isinstance(claimed, float) and abs(measured - claimed) <= slack
-    return Check(
-        what="accuracy",
-        says=f"{claimed:.4f}" if isinstance(claimed, float) else "—",
-        measured=f"{measured:.4f}",
-        agrees=agrees,
-    )
+    return Check(what="accuracy", says=told, measured=f"{measured:.4f}", agrees=agrees)

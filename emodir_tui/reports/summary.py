@@ -174,9 +174,9 @@ def print_logs(directory: RunDirectory, count: int, *, worker: bool) -> None:
 def print_verification(facts: dict[str, Any], checks: Sequence["Check"], *, as_json: bool) -> None:
     """What a file says against what was measured."""
     if as_json:
-        print_json(
-            {**facts, "checks": [asdict(check) for check in checks], "agrees": all(check.agrees for check in checks)}
-        )
+        found = {check.agrees for check in checks}
+        agrees = False if False in found else None if None in found else True
+        print_json({**facts, "checks": [asdict(check) for check in checks], "agrees": agrees})
         return
     details = facts["details"]
     lines = [
@@ -189,7 +189,8 @@ def print_verification(facts: dict[str, Any], checks: Sequence["Check"], *, as_j
         ["latency", f"{number(facts['latency_ms'], 3)} ms for 32 images here"],
     ]
     print_table(["What", "Value"], lines)
-    rows = [[check.what, check.says, check.measured, "yes" if check.agrees else "NO"] for check in checks]
+    words = {True: "yes", False: "NO", None: "—"}
+    rows = [[check.what, check.says, check.measured, words[check.agrees]] for check in checks]
     print_table(["Claim", "File says", "Measured", "Agrees"], rows)
 
 

@@ -3,11 +3,9 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-import torch
-
 from emodir_tui.runs.directory import read_json, write_json
 from emodir_tui.runs.log import Run
-from emodir_tui.training.memory import free_memory
+from emodir_tui.training.memory import free_memory, is_memory_out
 
 T = TypeVar("T")
 SMALLEST = 2
@@ -26,14 +24,14 @@ def in_memory(run: Run, stage: str, work: Callable[[int], T]) -> T:
     Parts of the work that are finished are on disk and are not done again.
 
     Raises:
-        torch.OutOfMemoryError: The smallest batch does not fit either.
+        RuntimeError: The smallest batch does not fit either (`is_memory_out`), or whatever the work raises.
     """
     while True:
         batch = batch_of(run, stage)
         try:
             return work(batch)
-        except torch.OutOfMemoryError:
-            if batch // 2 < SMALLEST:
+        except RuntimeError as error:
+            if not is_memory_out(error) or batch // 2 < SMALLEST:
                 raise
             sizes = read_json(run.directory.batches_file) or {}
             write_json(run.directory.batches_file, {**sizes, stage: batch // 2})

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from emodir_tui.seeds import derive_seed
 from emodir_tui.training.data import FileImages, Split
-from emodir_tui.training.memory import free_memory
+from emodir_tui.training.memory import free_memory, is_memory_out
 
 WARMUP_SHARE = 0.15
 START_SHARE = 0.04
@@ -196,8 +196,8 @@ def _backward(
                 value = loss(model, part, part_labels, step) * (len(part) / len(inputs))
                 value.backward()  # type: ignore[no-untyped-call]
                 total += value.detach().item()
-        except torch.OutOfMemoryError:
-            if pieces >= len(inputs):
+        except RuntimeError as error:
+            if not is_memory_out(error) or pieces >= len(inputs):
                 raise
         else:
             return total, pieces, trouble

@@ -7,6 +7,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+# Libraries that take memory of their own tell it in words.
+WORDS = ("CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED", "DefaultCPUAllocator")
+
+
+def is_memory_out(error: RuntimeError) -> bool:
+    """Whether an error says that the device's memory does not hold what was asked of it."""
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in WORDS)
+
 
 def in_pieces(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
     """`function(inputs)`, in halves, quarters, … where the device's memory asks for it; [n, …] to [n, …].
@@ -14,12 +22,12 @@ def in_pieces(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
     Only for functions that treat each image on its own.
 
     Raises:
-        torch.OutOfMemoryError: A single image does not fit.
+        RuntimeError: A single image does not fit (`is_memory_out`), or whatever the function raises.
     """
     try:
         return function(inputs)
-    except torch.OutOfMemoryError:
-        if len(inputs) == 1:
+    except RuntimeError as error:
+        if not is_memory_out(error) or len(inputs) == 1:
             raise
     free_memory()
     half = len(inputs) // 2

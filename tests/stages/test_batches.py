@@ -16,13 +16,21 @@ def run(tmp_path):
         yield made
 
 
-def test_a_batch_that_does_not_fit_is_halved_for_good_and_said(run):
+OUT = [
+    torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+]
+
+
+@pytest.mark.parametrize("error", OUT, ids=["torch", "cudnn", "cublas"])
+def test_a_batch_that_does_not_fit_is_halved_for_good_and_said(run, error):
     tried = []
 
     def work(batch):
         tried.append(batch)
         if batch > 40:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise error
         return "done"
 
     assert in_memory(run, "search", work) == "done"
@@ -39,3 +47,15 @@ def test_memory_that_holds_nothing_is_an_error(run):
 
     with pytest.raises(torch.OutOfMemoryError):
         in_memory(run, "search", work)
+
+
+def test_other_errors_shrink_nothing(run):
+    tried = []
+
+    def work(batch):
+        tried.append(batch)
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        in_memory(run, "search", work)
+    assert tried == [125]

@@ -113,6 +113,18 @@ class Narrow(nn.Module):
         return self.inner(x)
 
 
+def test_an_error_that_is_not_of_memory_is_not_tried_again():
+    seen = []
+
+    def broken(model, inputs, labels, step):
+        seen.append(step)
+        raise RuntimeError("shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        train(small_model(), blobs(), broken, PLAN, on_step=lambda _: None)
+    assert seen == [0]
+
+
 def test_out_of_memory_halves_the_batch_says_so_once_and_goes_on():
     seen = []
     state = train(Narrow(7), blobs(), loss, PLAN, on_step=seen.append)
