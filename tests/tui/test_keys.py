@@ -126,6 +126,23 @@ async def test_a_filter_leaves_the_rows_that_have_the_words(app, panel, words):
         assert not all(words in line for line in everything.splitlines()[5:-3])
 
 
+async def test_a_click_elsewhere_keeps_the_filter_and_each_panel_ends_its_own(app):
+    async with app.run_test(size=(120, 40)) as pilot:
+        dashboard = await at(app, pilot)
+        await dashboard.press("3", "slash", *"sn2")
+        await pilot.click("#log", offset=(5, 3))
+        shown = await dashboard.press("home")
+        assert "━6 Log" in shown
+        assert "members with 'sn2'" in shown
+        shown = await dashboard.press("slash", *"pick")
+        assert "members with 'sn2'" in shown
+        assert "with 'pick'" in shown
+        shown = await dashboard.press("escape")
+        assert "members with 'sn2'" in shown
+        assert "with 'pick'" not in shown
+        assert "members with" not in await dashboard.press("3", "slash", "escape")
+
+
 async def test_letters_typed_into_the_filter_are_no_commands(app):
     async with app.run_test(size=(120, 40)) as pilot:
         dashboard = await at(app, pilot)

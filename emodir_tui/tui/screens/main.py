@@ -37,6 +37,8 @@ from emodir_tui.tui.widgets.filter_box import FilterBox
 from emodir_tui.tui.widgets.front import FrontPanel, FrontPlot
 from emodir_tui.tui.widgets.header import RunHeader
 from emodir_tui.tui.widgets.lines import Line, key_line, tabs
+from emodir_tui.tui.widgets.log import LogPanel
+from emodir_tui.tui.widgets.ranking import RankingPanel
 from emodir_tui.tui.widgets.rows import Rows
 
 WIDE, TALL, HIGH = 100, 32, 50
@@ -71,6 +73,7 @@ class MainScreen(Screen[None]):
         self._scope = ""
         self._zoomed = False
         self._frozen: View | None = None
+        self._filtered: RankingPanel | LogPanel | None = None
         self._message: tuple[str, str, float] = ("", "", 0.0)
         self._drawn = self._plots_drawn = float("-inf")
         self._has_drawn = False
@@ -303,7 +306,8 @@ class MainScreen(Screen[None]):
     def action_back(self) -> None:
         """End the filter or the zoom; then to the list of runs, if one came from there."""
         if self.query_one(FilterBox).is_open:
-            self._close_filter(keep=False)
+            self._filter("")
+            self._filter_kept()
         elif self._zoomed:
             self.action_zoom()
         elif self._message[0]:
@@ -372,30 +376,40 @@ class MainScreen(Screen[None]):
 
     def action_filter(self) -> None:
         """Open the filter of the ranking, or else of the log."""
-        if self._board.current not in (3, 6):
+        if self._board.filtered is None:
             self.action_panel(6)
+        self._filtered = self._board.filtered
         self.query_one("#message", Line).display = False
         self.query_one(FilterBox).open()
+        self._filter("")
 
     @on(FilterBox.Changed)
     def _filter_changed(self, event: FilterBox.Changed) -> None:
-        self._board.filter_by(event.value)
-        self.draw()
+        if self.query_one(FilterBox).is_open:
+            self._filter(event.value)
 
     @on(FilterBox.Kept)
     def _filter_kept(self) -> None:
-        self._close_filter(keep=True)
-
-    def _close_filter(self, *, keep: bool) -> None:
-        self.query_one(FilterBox).close(keep=keep)
-        self.query_one("#message", Line).display = True
+        self._put_filter_away()
         self._board.go(self._board.current)
         self.draw()
+
+    def _filter(self, text: str) -> None:
+        """Filter the panel that the box was opened for, whichever is the current one by now."""
+        if self._filtered is not None:
+            self._filtered.filter_by(text)
+        self.draw()
+
+    def _put_filter_away(self) -> None:
+        self.query_one(FilterBox).close(keep=True)
+        self.query_one("#message", Line).display = True
 
     # ---- what panels tell
 
     @on(Board.CurrentChanged)
     def _current_changed(self) -> None:
+        # A click elsewhere keeps what was typed.
+        self._put_filter_away()
         self.draw()
 
     @on(Rows.Moved, "#subnetworks")

@@ -80,11 +80,11 @@ class Board(Container):
             if panel.display and panel.size.width:
                 panel.show(view)
 
-    def filter_by(self, text: str) -> None:
-        """Filter the ranking or the log, whichever is the current panel."""
+    @property
+    def filtered(self) -> RankingPanel | LogPanel | None:
+        """The current panel, where it is one that can be filtered."""
         panel = self.panel
-        if isinstance(panel, RankingPanel | LogPanel):
-            panel.filter_by(text)
+        return panel if isinstance(panel, RankingPanel | LogPanel) else None
 
     def subject(self, table: str, key: Hashable) -> Subject | None:
         """What a row of a table stands for."""

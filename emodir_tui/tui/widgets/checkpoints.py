@@ -31,7 +31,7 @@ class CheckpointsPanel(Panel):
 
     def compose(self) -> ComposeResult:
         """The table."""
-        yield Rows(_COLUMNS, name="checkpoints")
+        yield Rows(_COLUMNS, newest_first=True, name="checkpoints")
 
     def show(self, view: View) -> None:
         """Draw the checkpoints."""

@@ -77,11 +77,19 @@ class Rows(ScrollView, can_focus=True):
             return self.rows
 
     def __init__(
-        self, columns: Sequence[Column], *, head: bool = True, follow: bool = False, name: str | None = None
+        self,
+        columns: Sequence[Column],
+        *,
+        head: bool = True,
+        follow: bool = False,
+        newest_first: bool = False,
+        name: str | None = None,
     ) -> None:
         super().__init__(id=name)
         self._columns = tuple(columns)
         self._head = 1 if head else 0
+        # As long as the cursor is on the first row it stays there, whatever comes before that.
+        self._newest_first = newest_first
         # Following: as long as the cursor is on the last row it stays there.
         self._follow = follow
         self._keys: Sequence[Hashable] = ()
@@ -255,6 +263,8 @@ class Rows(ScrollView, can_focus=True):
         last = max(0, len(self._keys) - 1)
         if self.is_following:
             self._cursor = last
+        elif self._newest_first and not self._cursor:
+            return
         elif before is not None and self.key != before and before in self._keys:
             self._cursor = self._keys.index(before)
         self._cursor = min(self._cursor, last)

@@ -1,0 +1,36 @@
+"""Where the cursor of a table is while rows come."""
+
+import pytest
+from textual.app import App
+
+from emodir_tui.tui.look import look_of
+from emodir_tui.tui.widgets.rows import Column, Rows
+
+
+class Table(App[None]):
+    def __init__(self, **flags):
+        super().__init__()
+        self.rows = Rows([Column(key="name", label="name", width=8)], name="table", **flags)
+
+    def compose(self):
+        yield self.rows
+
+
+@pytest.mark.parametrize(("flags", "then"), [({}, "b"), ({"newest_first": True}, "c")], ids=["by key", "newest first"])
+async def test_a_cursor_on_the_first_row_keeps_its_key_or_its_place(flags, then):
+    app = Table(**flags)
+    async with app.run_test(size=(40, 10)):
+        look = look_of(ansi=False, dark=True)
+        app.rows.show(["b", "a"], lambda key: (key,), look)
+        app.rows.show(["c", "b", "a"], lambda key: (key,), look)
+        assert app.rows.key == then
+
+
+async def test_a_cursor_that_was_moved_keeps_its_key():
+    app = Table(newest_first=True)
+    async with app.run_test(size=(40, 10)) as pilot:
+        look = look_of(ansi=False, dark=True)
+        app.rows.show(["b", "a"], lambda key: (key,), look)
+        await pilot.press("down")
+        app.rows.show(["c", "b", "a"], lambda key: (key,), look)
+        assert app.rows.key == "a"
