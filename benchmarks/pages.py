@@ -61,12 +61,22 @@ def main() -> None:
 
 INTRODUCTION = """# Results
 
-Written by `benchmarks/pages.py` from what `benchmarks/quality.py`, `steps.py`, `ablation.py` and `search.py` measured; the
-raw numbers lie in `benchmarks/results/`. Means over seeds, ± their standard deviation: of pruning and fine-tuning one
-trained network, not of training it. No search, pruner or fine-tuning sees the test split; two of emodir's defaults
-(`constrain.final_steps` and `joint.capacity`) were settled on test accuracies of ResNet-20, though, as docs/method.md says.
-Residual streams stay whole for all; only emodir and the pruner with searched ratios may empty a residual branch.
+Written by `benchmarks/pages.py` from what the other scripts there measured; the raw numbers lie in `benchmarks/results/`.
+Where nothing else is said images are those of CIFAR-10 from a JPEG copy, on which networks are some points worse than on
+the original (50,000 to train, of them as many as `data.search_images` only searched on; 10,000 to test). The ResNets have
+published weights, adapted to the copy for a few epochs; those saw the searched images too.
+
+Means over seeds, ± their standard deviation: of pruning and fine-tuning one trained network, not of training it. No
+search, pruner or fine-tuning sees the test split; three of emodir's settings were settled on test accuracies, though, as
+docs/method.md says: `constrain.final_steps` and `joint.capacity` on ResNet-20, and that half of the final steps are made in
+the picks on ResNet-20 and ResNet-56 (seed 0). Residual streams stay whole for all; only emodir and the pruner with
+searched ratios may empty a residual branch.
+
+**Fine-tunings are short here,** 200 steps or half an epoch, because one CPU core made them. Leads shrink as fine-tuning grows
+longer; the rows with more steps show how. Nothing was measured at the length that the shipped profiles have.
 """
+# Fewer epochs leave an original from which fine-tuning itself gains.
+TRAINED_OUT = 30
 
 
 def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
@@ -109,13 +119,7 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
         lines += [f"### {heading}", ""]
         lines.append("| method | " + " | ".join(f"{100 * level:.0f} % of the MACs" for level in levels) + " |")
         lines.append("|---|" + "---|" * len(levels))
-        means = {
-            (m, level): float(np.mean([*cells[m, level][key].values()]))
-            for m in equal
-            for level in levels
-            if cells[m, level][key]
-        }
-        best = {level: max((mean for (_, at), mean in means.items() if at == level), default=None) for level in levels}
+        best = {level: best_of(cells, equal, level, key) for level in levels}
         for method in [*equal, *further] if key == "finetuned" else equal:
             told = []
             for level in levels:
@@ -123,19 +127,18 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
                 text = spread([100 * value for value in values], 2) if values else "—"
                 if 0 < len(values) < len(seeds):
                     text += f" ({len(values)} seed{'s' if len(values) > 1 else ''})"
-                top = key != "macs_kept" and (method, level) in means and means[method, level] == best[level]
-                told.append(f"**{text}**" if top else text)
+                told.append(f"**{text}**" if key != "macs_kept" and method == best[level] else text)
             lines.append(f"| {method} | " + " | ".join(told) + " |")
         lines += ["", verdict(cells, equal, levels, key) if key != "macs_kept" else effort(rows, settings), ""]
-        if longer and key == "finetuned":
-            lines += [counted(files), ""]
+        if key == "finetuned" and OURS in equal:
+            lines += [counted(files, further=bool(longer)), ""]
             for more, methods in sorted(longer.items()):
                 # emodir as in the table, then with as many steps more.
                 sides = [OURS, *(method for method in methods if method.startswith(OURS))]
                 lines += [
                     f"- {more} steps more: {' '.join(verdict(cells, methods, levels, key, side) for side in sides)}"
                 ]
-            lines.append("")
+            lines += [""] if longer else []
     notes = [f"- {note}." for note in dict.fromkeys(row["note"] for row in rows if "note" in row)]
     lines += [*notes, ""] if notes else []
     picture = page.parent / "images" / f"accuracy-{name}.svg"
@@ -144,10 +147,23 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
     return lines
 
 
+def best_of(cells: Any, methods: list[str], level: float, key: str) -> str | None:
+    """The method with the highest mean over the seeds that all have; None where there is no such seed."""
+    having = {method: values for method in methods if (values := cells[method, level][key])}
+    common = set.intersection(*(set(values) for values in having.values())) if having else set()
+    means = {method: float(np.mean([values[seed] for seed in common])) for method, values in having.items() if common}
+    return max(means, key=lambda method: means[method], default=None)
+
+
 def trained_here(files: list[dict[str, Any]]) -> str:
     """How the original was trained, where that was not done before."""
     known = files[0]["about"].get("baseline")
-    return f" (trained for {known['epochs']} epochs, peak learning rate {known['learning_rate']})" if known else ""
+    if not known:
+        return ""
+    told = f" (trained for {known['epochs']} epochs, peak learning rate {known['learning_rate']}"
+    if known["epochs"] < TRAINED_OUT:
+        told += ": far from trained out, so that fine-tuning itself gains; no more than a check"
+    return f"{told})"
 
 
 def effort(rows: list[dict[str, Any]], settings: dict[str, Any]) -> str:
@@ -167,17 +183,21 @@ def effort(rows: list[dict[str, Any]], settings: dict[str, Any]) -> str:
     return " ".join(told)
 
 
-def counted(files: list[dict[str, Any]]) -> str:
-    """What the rows with more steps are for."""
+def counted(files: list[dict[str, Any]], *, further: bool) -> str:
+    """What the rows with more steps are for; what is missing where there are none."""
     trained = {
         constrained(file["about"]["emodir"]) for file in files if any(row["method"] == OURS for row in file["rows"])
     }
-    return (
+    told = (
         "Fine-tuning is the same for all, but emodir's networks also come from its constrained training "
         f"({', '.join(sorted(trained))} steps of the whole network's training, shared by all levels). "
-        "The rows with more steps fine-tune each network so much longer by itself (with searched ratios, a network that another "
-        "search chose). emodir beside these:"
     )
+    if further:
+        return told + (
+            "The rows with more steps fine-tune each network so much longer by itself (with searched ratios, a network that "
+            "another search chose). emodir beside these:"
+        )
+    return f"{told}Other pruners with as many steps more were not measured here, so that emodir's leads include these steps."
 
 
 def constrained(settings: dict[str, Any]) -> str:
@@ -189,7 +209,8 @@ def constrained(settings: dict[str, Any]) -> str:
 def where(about: dict[str, Any]) -> str:
     """Device, machine and versions."""
     versions = ", ".join(f"{library} {version}" for library, version in about["versions"].items())
-    return f"{about['device'].upper()} ({about['machine']}), {versions}"
+    commit = f", emodir at {about['revision']}" if about.get("revision") else ""
+    return f"{about['device'].upper()} ({about['machine']}), {versions}{commit}"
 
 
 def called(row: dict[str, Any]) -> str:
@@ -198,8 +219,8 @@ def called(row: dict[str, Any]) -> str:
 
 
 def measured_how(files: list[dict[str, Any]], *, runs: bool = False) -> list[str]:
-    """A line for each different way in which files were made: levels, machine, versions, emodir's budgets where it ran."""
-    ways: dict[str, set[float]] = defaultdict(set)
+    """A line for each different way in which files were made: methods, levels, machine, commit, emodir's budgets."""
+    ways: dict[str, tuple[set[float], set[str]]] = defaultdict(lambda: (set(), set()))
     for file in files:
         about = file["about"]
         way = where(about)
@@ -213,15 +234,23 @@ def measured_how(files: list[dict[str, Any]], *, runs: bool = False) -> list[str
                 f"{joint['polish']} of polishing, {constrained(own)} constrained steps, "
                 f"{joint['images']} images"
             )
-        ways[way] |= {row["level"] for row in file["rows"] if row["method"] != "original"}
-    told = {
-        way: ", ".join(f"{100 * level:.0f} %" for level in sorted(levels, reverse=True)) for way, levels in ways.items()
-    }
-    return [f"- {levels}: {way}." for way, levels in told.items()]
+        levels, whose = ways[way]
+        made = [row for row in file["rows"] if row["method"] != "original"]
+        levels |= {row["level"] for row in made}
+        whose |= {"emodir" if row["method"].startswith(OURS) else "other pruners" for row in made}
+    told = []
+    for way, (levels, whose) in ways.items():
+        shares = ", ".join(f"{100 * level:.0f} %" for level in sorted(levels, reverse=True))
+        sides = "" if runs else f", {' and '.join(sorted(whose))}"
+        told.append(f"- {shares}{sides}: {way}.")
+    return told
 
 
 def verdict(cells: Any, methods: list[str], levels: list[float], key: str, own: str = OURS) -> str:
-    """How far emodir is before or behind the best of the others, level by level, over the seeds that both sides have."""
+    """How far emodir is before or behind the best of the others, level by level, over the seeds that both sides have.
+
+    Level with it: by less than a standard error of the paired differences, where several seeds give one.
+    """
     told, partial = [], False
     for level in levels:
         ours = cells[own, level][key]
@@ -230,15 +259,17 @@ def verdict(cells: Any, methods: list[str], levels: list[float], key: str, own: 
         }
         if not others:
             continue
-        leads = {
-            m: 100 * float(np.mean([ours[s] - theirs[s] for s in theirs.keys() & ours])) for m, theirs in others.items()
-        }
-        best = min(leads, key=lambda method: leads[method])
-        difference = leads[best]
+        leads = {m: [100 * (ours[s] - theirs[s]) for s in theirs.keys() & ours] for m, theirs in others.items()}
+        best = min(leads, key=lambda method: float(np.mean(leads[method])))
+        lead = float(np.mean(leads[best]))
         partial = partial or others[best].keys() != ours.keys()
-        word = "ahead of" if difference > 0 else "behind"
-        lead = f"{abs(difference):.2f} points {word}" if abs(difference) >= LEVEL else "level with"
-        told.append(f"{lead} {best} at {100 * level:.0f} %")
+        error = float(np.std(leads[best], ddof=1)) / len(leads[best]) ** 0.5 if len(leads[best]) > 1 else 0.0
+        size = spread([abs(lead)], 2) + (f" ± {np.std(leads[best], ddof=1):.2f}" if error else "")
+        if abs(lead) < max(LEVEL, error):
+            words = f"level with {best} ({'+' if lead > 0 else '−'}{size})"
+        else:
+            words = f"{size} points {'ahead of' if lead > 0 else 'behind'} {best}"
+        told.append(f"{words} at {100 * level:.0f} %")
     over = ", over the seeds that both have" if partial else ""
     return f"{own} is {'; '.join(told)}{over}." if told else f"{own} has nothing to compare with yet."
 
@@ -288,7 +319,7 @@ def steps(measured: dict[str, Any]) -> list[str]:
         f"## {title}: what each step of the method is worth",
         "",
         (
-            f"Whole runs that differ from the default in one setting, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}; accuracy "
+            f"Whole runs that differ in what their name says from a base with these budgets, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}; accuracy "
             "in % before → after the same fine-tuning, on images of the search split that no search saw."
         ),
         "",
@@ -339,7 +370,8 @@ def ablation(measured: dict[str, Any]) -> list[str]:
             "",
             (
                 "The joint step, from the default's fronts and in the same seconds; error of the last features and accuracy "
-                "before fine-tuning on 2,000 images of the search split."
+                "before fine-tuning on 2,000 images of the search split. With the original's weights, without constrained "
+                "training, and without the term for parameters, which a run has."
             ),
             "",
             "| variant | hypervolume | error at 50 % | accuracy at 50 % | error at 30 % | accuracy at 30 % |",
@@ -370,10 +402,12 @@ def growth(candidates: dict[str, Any]) -> str:
     small, large = candidates[first], candidates[last]
     precision = "bfloat16" if "bfloat16" in small and "bfloat16" in large else "full"
     ours = large[precision]["ours_ms"] / small[precision]["ours_ms"]
+    every = ours * large["subnetworks"] / small["subnetworks"]
     return (
         f"From {TITLES.get(first, first)} to {TITLES.get(last, last)} a candidate's cost grows {ours:.1f} times in emodir "
-        f"({precision}) and {large['general_ms'] / small['general_ms']:.1f} times in the general tool: a sub-network is a "
-        "smaller share of a deeper network."
+        f"({precision}) and {large['general_ms'] / small['general_ms']:.1f} times in the general tool; with "
+        f"{large['subnetworks']} sub-networks to search instead of {small['subnetworks']}, a candidate of each of them costs "
+        f"{every:.1f} times as much."
     )
 
 
@@ -385,14 +419,14 @@ def search(measured: dict[str, Any]) -> list[str]:
         "",
         (
             f"Milliseconds per candidate on {about['images']} images, mean over the sub-networks, {about['masks']} masks each "
-            f"that keep half of the channels, on a {where(about)}. General tool: pymoo, a copy of the "
+            f"that keep half of the channels, random weights and images, on a {where(about)}. General tool: pymoo, a copy of the "
             "network, Torch-Pruning, a forward pass of the whole network in full precision. Limit: the bare forward pass of "
-            "the sliced sub-network in emodir's precision. The sides take turns, so a busy machine changes the times more than "
+            "the sliced sub-network in emodir's precision (1: as fast as that). The sides take turns, so a busy machine changes the times more than "
             "their ratios; emodir can be faster than its limit because what no mask changes is "
             "computed once."
         ),
         "",
-        "| network | sub-networks | precision | emodir, ms | limit, ms | share of the limit | general tool, ms | times faster |",
+        "| network | sub-networks | precision | emodir, ms | limit, ms | limit / emodir | general tool, ms | times faster |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, row in measured["candidates"].items():
@@ -443,6 +477,15 @@ def search(measured: dict[str, Any]) -> list[str]:
                 )
         lines.append("")
         for name, reaching in measured["reaching"].items():
+            seconds, reached = reaching["whole_network"]["guided"][-1][0], reaching["reached_s"]["guided"]
+            if not reached or reached > seconds:
+                lines += [
+                    (
+                        f"- {TITLES.get(name, name)}: with the same descent and guided children a search of the whole network at "
+                        f"once gets to its hypervolume in {f'{seconds / reached:.2f} of ' if reached else 'less than '}the time "
+                        "that EMO-DIR takes to get there: dividing does not save the time here, the guide does."
+                    )
+                ]
             first = reaching["emodir"][0]
             found = reaching["agreement"]
             lines += [
