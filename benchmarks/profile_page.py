@@ -35,7 +35,8 @@ def page() -> str:
 def _table(rows: list[tuple[str, str, object, str]]) -> list[str]:
     lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for key, kind, default, description in rows:
-        shown = tomli_w.dumps({"x": default}, multiline_strings=False).strip().removeprefix("x = ").replace("\n", " ")
+        shown = " ".join(tomli_w.dumps({"x": default}, multiline_strings=False).split()).removeprefix("x = ")
+        shown = shown.replace("[ ", "[").replace(", ]", "]")
         lines.append(f"| `{key}` | {kind.replace('|', 'or')} | `{shown}` | {description} |")
     return [*lines, ""]
 

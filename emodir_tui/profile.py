@@ -61,7 +61,8 @@ class Data(Section):
     )
     std: list[float] = Field(default=[], description="Standard deviation per channel; empty: the data's usual one.")
     search_images: Count = Field(
-        default=5000, description="Training images held out as the search split, which no training ever sees."
+        default=5000,
+        description="Training images held out as the search split, which no training of emodir's ever sees.",
     )
     train_images: int = Field(default=0, ge=0, description="Training images to use; 0 takes all that are left.")
     test_images: int = Field(default=0, ge=0, description="Test images to use; 0 takes all.")
@@ -69,7 +70,9 @@ class Data(Section):
     augment: Literal["none", "crop", "crop-flip", "resized-crop-flip"] = Field(
         default="crop-flip", description="Augmentation of training images."
     )
-    workers: int = Field(default=-1, ge=-1, description="Processes that load images from folders; -1 chooses.")
+    workers: int = Field(
+        default=-1, ge=-1, description="Threads that decode the images of folders; -1 and 0: one a core, 16 at most."
+    )
 
     @field_validator("mean", "std")
     @classmethod
@@ -97,7 +100,7 @@ class Baseline(Section):
 class Divide(Section):
     """Division into sub-networks."""
 
-    subnetworks: int = Field(default=0, ge=0, le=64, description="Number of sub-networks; 0 chooses one.")
+    subnetworks: int = Field(default=0, ge=0, le=64, description="Number of sub-networks; 0 lets emodir choose it.")
     cuts: list[str] = Field(default=[], description="Names of modules after which to cut; empty: balanced MACs.")
     streams: bool = Field(default=False, description="Whether residual streams are pruned too, by the joint step.")
 
@@ -218,8 +221,16 @@ class Pick(Section):
 
     rules: list[str] = Field(
         default=["knee"],
-        description="Any of 'knee', 'max_macs=SHARE', 'max_params=SHARE', 'max_latency_ms=MS', 'max_accuracy_drop=SHARE'.",
+        description="Any of 'knee', 'max_macs=SHARE', 'max_params=SHARE', 'max_latency_ms=MS' (32 images on the run's device, "
+        "float32, eager), 'max_accuracy_drop=SHARE' (before the last training and fine-tuning, on joint.images images: "
+        "the drop that is left in the end is smaller by far, so allow several points).",
     )
+
+    @field_validator("rules", mode="before")
+    @classmethod
+    def _listed(cls, rules: Any) -> Any:
+        """One text is taken for its rules, as `--set pick.rules=knee,max_macs=0.4` gives it."""
+        return [rule.strip() for rule in rules.split(",")] if isinstance(rules, str) else rules
 
     @field_validator("rules")
     @classmethod

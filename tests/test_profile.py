@@ -87,6 +87,11 @@ def test_every_key_has_a_description():
     assert [key for key, _, _, description in keys() if not description] == []
 
 
+def test_pick_rules_can_be_given_as_one_text():
+    assert load(Path("profiles/digits.toml"), ["pick.rules=knee, max_macs=0.4"]).pick.rules == ["knee", "max_macs=0.4"]
+    assert load(Path("profiles/digits.toml"), ["pick.rules=knee"]).pick.rules == ["knee"]
+
+
 def test_pick_rules_are_names_with_limits():
     assert parse_rule("knee") == ("knee", 0.0)
     assert parse_rule("max_macs=0.5") == ("max_macs", 0.5)

@@ -14,7 +14,7 @@ from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.batches import in_memory
 from emodir_tui.stages.bench import Bench
 from emodir_tui.stages.capacity import Capacity
-from emodir_tui.stages.polishing import nearest_members, polish
+from emodir_tui.stages.polishing import budgets, nearest_members, polish
 from emodir_tui.stages.results import Adapted, Bits, Floats, Importance, JointFront, Original, Parts, Ranking, Schemes
 from emodir_tui.stages.searching import rounded, run_search
 from emodir_tui.stages.whole import Members, Whole, combine, members_of
@@ -46,7 +46,8 @@ def _joint_in_batches(
     schemes = run.part("joint.positions", Schemes, partial(_search, run, bench, members, ranking, objectives))
     if settings.polish:
         tell = partial(_events, generations=len(schemes.hypervolumes) - 1 + settings.polish)
-        schemes = polish(run, bench, whole, schemes, importance, objectives, capacity, tell)
+        limits = budgets(bench.profile, original.latency_ms)
+        schemes = polish(run, bench, whole, schemes, importance, objectives, capacity, limits, tell)
     front = _front(schemes, whole, members)
     _tell(run, front, members)
     return front

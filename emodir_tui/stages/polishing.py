@@ -34,6 +34,7 @@ def polish(
     importance: Floats,
     objectives: Callable[[Bits], Floats],
     capacity: Capacity,
+    limits: list[float],
     tell: Callable[[Nsga2, SearchState, float], Told],
 ) -> Schemes:
     """The schemes and what NSGA-II with guided children makes of them.
@@ -46,12 +47,13 @@ def polish(
         importance: Of every gene of the network, float64[genes].
         objectives: Of keep vectors, float64[n, 2].
         capacity: Their impairment's.
+        limits: Shares of the complexity at which the front matters most.
         tell: What is told after each generation.
     """
     settings = bench.profile.joint
     seed = derive_seed(bench.profile.seed, "joint", "polish")
     parents = GUIDED_PARENTS if bench.profile.search.guided else 0
-    gene_by_gene = GeneByGene(bench, whole, importance, seed, parents, budgets(bench.profile), capacity)
+    gene_by_gene = GeneByGene(bench, whole, importance, seed, parents, limits, capacity)
     nsga2, expand = gene_by_gene.nsga2, gene_by_gene.expand
 
     def descend() -> Passed:
@@ -91,10 +93,12 @@ def polish(
     )
 
 
-def budgets(profile: Profile) -> list[float]:
-    """The shares of the searched complexity under which the pick rules choose."""
-    rules = [parse_rule(rule) for rule in profile.pick.rules]
-    return sorted({limit for name, limit in rules if name == f"max_{profile.complexity.kind}"})
+def budgets(profile: Profile, latency_ms: float) -> list[float]:
+    """The shares of the searched complexity under which the pick rules choose; `latency_ms` is the unpruned network's."""
+    kind = profile.complexity.kind
+    name, unit = ("max_latency_ms", latency_ms) if kind == "latency" else (f"max_{kind}", 1.0)
+    limits = {limit / unit for rule, limit in map(parse_rule, profile.pick.rules) if rule == name}
+    return sorted(limit for limit in limits if limit < 1.0)
 
 
 class GeneByGene:

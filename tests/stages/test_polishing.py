@@ -3,10 +3,11 @@ import weakref
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from emodir_tui.profile import load
+from emodir_tui.profile import Complexity, Pick, Profile, load
 from emodir_tui.stages.bench import keep_all, open_bench, weights_of
-from emodir_tui.stages.polishing import GeneByGene, nearest_members
+from emodir_tui.stages.polishing import GeneByGene, budgets, nearest_members
 from emodir_tui.stages.results import Adapted, Parts
 from emodir_tui.stages.whole import Members, Whole
 
@@ -40,3 +41,13 @@ def test_a_polishing_that_is_over_holds_no_features_even_before_the_collector_lo
         assert known() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("macs", [0.3, 0.5]), ("params", [0.4]), ("latency", [0.25])],
+)
+def test_budgets_are_those_on_the_searched_complexity_as_shares(kind, expected):
+    rules = ["knee", "max_macs=0.5", "max_macs=0.3", "max_params=0.4", "max_latency_ms=5", "max_latency_ms=40"]
+    profile = Profile(complexity=Complexity(kind=kind), pick=Pick(rules=rules))
+    assert budgets(profile, latency_ms=20.0) == expected
