@@ -161,6 +161,40 @@ def save(run_name: RunArgument, no_wait: NoWait = False, runs_dir: RunsDir = Non
 
 
 @app.command(epilog=EPILOG)
+def realise(
+    run_name: RunArgument,
+    kept: Annotated[
+        float | None,
+        typer.Option(
+            "--kept", min=0.0, max=1.0, help="The best scheme that keeps at most this share of what was searched."
+        ),
+    ] = None,
+    scheme: Annotated[
+        int | None, typer.Option("--scheme", help="The scheme of this number in the joint front.")
+    ] = None,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return as soon as the worker is ready.")] = False,
+    no_tui: Annotated[bool, typer.Option("--no-tui", help="Follow with a progress bar or plain lines.")] = False,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Run the worker in this process.")] = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Make a network of one more scheme; a run that has ended is started again for it."""
+    from emodir_tui.reports.controlling import find_scheme, want_scheme
+    from emodir_tui.runs.launch import check_resumable, start
+
+    directory = _find(run_name, runs_dir)
+    number = find_scheme(directory, scheme, kept)
+    if told := want_scheme(directory, number):
+        sys.stdout.write(told + "\n")
+        return
+    check_resumable(directory)
+    _note(f"realises scheme {number} of {directory.id}")
+    if foreground:
+        _in_foreground(directory, None)
+    start(directory)
+    _after_start(directory, detach=detach, no_tui=no_tui)
+
+
+@app.command(epilog=EPILOG)
 def runs(as_json: Json = False, runs_dir: RunsDir = None) -> None:
     """List all runs, newest first."""
     from emodir_tui.reports.summary import print_runs

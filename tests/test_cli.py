@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -272,6 +273,25 @@ def test_verify_measures_again_and_tells_a_lie(finished, tmp_path):
     result = emodir("verify", str(liar))
     assert result.returncode == 1
     assert "NO" in result.stdout
+
+
+def test_one_more_scheme_of_a_finished_run_is_realised(finished, tmp_path):
+    emodir, run, _ = finished
+    shutil.copytree(emodir.folder / "runs" / run, tmp_path / run)
+    there = ("--runs-dir", str(tmp_path))
+    assert emodir("realise", run, *there).returncode == 2
+    assert "schemes 0 to" in emodir("realise", run, "--scheme", "9999", *there).stderr
+    assert emodir("realise", run, "--kept", "0.0001", *there).returncode == 3
+    schemes = json.loads((tmp_path / run / "fronts" / "joint.json").read_text())["schemes"]
+    wanted = min((s for s in schemes if s["complexity"] <= 0.7), key=lambda s: s["impairment"])["scheme"]
+    made = emodir("realise", run, "--kept", "0.7", "--no-tui", *there)
+    assert made.returncode == 0, made.stderr
+    assert f"realises scheme {wanted} of {run}" in made.stderr
+    assert f"scheme-{wanted}" in made.stdout
+    assert (tmp_path / run / "export" / f"scheme-{wanted}.safetensors").is_file()
+    again = emodir("realise", run, "--scheme", str(wanted), *there)
+    assert again.returncode == 0
+    assert "already" in again.stdout
 
 
 def test_compare_and_doctor_have_a_line_for_each_thing(finished):

@@ -2,16 +2,18 @@
 
 import time
 
-from emodir_tui.errors import ConflictError, WorkerLostError
-from emodir_tui.runs.control import send
+from emodir_tui.errors import ConflictError, EmodirError, NotFoundError, ProfileError, WorkerLostError
+from emodir_tui.reports.views import look_at
+from emodir_tui.runs.control import can_control, send
 from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.runs.picks import add_pick
 from emodir_tui.runs.watcher import Watcher
 
 POLL_SECONDS = 0.1
 GONE_SECONDS = 2.0
 
 
-def ask(directory: RunDirectory, command: str, *, wait: bool) -> str:
+def ask(directory: RunDirectory, command: str, *, wait: bool, **arguments: int) -> str:
     """Send a request; the worker's answer as a sentence.
 
     Raises:
@@ -26,7 +28,7 @@ def ask(directory: RunDirectory, command: str, *, wait: bool) -> str:
         )
     if status.word == "lost":
         raise WorkerLostError(f"the worker of {directory.id} is lost: {status.reason}", f"emodir resume {directory.id}")
-    request = send(directory, command)
+    request = send(directory, command, **arguments)
     if not wait:
         return f"{command} requested"
     gone_since: float | None = None
@@ -44,3 +46,58 @@ def ask(directory: RunDirectory, command: str, *, wait: bool) -> str:
                 f"the worker of {directory.id} went away before it answered", f"emodir show {directory.id}"
             )
         time.sleep(POLL_SECONDS)
+
+
+def find_scheme(directory: RunDirectory, number: int | None, kept: float | None) -> int:
+    """A scheme of the joint front: the one of this number, or the least impaired that keeps at most this complexity.
+
+    Args:
+        directory: The run.
+        number: The scheme's.
+        kept: A share of the searched complexity, 0 to 1; instead of the number.
+
+    Raises:
+        ProfileError: Not exactly one of both is given.
+        ConflictError: The run has no joint front yet.
+        NotFoundError: The front has no such scheme.
+    """
+    if (number is None) == (kept is None):
+        raise ProfileError("give either --kept SHARE or --scheme NUMBER", "--kept 0.4 keeps 40 % of what was searched")
+    schemes = look_at(directory)[0].joint.schemes
+    if not schemes:
+        raise ConflictError(
+            f"{directory.id} has no joint front yet, of which a scheme could be realised",
+            f"emodir show {directory.id}",
+        )
+    if number is not None:
+        if not any(scheme.scheme == number for scheme in schemes):
+            last = max(scheme.scheme for scheme in schemes)
+            raise NotFoundError(f"{directory.id} has no scheme {number}", f"Its joint front has schemes 0 to {last}.")
+        return number
+    fitting = [scheme for scheme in schemes if scheme.complexity <= (kept or 0.0)]
+    if not fitting:
+        least = min(scheme.complexity for scheme in schemes)
+        raise NotFoundError(f"{directory.id} has no scheme that keeps so little", f"The least keeps {least:.3f}.")
+    return min(fitting, key=lambda scheme: scheme.impairment).scheme
+
+
+def want_scheme(directory: RunDirectory, scheme: int) -> str | None:
+    """Have a scheme realised besides the run's picks; a sentence, or None where a worker must be started for it.
+
+    Raises:
+        ConflictError: This user may not control the run.
+        EmodirError: It can't be noted down.
+    """
+    state, status = look_at(directory)
+    known = next((pick for pick in state.picks.values() if pick.scheme == scheme and pick.file), None)
+    if known is not None:
+        return f"scheme {scheme} is pick '{known.name}' already: {known.file}"
+    if status.is_live:
+        return ask(directory, "realise", wait=True, scheme=scheme)
+    if refusal := can_control(directory):
+        raise ConflictError(refusal)
+    try:
+        add_pick(directory, scheme)
+    except OSError as error:
+        raise EmodirError(f"{directory.picks_file} can't be written ({error.strerror})") from error
+    return None
