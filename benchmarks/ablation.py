@@ -10,6 +10,7 @@ of the last features alone, without the parameters that the joint step counts be
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,7 +24,7 @@ from steps import held_out
 
 from emodir_tui.emo.front import hypervolume, non_dominated
 from emodir_tui.emo.joint import JointVariation, PositionSpace
-from emodir_tui.emo.nsga2 import Nsga2
+from emodir_tui.emo.nsga2 import Nsga2, SearchState
 from emodir_tui.emo.operators import MaskSpace, Variation
 from emodir_tui.emo.space import distinct
 from emodir_tui.nets.evaluate import FeatureError
@@ -31,6 +32,7 @@ from emodir_tui.nets.importance import taylor
 from emodir_tui.nets.sliced import SlicedNetwork
 from emodir_tui.nets.subnetwork import SubNetwork, divide
 from emodir_tui.profile import Profile, load
+from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.bench import Bench, keep_all, open_bench
 from emodir_tui.stages.guiding import make_guidance
 from emodir_tui.stages.polishing import GUIDED_PARENTS, GeneByGene
@@ -77,9 +79,19 @@ def main() -> None:
     arguments = parser.parse_args()
     profile = load(Path(arguments.profile), arguments.overrides)
     out = arguments.out or Path(__file__).parent / "results" / f"ablation-{profile.name}.json"
-    about = {"network": profile.name, "seconds": arguments.seconds, **made_on("pymoo", "numpy")}
-    rows: list[dict[str, Any]] = json.loads(out.read_text())["rows"] if out.exists() else []
-    for seed in sorted(set(arguments.seeds) - {row["seed"] for row in rows}):
+    made = made_on("pymoo", "numpy", threads=profile.hardware.threads)
+    about = {"network": profile.name, "seconds": arguments.seconds, **made}
+    rows: list[dict[str, Any]] = []
+    if out.exists():
+        known = json.loads(out.read_text())
+        if known["about"] != about:
+            sys.exit(f"{out} holds measurements of another commit, time or machine; give another --out, or remove it")
+        rows = known["rows"]
+    for seed in arguments.seeds:
+        done = {row["variant"] for row in rows if row["seed"] == seed}
+        if done.issuperset(arguments.variants):
+            continue
+        rows = [row for row in rows if row["seed"] != seed]
         lab = Lab(profile, seed)
         fronts = {}
         for variant in arguments.variants:
@@ -137,7 +149,8 @@ class Lab:
         few: int = 0, population: int = 48, variation: Variation | None = None,
     ) -> tuple[Masks, dict[str, Any]]:  # fmt: skip
         """One search; its front and the hypervolume on images held out."""
-        measure, held_out = self.objectives(part, HELD_OUT, few or images), self.objectives(part, 0, HELD_OUT)
+        measure, held_out = self.objectives(part, HELD_OUT, images), self.objectives(part, 0, HELD_OUT)
+        begin = self.objectives(part, HELD_OUT, few) if few else measure
         seed = make_search(self.bench, self.graph, part, self.importance, 1).seed
         genome = genome_of(self.bench, self.graph, part.groups, self.importance)
         nsga2 = Nsga2(MaskSpace(genome, variation), population=population, seed=seed)
@@ -145,16 +158,21 @@ class Lab:
         guidance = make_guidance(self.bench, self.graph, part, nsga2, features, outputs)
         guidance._parents = guided
         began = time.perf_counter()
-        state = guidance.descend(measure) if descent else first_state(nsga2, measure)
-        evaluations = 0
-        while (passed := time.perf_counter() - began) < seconds:
-            if few and passed > seconds / 2:
-                few, evaluations = 0, len(state.seen)
-                measure = self.objectives(part, HELD_OUT, images)
-                state = first_state(nsga2, measure, state.seen[nsga2.front(state)])
-            children = distinct(np.concatenate([nsga2.ask(state), guidance.children(state)]))
-            state = nsga2.tell(state, children, measure(children))
-        evaluations += len(state.seen)
+
+        def search(state: SearchState, measure: Callable[[Masks], np.ndarray], until: float) -> SearchState:
+            while time.perf_counter() - began < until:
+                children = distinct(np.concatenate([nsga2.ask(state), guidance.children(state)]))
+                state = nsga2.tell(state, children, measure(children))
+            return state
+
+        state = guidance.descend(begin) if descent else first_state(nsga2, begin)
+        state = search(state, begin, seconds / 2 if few else seconds)
+        evaluations = len(state.seen)
+        if few:
+            # Other draws than those of the first half.
+            nsga2.seed = derive_seed(seed, "all images")
+            state = search(first_state(nsga2, measure, state.seen[nsga2.front(state)]), measure, seconds)
+            evaluations += len(state.seen)
         masks = state.seen[nsga2.front(state)]
         points = held_out(masks)
         reference = (1.0, float(held_out(genome.emptiest[None])[0, 1]))

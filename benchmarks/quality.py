@@ -304,7 +304,7 @@ def about(profile: Profile, arguments: argparse.Namespace) -> dict[str, Any]:
         },
         "baseline": None if profile.model.weights else profile.baseline.model_dump(),
         "emodir": {name: getattr(profile, name).model_dump() for name in ("divide", "search", "constrain", "joint")},
-        **made_on("torchvision", "torch-pruning", "numpy"),
+        **made_on("torchvision", "torch-pruning", "numpy", threads=profile.hardware.threads),
     }
 
 
