@@ -66,11 +66,12 @@ Where nothing else is said images are those of CIFAR-10 from a JPEG copy, on whi
 the original (50,000 to train, of them as many as `data.search_images` only searched on; 10,000 to test). The ResNets have
 published weights, adapted to the copy for a few epochs; those saw the searched images too.
 
-Means over seeds, ± their standard deviation: of pruning and fine-tuning one trained network, not of training it. No
-search, pruner or fine-tuning sees the test split; three of emodir's settings were settled on test accuracies, though, as
-docs/method.md says: `constrain.final_steps` and `joint.capacity` on ResNet-20, and that half of the final steps are made in
-the picks on ResNet-20 and ResNet-56 (seed 0). Residual streams stay whole for all; only emodir and the pruner with
-searched ratios may empty a residual branch.
+Means over seeds, ± their standard deviation: of pruning and fine-tuning one trained network, not of training it.
+Differences are means over pairs of one seed, ± the deviation of these; *level with* is what lies within the standard error
+of that mean, or 0.05 points. No search, pruner or fine-tuning sees the test split; three of emodir's settings were settled
+on test accuracies, though, as docs/method.md says: `constrain.final_steps` and `joint.capacity` on ResNet-20, and that
+half of the final steps are made in the picks on ResNet-20 and ResNet-56 (seed 0). Residual streams stay whole for all; only
+emodir and the pruner with searched ratios may empty a residual branch.
 
 **Fine-tunings are short here,** 200 steps or half an epoch, because one CPU core made them. Leads shrink as fine-tuning grows
 longer; the rows with more steps show how. Nothing was measured at the length that the shipped profiles have.
@@ -209,8 +210,7 @@ def constrained(settings: dict[str, Any]) -> str:
 def where(about: dict[str, Any]) -> str:
     """Device, machine and versions."""
     versions = ", ".join(f"{library} {version}" for library, version in about["versions"].items())
-    commit = f", emodir at {about['revision']}" if about.get("revision") else ""
-    return f"{about['device'].upper()} ({about['machine']}), {versions}{commit}"
+    return f"{about['device'].upper()} ({about['machine']}), {versions}"
 
 
 def called(row: dict[str, Any]) -> str:
@@ -234,6 +234,10 @@ def measured_how(files: list[dict[str, Any]], *, runs: bool = False) -> list[str
                 f"{joint['polish']} of polishing, {constrained(own)} constrained steps, "
                 f"{joint['images']} images"
             )
+            picks = sorted({row["picks"] for row in file["rows"] if "picks" in row})
+            way += f", {' or '.join(map(str, picks))} picks a run" if picks else ""
+            commits = sorted({row.get("revision") or about.get("revision", "") for row in file["rows"]} - {""})
+            way += f", commit {' or '.join(commits)}" if commits else ""
         levels, whose = ways[way]
         made = [row for row in file["rows"] if row["method"] != "original"]
         levels |= {row["level"] for row in made}
@@ -251,7 +255,7 @@ def verdict(cells: Any, methods: list[str], levels: list[float], key: str, own: 
 
     Level with it: by less than a standard error of the paired differences, where several seeds give one.
     """
-    told, partial = [], False
+    told, partial, seeds = [], False, 0
     for level in levels:
         ours = cells[own, level][key]
         others = {
@@ -259,18 +263,25 @@ def verdict(cells: Any, methods: list[str], levels: list[float], key: str, own: 
         }
         if not others:
             continue
-        leads = {m: [100 * (ours[s] - theirs[s]) for s in theirs.keys() & ours] for m, theirs in others.items()}
+        # Of other methods those that have most of our seeds.
+        most = max(len(theirs.keys() & ours) for theirs in others.values())
+        leads = {
+            m: [100 * (ours[s] - theirs[s]) for s in theirs.keys() & ours]
+            for m, theirs in others.items()
+            if len(theirs.keys() & ours) == most
+        }
         best = min(leads, key=lambda method: float(np.mean(leads[method])))
         lead = float(np.mean(leads[best]))
+        seeds = max(seeds, most)
         partial = partial or others[best].keys() != ours.keys()
         error = float(np.std(leads[best], ddof=1)) / len(leads[best]) ** 0.5 if len(leads[best]) > 1 else 0.0
-        size = spread([abs(lead)], 2) + (f" ± {np.std(leads[best], ddof=1):.2f}" if error else "")
+        size = f"{abs(lead):.2f}" + (f" ± {np.std(leads[best], ddof=1):.2f}" if len(leads[best]) > 1 else "")
         if abs(lead) < max(LEVEL, error):
             words = f"level with {best} ({'+' if lead > 0 else '−'}{size})"
         else:
             words = f"{size} points {'ahead of' if lead > 0 else 'behind'} {best}"
         told.append(f"{words} at {100 * level:.0f} %")
-    over = ", over the seeds that both have" if partial else ""
+    over = (", over the seeds that both have" if partial else "") + (" (one seed)" if seeds == 1 else "")
     return f"{own} is {'; '.join(told)}{over}." if told else f"{own} has nothing to compare with yet."
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import made_on
+from machine import made_on, revision
 from pruners import Context, UnreachableError, baselines
 from torch import Tensor, nn
 
@@ -170,7 +170,7 @@ class Seed:
         wanted = self.arguments.methods
         if self.records.has(method, self.seed, level, more_steps) or (wanted and method not in wanted):
             return
-        row: dict[str, Any] = {"method": method, "seed": self.seed, "level": level}
+        row: dict[str, Any] = {"method": method, "seed": self.seed, "level": level, "revision": revision()}
         if more_steps:
             row["more_steps"] = more_steps
         began = time.monotonic()
@@ -198,12 +198,13 @@ class Seed:
         )
 
     def searched(self) -> dict[str, int]:
-        """How many masks of a sub-network and how many schemes of the whole network emodir's run evaluated."""
+        """What emodir's run evaluated (masks of a sub-network, schemes of the whole network), and how many picks it had."""
         results = Results(self.emodir(()))
         fronts = result(results, "constrain", Adapted).fronts
         joint = result(results, "joint", JointFront)
         ranked = sum(len(front.masks) for front in fronts)
-        return {"masks": sum(front.evaluations for front in fronts), "schemes": ranked + joint.evaluations}
+        masks, picks = sum(front.evaluations for front in fronts), len(result(results, "realise", list[Pruned]))
+        return {"masks": masks, "schemes": ranked + joint.evaluations, "picks": picks}
 
     def finetune(self, model: nn.Module, steps: int) -> None:
         """The same steps, batches, learning rates and soft labels for every method."""
@@ -247,7 +248,7 @@ class Seed:
         command = [str(Path(sys.executable).with_name("emodir"))]
         expected = load(Path(self.arguments.profile), extra)
         found = load(runs[0].parent / "profile.toml") if runs else expected
-        # Fewer levels than the run has picks are no other run.
+        # Fewer levels than the run has picks are no other run; rows tell how many it has, which share its last training.
         if found.model_copy(update={"pick": expected.pick}) != expected:
             sys.exit(f"{runs[0].parent} is a run with other settings; give another --work, or remove it")
         if not runs:

@@ -180,17 +180,22 @@ def realise(
     """Make a network of one more scheme; a run that has ended is started again for it."""
     from emodir_tui.reports.controlling import find_scheme, want_scheme
     from emodir_tui.runs.launch import check_resumable, start
+    from emodir_tui.runs.picks import drop_pick
 
     directory = _find(run_name, runs_dir)
     number = find_scheme(directory, scheme, kept)
     if told := want_scheme(directory, number):
         sys.stdout.write(told + "\n")
         return
-    check_resumable(directory)
     _note(f"realises scheme {number} of {directory.id}")
-    if foreground:
-        _in_foreground(directory, None)
-    start(directory)
+    try:
+        check_resumable(directory)
+        if foreground:
+            _in_foreground(directory, None)
+        start(directory)
+    except EmodirError:
+        drop_pick(directory, number)
+        raise
     _after_start(directory, detach=detach, no_tui=no_tui)
 
 

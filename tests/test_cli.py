@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import emodir_tui
@@ -267,6 +268,16 @@ def test_verify_measures_again_and_tells_a_lie(finished, tmp_path):
     assert partly.returncode == 0
     assert "not measured" in partly.stdout
     assert json.loads(emodir("verify", str(elsewhere), "--json").stdout)["agrees"] is None
+    assert emodir("verify", str(elsewhere), "--profile", "tin.toml").returncode in (2, 3)
+    pixels = np.zeros((1200, 16, 16), dtype=np.uint8)
+    labels = np.arange(1200) % 2
+    np.savez(tmp_path / "others.npz", train_images=pixels, train_labels=labels, test_images=pixels, test_labels=labels)
+    (tmp_path / "others.toml").write_text(
+        f"""[model]\nsource = "digits-resnet"\n[data]\nsource = "npz:{tmp_path / "others.npz"}"\nsearch_images = 600\n"""
+    )
+    others = emodir("verify", str(elsewhere), "--profile", str(tmp_path / "others.toml"))
+    assert others.returncode == 2
+    assert "has 2 classes of images [1, 16, 16]" in others.stderr
     header["details"]["macs"] += 1
     liar = tmp_path / "liar.safetensors"
     save_file(load_file(path), liar, metadata={"emodir": json.dumps(header)})
@@ -283,8 +294,11 @@ def test_one_more_scheme_of_a_finished_run_is_realised(finished, tmp_path):
     assert "schemes 0 to" in emodir("realise", run, "--scheme", "9999", *there).stderr
     assert emodir("realise", run, "--kept", "0.0001", *there).returncode == 3
     schemes = json.loads((tmp_path / run / "fronts" / "joint.json").read_text())["schemes"]
-    wanted = min((s for s in schemes if s["complexity"] <= 0.7), key=lambda s: s["impairment"])["scheme"]
-    made = emodir("realise", run, "--kept", "0.7", "--no-tui", *there)
+    picked = {row["scheme"] for row in json.loads(emodir("show", run, "--json", *there).stdout)["picks"]}
+    chosen = next(s for s in schemes if s["scheme"] not in picked and 0.1 < s["complexity"] < 0.95)
+    kept = chosen["complexity"]
+    wanted = min((s for s in schemes if s["complexity"] <= kept), key=lambda s: s["impairment"])["scheme"]
+    made = emodir("realise", run, "--kept", str(kept), "--no-tui", *there)
     assert made.returncode == 0, made.stderr
     assert f"realises scheme {wanted} of {run}" in made.stderr
     assert f"scheme-{wanted}" in made.stdout

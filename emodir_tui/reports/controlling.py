@@ -89,11 +89,16 @@ def want_scheme(directory: RunDirectory, scheme: int) -> str | None:
         EmodirError: It can't be noted down.
     """
     state, status = look_at(directory)
-    known = next((pick for pick in state.picks.values() if pick.scheme == scheme and pick.file), None)
-    if known is not None:
-        return f"scheme {scheme} is pick '{known.name}' already: {known.file}"
+    for pick in state.picks.values():
+        if pick.scheme == scheme and (path := directory.path / (pick.file or "none")).is_file():
+            return f"scheme {scheme} is pick '{pick.name}' already: {path}"
     if status.is_live:
-        return ask(directory, "realise", wait=True, scheme=scheme)
+        try:
+            return ask(directory, "realise", wait=True, scheme=scheme)
+        except (ConflictError, WorkerLostError):
+            # It may just have ended; what it left is then gone on with.
+            if look_at(directory)[1].is_live:
+                raise
     if refusal := can_control(directory):
         raise ConflictError(refusal)
     try:

@@ -107,7 +107,7 @@ def verify(path: Path, profile: Path | None) -> tuple[dict[str, Any], list[Check
         ProfileError: The file is not whole, or was not written by emodir.
     """
     described, _ = read_pruned(path)
-    profile = profile or _own_profile(path)
+    named, profile = profile is not None, profile or _own_profile(path)
     _require_trust(described.source, profile)
     model = _load(path, described)
     says = described.details
@@ -123,7 +123,7 @@ def verify(path: Path, profile: Path | None) -> tuple[dict[str, Any], list[Check
             what="parameters", says=str(says.get("params")), measured=str(params), agrees=params == says.get("params")
         ),
     ]
-    checks.append(_accuracy(model, profile, says))
+    checks.append(_accuracy(model, described, profile, named=named))
     facts = {
         "file": str(path),
         "source": described.source,
@@ -158,19 +158,27 @@ def _own_profile(path: Path) -> Path | None:
     return candidate if candidate.is_file() else None
 
 
-def _accuracy(model: Any, profile: Path | None, says: dict[str, Any]) -> Check:
-    claimed = says.get("accuracy")
+def _accuracy(model: Any, described: PrunedFile, profile: Path | None, *, named: bool) -> Check:
+    """The claimed accuracy against that on the profile's test images.
+
+    Raises:
+        ProfileError: The user `named` the profile, and it can't be used.
+    """
+    claimed = described.details.get("accuracy")
     told = f"{claimed:.4f}" if isinstance(claimed, float) else "—"
-
-    def unmeasured(why: str) -> Check:
-        return Check(what="accuracy", says=told, measured=f"not measured: {why}", agrees=None)
-
-    if profile is None:
-        return unmeasured("the file lies in no run; --profile names a profile with the test images")
     try:
+        if profile is None:
+            raise ProfileError("the file lies in no run; --profile names a profile with the test images")
         bench = open_bench(load(profile))
+        if bench.example.shape[1:] != described.input_shape or bench.data.classes != described.classes:
+            raise ProfileError(
+                f"{profile} has {bench.data.classes} classes of images {list(bench.example.shape[1:])}, the file's network "
+                f"takes {list(described.input_shape)} and has {described.classes}"
+            )
     except EmodirError as error:
-        return unmeasured(error.message)
+        if named:
+            raise
+        return Check(what="accuracy", says=told, measured=f"not measured: {error.message}", agrees=None)
     measured = accuracy(model.to(bench.device), bench.data.test, EVALUATION_BATCH)
     # Another machine rounds differently, which may turn an image or two that lie on the border.
     slack = ACCURACY_SLACK_IMAGES / len(bench.data.test)

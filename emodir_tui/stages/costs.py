@@ -1,7 +1,5 @@
 """What each stage is expected to cost, so that a time to the end can be told from what was measured so far."""
 
-import math
-
 from emodir_tui.stages.baseline import cache_file
 from emodir_tui.stages.bench import Bench
 from emodir_tui.stages.guiding import AT_LIMIT, CHILDREN
@@ -23,8 +21,7 @@ def expected_costs(bench: Bench) -> dict[str, float]:
     schemes = profile.joint.population * (profile.joint.generations + profile.joint.polish + 1)
     # A descent takes about 40 steps, each with two to a handful of moves.
     schemes += DESCENT if profile.search.descent and profile.joint.polish else 0
-    # How long the network takes is not known yet; any latency that is asked for is taken for a budget.
-    parents = GUIDED_PARENTS + AT_LIMIT * len(budgets(profile, math.inf))
+    parents = GUIDED_PARENTS + AT_LIMIT * len(budgets(profile))
     schemes += (parents * CHILDREN if guided else 0) * profile.joint.polish
     second = profile.search.population * profile.search.second_generations if profile.search.rounds > 1 else 0
     trained = profile.model.weights or (profile.baseline.cache and cache_file(bench).exists())

@@ -93,12 +93,11 @@ def polish(
     )
 
 
-def budgets(profile: Profile, latency_ms: float) -> list[float]:
-    """The shares of the searched complexity under which the pick rules choose; `latency_ms` is the unpruned network's."""
+def budgets(profile: Profile) -> list[float]:
+    """The limits that the pick rules set on the searched complexity: shares, or milliseconds where that is latency."""
     kind = profile.complexity.kind
-    name, unit = ("max_latency_ms", latency_ms) if kind == "latency" else (f"max_{kind}", 1.0)
-    limits = {limit / unit for rule, limit in map(parse_rule, profile.pick.rules) if rule == name}
-    return sorted(limit for limit in limits if limit < 1.0)
+    name = "max_latency_ms" if kind == "latency" else f"max_{kind}"
+    return sorted({limit for rule, limit in map(parse_rule, profile.pick.rules) if rule == name})
 
 
 class GeneByGene:

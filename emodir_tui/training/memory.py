@@ -7,8 +7,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# Libraries that take memory of their own tell it in words.
-WORDS = ("CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED", "DefaultCPUAllocator")
+# Libraries that take memory of their own tell it in words. A convolution for which no algorithm's memory is there says that
+# it finds no engine, and a handle without memory is not initialised.
+WORDS = (
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "unable to find an engine",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+    "CUDA error: out of memory",
+    "DefaultCPUAllocator",
+)
 
 
 def is_memory_out(error: RuntimeError) -> bool:

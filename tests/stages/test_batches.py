@@ -19,11 +19,13 @@ def run(tmp_path):
 OUT = [
     torch.OutOfMemoryError("CUDA out of memory"),
     RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError("GET was unable to find an engine to execute this computation"),
     RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
 ]
 
 
-@pytest.mark.parametrize("error", OUT, ids=["torch", "cudnn", "cublas"])
+@pytest.mark.parametrize("error", OUT, ids=["torch", "cudnn", "engine", "cublas", "cpu"])
 def test_a_batch_that_does_not_fit_is_halved_for_good_and_said(run, error):
     tried = []
 

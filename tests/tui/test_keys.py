@@ -143,6 +143,19 @@ async def test_a_click_elsewhere_keeps_the_filter_and_each_panel_ends_its_own(ap
         assert "members with" not in await dashboard.press("3", "slash", "escape")
 
 
+@pytest.mark.parametrize("way", ["tab", "click"])
+async def test_a_filter_that_is_left_is_kept_and_its_box_goes(app, way):
+    async with app.run_test(size=(120, 40)) as pilot:
+        dashboard = await at(app, pilot)
+        await dashboard.press("3", "slash", *"sn2")
+        assert app.screen.query_one("#filter").display
+        await (pilot.press("tab") if way == "tab" else pilot.click("#ranking", offset=(5, 2)))
+        shown = await dashboard.press("home")
+        assert "members with 'sn2'" in shown
+        assert not app.screen.query_one("#filter").display
+        assert app.screen.query_one("#message").display
+
+
 async def test_letters_typed_into_the_filter_are_no_commands(app):
     async with app.run_test(size=(120, 40)) as pilot:
         dashboard = await at(app, pilot)

@@ -390,8 +390,13 @@ class MainScreen(Screen[None]):
 
     @on(FilterBox.Kept)
     def _filter_kept(self) -> None:
-        self._put_filter_away()
+        self.query_one(FilterBox).close(keep=True)
         self._board.go(self._board.current)
+        self._filter_left()
+
+    @on(FilterBox.Left)
+    def _filter_left(self) -> None:
+        self.query_one("#message", Line).display = True
         self.draw()
 
     def _filter(self, text: str) -> None:
@@ -400,16 +405,10 @@ class MainScreen(Screen[None]):
             self._filtered.filter_by(text)
         self.draw()
 
-    def _put_filter_away(self) -> None:
-        self.query_one(FilterBox).close(keep=True)
-        self.query_one("#message", Line).display = True
-
     # ---- what panels tell
 
     @on(Board.CurrentChanged)
     def _current_changed(self) -> None:
-        # A click elsewhere keeps what was typed.
-        self._put_filter_away()
         self.draw()
 
     @on(Rows.Moved, "#subnetworks")

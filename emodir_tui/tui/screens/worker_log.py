@@ -102,6 +102,10 @@ class WorkerLogScreen(Screen[None]):
     def _filter_kept(self) -> None:
         self._close_filter(keep=True)
 
+    @on(FilterBox.Left)
+    def _filter_left(self) -> None:
+        self.query_one("#message", Line).display = True
+
     @on(Rows.Chosen, "#worker-lines")
     def _chosen(self, event: Rows.Chosen) -> None:
         if isinstance(event.key, int) and event.key <= len(self._lines):

@@ -5,10 +5,13 @@ from textual.widgets import Input
 
 
 class FilterBox(Input):
-    """Tells each change; Enter keeps the filter, Esc (which the screen hears) ends it."""
+    """Tells each change; Enter and leaving keep the filter, Esc (which the screen hears) ends it."""
 
     class Kept(Message):
         """Enter was pressed."""
+
+    class Left(Message):
+        """The focus went elsewhere."""
 
     def __init__(self, what: str) -> None:
         placeholder = f"words that {what} must have · Enter keeps · Esc ends"
@@ -32,6 +35,12 @@ class FilterBox(Input):
         if not keep:
             self.value = ""
         self.display = False
+
+    def on_blur(self) -> None:
+        """Whoever goes elsewhere keeps what was typed."""
+        if self.is_open:
+            self.close(keep=True)
+            self.post_message(self.Left())
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter."""
