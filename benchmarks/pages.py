@@ -149,8 +149,9 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
 
 
 def best_of(cells: Any, methods: list[str], level: float, key: str) -> str | None:
-    """The method with the highest mean over the seeds that all have; None where there is no such seed."""
-    having = {method: values for method in methods if (values := cells[method, level][key])}
+    """The method with the highest mean, of those that have most seeds and over these."""
+    most = max(len(cells[method, level][key]) for method in methods)
+    having = {method: values for method in methods if len(values := cells[method, level][key]) == most > 0}
     common = set.intersection(*(set(values) for values in having.values())) if having else set()
     means = {method: float(np.mean([values[seed] for seed in common])) for method, values in having.items() if common}
     return max(means, key=lambda method: means[method], default=None)

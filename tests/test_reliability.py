@@ -132,6 +132,28 @@ def test_a_watcher_without_a_terminal_is_told_to_leave_and_the_run_goes_on(runni
     wait_for(lambda: generation_of(directory) > stood)
 
 
+def test_a_scheme_is_asked_of_a_live_worker_and_a_stopped_run_goes_on_for_it(emodir):
+    long = ("--set", "finetune.epochs=100000", "--set", "pick.rules=knee")
+    result = emodir("run", "tiny.toml", "--detach", *long)
+    directory = RunDirectory(emodir.folder / "runs" / result.stdout.strip())
+    try:
+        assert emodir("realise", directory.id, "--kept", "0.5").returncode == 4
+        wait_for(lambda: state_of(directory).picks, 60)
+        picked = {pick.scheme for pick in state_of(directory).picks.values()}
+        first, second = [s.scheme for s in state_of(directory).joint.schemes if s.scheme not in picked][:2]
+        asked = emodir("realise", directory.id, "--scheme", str(first))
+        assert asked.returncode == 0, asked.stderr
+        assert f"scheme {first} will be realised too" in asked.stdout
+        assert emodir("stop", directory.id, "--now").returncode == 0
+        wait_for(lambda: not Observer(directory).status(state_of(directory)).is_live)
+        again = emodir("realise", directory.id, "--scheme", str(second), "--detach")
+        assert again.returncode == 0, again.stderr
+        wait_for(lambda: {first, second} <= {pick.scheme for pick in state_of(directory).picks.values()}, 60)
+    finally:
+        if Observer(directory).status(state_of(directory)).is_live:
+            os.kill(state_of(directory).pid, signal.SIGKILL)
+
+
 def test_save_pause_continue_stop_and_resume_are_each_answered(running):
     emodir, directory = running
     run = directory.id

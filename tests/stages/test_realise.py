@@ -102,6 +102,34 @@ def test_what_the_rules_chose_stays_though_latencies_vary_and_what_is_not_there_
     assert after[-1].name == "scheme-9"
 
 
+def test_what_is_asked_for_does_not_change_the_last_training(tmp_path, monkeypatch):
+    profile = load(Path("profiles/digits.toml"), ["pick.rules=knee,max_macs=0.4"])
+    bench = open_bench(profile)
+    weights = weights_of(bench.model())
+    original = Original(weights=weights, accuracy=1, search_accuracy=1, macs=1, params=1, latency_ms=1, trained=False)
+    front = front_of(np.linspace(0.1, 1, 40))
+    monkeypatch.setattr(realise, "_measure", lambda *_: front.objectives[:, 0].__getitem__)
+    trained = []
+
+    def fit(*arguments, **_):
+        trained.append([arguments[-1](step) for step in range(60)])
+        return Fitted(weights=weights)
+
+    monkeypatch.setattr(realise, "fit_chain", fit)
+    for asked in ([], [20, 30]):
+        folder = tmp_path / str(len(asked))
+        folder.mkdir()
+        with Run(RunDirectory(folder), profile, snapshot) as run:
+            for scheme in asked:
+                add_pick(run.directory, scheme)
+            picks = choose(run, bench, original, front)
+            realise._trained(run, bench, original, None, Adapted(weights=weights, fronts=[]), front, picks)
+            assert len(picks) == 2 + len(asked)
+    np.testing.assert_array_equal(trained[0], trained[1])
+    picked = [any((draw == front.keeps[pick.scheme]).all() for pick in picks[:2]) for draw in trained[0]]
+    assert 20 < sum(picked) < 50
+
+
 def test_rules_that_nothing_satisfies_are_told_before_anything_is_trained(tmp_path, monkeypatch):
     profile = load(Path("profiles/digits.toml"), ['pick.rules=["max_macs=0.05"]'])
     bench = open_bench(profile)
