@@ -14,10 +14,11 @@ from emodir_tui.nets.subnetwork import divide
 from emodir_tui.profile import Profile
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.bench import Bench, keep_all, open_bench
-from emodir_tui.stages.costs import expected_costs
+from emodir_tui.stages.costs import expected_costs, images_read
 from emodir_tui.stages.searching import expand
 
 PROBES = 3
+READ = 256
 
 
 def check_profile(profile: Profile) -> dict[str, Any]:
@@ -57,7 +58,12 @@ def check_profile(profile: Profile) -> dict[str, Any]:
             group = graph.groups[number]
             emptiest[0, group.start + 1 : group.stop] = False
     seconds = _seconds_per_image(bench, weights)
-    costs = expected_costs(bench)
+    reading = _reading_seconds(bench)
+    read = images_read(bench)
+    # Images are read while the batch before is computed with.
+    estimated = {
+        name: max(cost * seconds, read.get(name, 0.0) * reading) for name, cost in expected_costs(bench).items()
+    }
     return {
         "model": profile.model.source,
         "device": str(bench.device),
@@ -72,7 +78,7 @@ def check_profile(profile: Profile) -> dict[str, Any]:
         "macs": round(whole),
         "least_macs_kept": float(model.measure(emptiest)[0]) / whole,
         "memory_megabytes": _memory(bench, division.subnetworks),
-        "estimated_seconds": {name: cost * seconds for name, cost in costs.items()},
+        "estimated_seconds": estimated,
     }
 
 
@@ -96,6 +102,15 @@ def _seconds_per_image(bench: Bench, weights: dict[str, Any]) -> float:
     evaluator.evaluate(keeps)
     # The masks keep about two thirds of the MACs, and costs are counted in whole networks.
     return (time.perf_counter() - began) / (PROBES * batch * 0.65)
+
+
+def _reading_seconds(bench: Bench) -> float:
+    """Reading one training image, measured on a few hundred."""
+    few = bench.data.train.first(READ)
+    began = time.perf_counter()
+    for _ in few.batches(len(few)):
+        pass
+    return (time.perf_counter() - began) / len(few)
 
 
 def _memory(bench: Bench, parts: Any) -> float:

@@ -24,8 +24,7 @@ def expected_costs(bench: Bench) -> dict[str, float]:
     parents = GUIDED_PARENTS + AT_LIMIT * len(budgets(profile))
     schemes += (parents * CHILDREN if guided else 0) * profile.joint.polish
     second = profile.search.population * profile.search.second_generations if profile.search.rounds > 1 else 0
-    trained = profile.model.weights or (profile.baseline.cache and cache_file(bench).exists())
-    training = 0.0 if trained else TRAINING * profile.baseline.epochs * train
+    training = TRAINING * _baseline_images(bench)
     constrained = (TRAINING * CANDIDATE + 1) * profile.constrain.batch
     return {
         "divide": DIVIDING,
@@ -38,3 +37,22 @@ def expected_costs(bench: Bench) -> dict[str, float]:
         + float(len(profile.pick.rules) * (profile.finetune.recalibration_images + len(bench.data.test))),
         "finetune": len(profile.pick.rules) * (TRAINING * CANDIDATE + 1) * profile.finetune.epochs * train,
     }
+
+
+def images_read(bench: Bench) -> dict[str, float]:
+    """Training images that each stage takes from the disk, or from memory where they lie there."""
+    profile, rules = bench.profile, len(bench.profile.pick.rules)
+    return {
+        "baseline": _baseline_images(bench),
+        "constrain": float(profile.constrain.batch * profile.constrain.steps),
+        "realise": float(
+            profile.constrain.batch * profile.constrain.final_steps + rules * profile.finetune.recalibration_images
+        ),
+        "finetune": rules * profile.finetune.epochs * len(bench.data.train),
+    }
+
+
+def _baseline_images(bench: Bench) -> float:
+    profile = bench.profile
+    trained = profile.model.weights or (profile.baseline.cache and cache_file(bench).exists())
+    return 0.0 if trained else float(profile.baseline.epochs * len(bench.data.train))
