@@ -361,7 +361,7 @@ def ablation(measured: dict[str, Any]) -> list[str]:
         f"## {title}: what each piece of the search is worth",
         "",
         (
-            f"{about['seconds']:.0f} s for each sub-network and variant, {len(seeds)} seeds; hypervolume of the front on "
+            f"{about['seconds']:.0f} s for each sub-network and variant, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}; hypervolume of the front on "
             f"1,000 images that no search saw, and the evaluations made in that time. {where(about)}."
         ),
         "",

@@ -124,7 +124,7 @@ class Search(Section):
         description="Second objective: relative error of the sub-network's features, loss of a detector trained on the "
         "original features, or KL divergence of the logits through the rest of the original network.",
     )
-    images: Count = Field(default=500, description="Images of the search split that each candidate sees.")
+    images: Count = Field(default=250, description="Images of the search split that each candidate sees.")
     batch: Count = Field(default=125, description="Images per forward pass; batch statistics are taken over one.")
     patience: int = Field(default=15, ge=0, description="Generations without gain after which a search ends; 0: never.")
     tolerance: NotNegative = Field(
