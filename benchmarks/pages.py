@@ -362,7 +362,7 @@ def ablation(measured: dict[str, Any]) -> list[str]:
         "",
         (
             f"{about['seconds']:.0f} s for each sub-network and variant, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}; hypervolume of the front on "
-            f"1,000 images that no search saw, and the evaluations made in that time. {where(about)}."
+            f"1,000 images that no search saw, and the evaluations made in that time. Where no number is named 500 images are searched on. {where(about)}."
         ),
         "",
         "| variant | " + " | ".join(f"{part}: hypervolume | evaluations" for part in parts) + " |",
