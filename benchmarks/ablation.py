@@ -29,15 +29,22 @@ from emodir_tui.emo.operators import MaskSpace, Variation
 from emodir_tui.emo.space import distinct
 from emodir_tui.nets.evaluate import FeatureError
 from emodir_tui.nets.importance import taylor
-from emodir_tui.nets.sliced import SlicedNetwork
 from emodir_tui.nets.subnetwork import SubNetwork, divide
 from emodir_tui.profile import Profile, load
 from emodir_tui.seeds import derive_seed
-from emodir_tui.stages.bench import Bench, keep_all, open_bench
+from emodir_tui.stages.bench import Bench, open_bench
 from emodir_tui.stages.guiding import make_guidance
 from emodir_tui.stages.polishing import GUIDED_PARENTS, GeneByGene
 from emodir_tui.stages.results import Adapted, Parts
-from emodir_tui.stages.searching import expand, first_state, genome_of, kept_share, make_search, subnetwork_evaluator
+from emodir_tui.stages.searching import (
+    expand,
+    first_state,
+    genome_of,
+    kept_share,
+    make_search,
+    original_outputs,
+    subnetwork_evaluator,
+)
 from emodir_tui.stages.whole import Members, Whole, combine
 from emodir_tui.training.losses import cross_entropy
 
@@ -123,10 +130,7 @@ class Lab:
         """A sub-network's original inputs and outputs on these images of the search split."""
         batches = [pixels for pixels, _ in self.bench.data.search.first(skip + images).batches(125)][skip // 125 :]
         for other in self.division.subnetworks:
-            span = SlicedNetwork(self.graph, other.start, other.stop, dtype=self.bench.search_dtype)
-            span.select(keep_all(self.graph)[0])
-            with torch.no_grad():
-                outputs = [span(batch) for batch in batches]
+            outputs = original_outputs(self.bench, self.graph, other, batches)
             if other is part:
                 return batches, outputs
             batches = outputs

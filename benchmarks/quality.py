@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import made_on, revision
+from machine import made_on
 from pruners import Context, UnreachableError, baselines
 from torch import Tensor, nn
 
@@ -170,7 +170,12 @@ class Seed:
         wanted = self.arguments.methods
         if self.records.has(method, self.seed, level, more_steps) or (wanted and method not in wanted):
             return
-        row: dict[str, Any] = {"method": method, "seed": self.seed, "level": level, "revision": revision()}
+        row: dict[str, Any] = {
+            "method": method,
+            "seed": self.seed,
+            "level": level,
+            "revision": self.records.about["revision"],
+        }
         if more_steps:
             row["more_steps"] = more_steps
         began = time.monotonic()

@@ -35,6 +35,9 @@ Sets = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override a key, such as search.population=40."),
 ]
+Detach = Annotated[bool, typer.Option("--detach", "-d", help="Return as soon as the worker is ready.")]
+NoTui = Annotated[bool, typer.Option("--no-tui", help="Follow with a progress bar or plain lines.")]
+Foreground = Annotated[bool, typer.Option("--foreground", help="Run the worker in this process.")]
 Shared = Annotated[bool, typer.Option("--shared", help="Let other users watch this run (not control it).")]
 
 
@@ -44,7 +47,7 @@ def run(
     sets: Sets = None,
     name: Annotated[str, typer.Option("--name", help="Name of the run; the profile's if not given.")] = "",
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Print the run's id and return at once.")] = False,
-    no_tui: Annotated[bool, typer.Option("--no-tui", help="Follow with a progress bar or plain lines.")] = False,
+    no_tui: NoTui = False,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Run the worker in this process (Slurm, systemd).")
     ] = False,
@@ -79,9 +82,9 @@ def resume(
             "--from", metavar="CHECKPOINT", help="Go back to this checkpoint; what came after it is kept aside."
         ),
     ] = None,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return as soon as the worker is ready.")] = False,
-    no_tui: Annotated[bool, typer.Option("--no-tui", help="Follow with a progress bar or plain lines.")] = False,
-    foreground: Annotated[bool, typer.Option("--foreground", help="Run the worker in this process.")] = False,
+    detach: Detach = False,
+    no_tui: NoTui = False,
+    foreground: Foreground = False,
     runs_dir: RunsDir = None,
 ) -> None:
     """Continue an interrupted run exactly where it stopped."""
@@ -111,7 +114,7 @@ def watch(
     refresh: Annotated[
         float, typer.Option("--refresh", min=0.5, max=10, help="Seconds between updates of the screen.")
     ] = 1.0,
-    no_tui: Annotated[bool, typer.Option("--no-tui", help="Follow with a progress bar or plain lines.")] = False,
+    no_tui: NoTui = False,
     runs_dir: RunsDir = None,
 ) -> None:
     """Attach a dashboard to a run, running or not; leaving it never stops the run."""
@@ -172,30 +175,29 @@ def realise(
     scheme: Annotated[
         int | None, typer.Option("--scheme", help="The scheme of this number in the joint front.")
     ] = None,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return as soon as the worker is ready.")] = False,
-    no_tui: Annotated[bool, typer.Option("--no-tui", help="Follow with a progress bar or plain lines.")] = False,
-    foreground: Annotated[bool, typer.Option("--foreground", help="Run the worker in this process.")] = False,
+    detach: Detach = False,
+    no_tui: NoTui = False,
+    foreground: Foreground = False,
     runs_dir: RunsDir = None,
 ) -> None:
     """Make a network of one more scheme; a run that has ended is started again for it."""
-    from emodir_tui.reports.controlling import find_scheme, want_scheme
+    from emodir_tui.reports.controlling import ask_for_scheme, find_scheme
+    from emodir_tui.reports.views import look_at
     from emodir_tui.runs.launch import check_resumable, start
-    from emodir_tui.runs.picks import drop_pick
+    from emodir_tui.runs.picks import noted
 
     directory = _find(run_name, runs_dir)
-    number = find_scheme(directory, scheme, kept)
-    if told := want_scheme(directory, number):
+    state, status = look_at(directory)
+    number = find_scheme(directory, state, scheme, kept)
+    if told := ask_for_scheme(directory, state, status, number):
         sys.stdout.write(told + "\n")
         return
     _note(f"realises scheme {number} of {directory.id}")
-    try:
+    with noted(directory, number):
         check_resumable(directory)
         if foreground:
             _in_foreground(directory, None)
         start(directory)
-    except EmodirError:
-        drop_pick(directory, number)
-        raise
     _after_start(directory, detach=detach, no_tui=no_tui)
 
 

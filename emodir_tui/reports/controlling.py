@@ -2,11 +2,12 @@
 
 import time
 
-from emodir_tui.errors import ConflictError, EmodirError, NotFoundError, ProfileError, WorkerLostError
+from emodir_tui.errors import ConflictError, NotFoundError, ProfileError, WorkerLostError
 from emodir_tui.reports.views import look_at
-from emodir_tui.runs.control import can_control, send
+from emodir_tui.runs.control import send
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.runs.picks import add_pick
+from emodir_tui.runs.state import RunState
+from emodir_tui.runs.status import Status
 from emodir_tui.runs.watcher import Watcher
 
 POLL_SECONDS = 0.1
@@ -48,11 +49,12 @@ def ask(directory: RunDirectory, command: str, *, wait: bool, **arguments: int) 
         time.sleep(POLL_SECONDS)
 
 
-def find_scheme(directory: RunDirectory, number: int | None, kept: float | None) -> int:
+def find_scheme(directory: RunDirectory, state: RunState, number: int | None, kept: float | None) -> int:
     """A scheme of the joint front: the one of this number, or the least impaired that keeps at most this complexity.
 
     Args:
         directory: The run.
+        state: Its state.
         number: The scheme's.
         kept: A share of the searched complexity, 0 to 1; instead of the number.
 
@@ -63,7 +65,7 @@ def find_scheme(directory: RunDirectory, number: int | None, kept: float | None)
     """
     if (number is None) == (kept is None):
         raise ProfileError("give either --kept SHARE or --scheme NUMBER", "--kept 0.4 keeps 40 % of what was searched")
-    schemes = look_at(directory)[0].joint.schemes
+    schemes = state.joint.schemes
     if not schemes:
         raise ConflictError(
             f"{directory.id} has no joint front yet, of which a scheme could be realised",
@@ -81,28 +83,17 @@ def find_scheme(directory: RunDirectory, number: int | None, kept: float | None)
     return min(fitting, key=lambda scheme: scheme.impairment).scheme
 
 
-def want_scheme(directory: RunDirectory, scheme: int) -> str | None:
-    """Have a scheme realised besides the run's picks; a sentence, or None where a worker must be started for it.
-
-    Raises:
-        ConflictError: This user may not control the run.
-        EmodirError: It can't be noted down.
-    """
-    state, status = look_at(directory)
+def ask_for_scheme(directory: RunDirectory, state: RunState, status: Status, scheme: int) -> str | None:
+    """Have a live worker realise a scheme besides the run's picks; a sentence, or None where a worker must be started."""
     for pick in state.picks.values():
         if pick.scheme == scheme and (path := directory.path / (pick.file or "none")).is_file():
             return f"scheme {scheme} is pick '{pick.name}' already: {path}"
-    if status.is_live:
-        try:
-            return ask(directory, "realise", wait=True, scheme=scheme)
-        except (ConflictError, WorkerLostError):
-            # It may just have ended; what it left is then gone on with.
-            if look_at(directory)[1].is_live:
-                raise
-    if refusal := can_control(directory):
-        raise ConflictError(refusal)
+    if not status.is_live:
+        return None
     try:
-        add_pick(directory, scheme)
-    except OSError as error:
-        raise EmodirError(f"{directory.picks_file} can't be written ({error.strerror})") from error
-    return None
+        return ask(directory, "realise", wait=True, scheme=scheme)
+    except (ConflictError, WorkerLostError):
+        # It may just have ended; what it left is then gone on with.
+        if look_at(directory)[1].is_live:
+            raise
+        return None

@@ -1,5 +1,10 @@
 """Schemes that somebody wants realised besides the profile's own picks."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from emodir_tui.errors import ConflictError, EmodirError
+from emodir_tui.runs.control import can_control
 from emodir_tui.runs.directory import RunDirectory, read_json, write_json
 from emodir_tui.runs.state import RunState
 
@@ -24,6 +29,28 @@ def add_pick(directory: RunDirectory, scheme: int) -> bool:
 def drop_pick(directory: RunDirectory, scheme: int) -> None:
     """Forget a scheme that can't be realised. Raises OSError as the disk says."""
     write_json(directory.picks_file, {"schemes": [number for number in extra_picks(directory) if number != scheme]})
+
+
+@contextmanager
+def noted(directory: RunDirectory, scheme: int) -> Iterator[None]:
+    """A scheme noted down for the worker that is started inside; not if that fails, unless it was there before.
+
+    Raises:
+        ConflictError: This user may not control the run.
+        EmodirError: It can't be noted down.
+    """
+    if refusal := can_control(directory):
+        raise ConflictError(refusal)
+    try:
+        new = add_pick(directory, scheme)
+    except OSError as error:
+        raise EmodirError(f"{directory.picks_file} can't be written ({error.strerror})") from error
+    try:
+        yield
+    except EmodirError:
+        if new:
+            drop_pick(directory, scheme)
+        raise
 
 
 def new_picks(directory: RunDirectory, state: RunState) -> list[int]:

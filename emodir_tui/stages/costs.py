@@ -14,7 +14,7 @@ DESCENT = 200
 
 def expected_costs(bench: Bench) -> dict[str, float]:
     """Forward passes of the whole original network on one image, per stage."""
-    profile, train = bench.profile, len(bench.data.train)
+    profile = bench.profile
     subnetworks = profile.divide.subnetworks or (len(profile.divide.cuts) + 1 if profile.divide.cuts else 4)
     guided = profile.search.guided * CHILDREN
     candidates = profile.search.population * (profile.search.generations + 1) + guided * profile.search.generations
@@ -24,35 +24,30 @@ def expected_costs(bench: Bench) -> dict[str, float]:
     parents = GUIDED_PARENTS + AT_LIMIT * len(budgets(profile))
     schemes += (parents * CHILDREN if guided else 0) * profile.joint.polish
     second = profile.search.population * profile.search.second_generations if profile.search.rounds > 1 else 0
-    training = TRAINING * _baseline_images(bench)
-    constrained = (TRAINING * CANDIDATE + 1) * profile.constrain.batch
+    read = images_read(bench)
+    # Of a pruned network, with a pass of the original beside it.
+    pruned = TRAINING * CANDIDATE + 1
     return {
         "divide": DIVIDING,
-        "baseline": training + len(bench.data.test),
+        "baseline": TRAINING * read["baseline"] + len(bench.data.test),
         "search": CANDIDATE * candidates * profile.search.images,
-        "constrain": constrained * profile.constrain.steps + CANDIDATE * second * profile.search.images,
+        "constrain": pruned * read["constrain"] + CANDIDATE * second * profile.search.images,
         "rank": TYPICAL_FRONT * subnetworks * profile.rank.images * CANDIDATE,
         "joint": CANDIDATE * schemes * profile.joint.images,
-        "realise": constrained * profile.constrain.final_steps
+        "realise": pruned * profile.constrain.batch * profile.constrain.final_steps
         + float(len(profile.pick.rules) * (profile.finetune.recalibration_images + len(bench.data.test))),
-        "finetune": len(profile.pick.rules) * (TRAINING * CANDIDATE + 1) * profile.finetune.epochs * train,
+        "finetune": pruned * read["finetune"],
     }
 
 
 def images_read(bench: Bench) -> dict[str, float]:
     """Training images that each stage takes from the disk, or from memory where they lie there."""
-    profile, rules = bench.profile, len(bench.profile.pick.rules)
-    return {
-        "baseline": _baseline_images(bench),
-        "constrain": float(profile.constrain.batch * profile.constrain.steps),
-        "realise": float(
-            profile.constrain.batch * profile.constrain.final_steps + rules * profile.finetune.recalibration_images
-        ),
-        "finetune": rules * profile.finetune.epochs * len(bench.data.train),
-    }
-
-
-def _baseline_images(bench: Bench) -> float:
-    profile = bench.profile
+    profile, train, rules = bench.profile, len(bench.data.train), len(bench.profile.pick.rules)
     trained = profile.model.weights or (profile.baseline.cache and cache_file(bench).exists())
-    return 0.0 if trained else float(profile.baseline.epochs * len(bench.data.train))
+    final = profile.constrain.batch * profile.constrain.final_steps
+    return {
+        "baseline": 0.0 if trained else float(profile.baseline.epochs * train),
+        "constrain": float(profile.constrain.batch * profile.constrain.steps),
+        "realise": float(final + rules * profile.finetune.recalibration_images),
+        "finetune": rules * profile.finetune.epochs * train,
+    }

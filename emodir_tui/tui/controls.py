@@ -7,7 +7,7 @@ from typing import Protocol
 from emodir_tui.errors import EmodirError
 from emodir_tui.runs.control import can_control, send
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.runs.picks import add_pick
+from emodir_tui.runs.picks import noted
 from emodir_tui.tui.background import in_background
 from emodir_tui.tui.feed import Source
 from emodir_tui.tui.requests import Requests
@@ -109,8 +109,8 @@ class Controls:
         def work() -> None:
             from emodir_tui.runs.launch import resume  # it loads the profile's library, which watching does not need
 
-            add_pick(self._directory, scheme)
-            resume(self._directory)
+            with noted(self._directory, scheme):
+                resume(self._directory)
 
         self._voice.ask(
             f"Realise scheme {scheme}?",

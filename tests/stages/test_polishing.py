@@ -1,11 +1,14 @@
 import gc
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from emodir_tui.nets.latency import LatencyTable
 from emodir_tui.profile import Complexity, Pick, Profile, load
+from emodir_tui.stages import joint
 from emodir_tui.stages.bench import keep_all, open_bench, weights_of
 from emodir_tui.stages.polishing import GeneByGene, budgets, nearest_members
 from emodir_tui.stages.results import Adapted, Parts
@@ -51,3 +54,10 @@ def test_budgets_are_those_on_the_searched_complexity(kind, expected):
     rules = ["knee", "max_macs=0.5", "max_macs=0.3", "max_params=0.4", "max_latency_ms=5", "max_latency_ms=40"]
     profile = Profile(complexity=Complexity(kind=kind), pick=Pick(rules=rules))
     assert budgets(profile) == expected
+
+
+def test_limits_are_shares_and_an_estimate_that_is_too_low_by_its_error_holds_them_too():
+    rules = Pick(rules=["max_latency_ms=5", "max_latency_ms=40"])
+    profile = Profile(complexity=Complexity(kind="latency"), pick=rules)
+    bench = SimpleNamespace(profile=profile, latencies=LatencyTable(layers=[], fixed_ms=0.0, error=0.1))
+    assert joint._limits(bench, SimpleNamespace(latency_ms=20.0)) == pytest.approx([0.225, 0.25])
