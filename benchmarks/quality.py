@@ -38,7 +38,7 @@ from emodir_tui.stages.realise import RECALIBRATION_BATCH
 from emodir_tui.stages.results import Adapted, JointFront, Original, Parts, Pruned
 from emodir_tui.training.data import Split
 from emodir_tui.training.loop import Plan, train
-from emodir_tui.training.losses import distillation
+from emodir_tui.training.losses import distillation, kl
 from emodir_tui.training.metrics import accuracy, recalibrate
 
 HERE = Path(__file__).parent
@@ -139,6 +139,7 @@ class Seed:
         self.profile = profile.model_copy(update={"seed": seed})
         self.arguments, self.seed, self.records = arguments, seed, records
         self.logits: dict[int, Tensor] = {}
+        self.judged: Tensor | None = None
         self.bench = bench = open_bench(self.profile)
         # What accuracies are measured on.
         self.judge: Split = bench.data.test
@@ -156,7 +157,7 @@ class Seed:
             for method, make in others.items():
                 self.one(method, level, partial(make, context, level), more_steps)
             for method, overrides in EMODIR.items():
-                self.one(method, level, partial(self.realised, overrides, level), more_steps)
+                self.one(method, level, partial(self.realised, overrides, level), more_steps, overrides)
 
     def begin(self) -> tuple[Original, Parts]:
         """The first two results of the default run; the original is the teacher of all fine-tunings."""
@@ -165,8 +166,15 @@ class Seed:
         self.teacher = self.bench.graph(original.weights).network.model
         return original, result(results, "divide", Parts)
 
-    def one(self, method: str, level: float, make: Callable[[], nn.Module], more_steps: int = 0) -> None:
-        """Recalibrate, measure, fine-tune, measure."""
+    def one(
+        self,
+        method: str,
+        level: float,
+        make: Callable[[], nn.Module],
+        more_steps: int = 0,
+        overrides: tuple[str, ...] | None = None,
+    ) -> None:
+        """Recalibrate, measure, fine-tune, measure; `overrides` are those of emodir's run that the network comes from."""
         wanted = self.arguments.methods
         if self.records.has(method, self.seed, level, more_steps) or (wanted and method not in wanted):
             return
@@ -197,14 +205,21 @@ class Seed:
                 "macs_kept": macs(model, bench) / macs(self.teacher, bench),
                 "recalibrated": before,
                 "finetuned": accuracy(model, self.judge, EVALUATION_BATCH),
+                "divergence": self.divergence(model),
                 "making_seconds": round(seconds, 1),
-                **(self.searched() if method == "emodir" else {}),
+                **(self.searched(overrides) if overrides is not None else {}),
             }
         )
 
-    def searched(self) -> dict[str, int]:
+    def divergence(self, model: nn.Module) -> float:
+        """KL divergence of a network's output from the original's in nats, on the images that accuracies are measured on."""
+        if self.judged is None:
+            self.judged = logits(self.teacher, self.judge)
+        return float(kl(logits(model, self.judge), self.judged))
+
+    def searched(self, overrides: tuple[str, ...]) -> dict[str, int]:
         """What emodir's run evaluated (masks of a sub-network, schemes of the whole network), and how many picks it had."""
-        results = Results(self.emodir(()))
+        results = Results(self.emodir(overrides))
         fronts = result(results, "constrain", Adapted).fronts
         joint = result(results, "joint", JointFront)
         ranked = sum(len(front.masks) for front in fronts)
@@ -272,6 +287,12 @@ def result(results: Results, name: str, kind: Any) -> Any:
     if payload is None:
         raise SystemExit(f"the run in {results.folder.parent} has no result '{name}'")
     return unpack(payload, kind)
+
+
+@torch.no_grad()
+def logits(model: nn.Module, split: Split) -> Tensor:
+    """A network's output for all images of a split, float32[n, classes]."""
+    return torch.cat([model.eval()(inputs).float() for inputs, _ in split.batches(EVALUATION_BATCH)])
 
 
 @torch.no_grad()

@@ -53,7 +53,8 @@ def measure(seed: Seed) -> None:
     seed.begin()
     for variant in seed.arguments.variants:
         for level in seed.arguments.levels:
-            seed.one(variant, level, partial(seed.realised, VARIANTS[variant], level))
+            overrides = VARIANTS[variant]
+            seed.one(variant, level, partial(seed.realised, overrides, level), overrides=overrides)
 
 
 def held_out(split: Split, skip: int) -> Split:
