@@ -332,21 +332,24 @@ def steps(measured: dict[str, Any]) -> list[str]:
         "",
         (
             f"Whole runs that differ in what their name says from a base with these budgets, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}; accuracy "
-            "in % before → after the same fine-tuning, on images of the search split that no search saw."
+            "in % before → after the same fine-tuning, and KL divergence from the original after it (smaller is better, and "
+            "steadier than accuracies), on images of the search split that no search saw. Evaluations are those that chose "
+            "networks: masks of sub-networks + schemes of the whole network."
         ),
         "",
         *measured_how([measured], runs=True),
         "",
-        "| variant | " + " | ".join(f"{100 * level:.0f} % of the MACs" for level in levels) + " |",
-        "|---|" + "---|" * len(levels),
+        "| variant | " + " | ".join(f"{100 * level:.0f} % of the MACs | divergence" for level in levels) + " | evaluations |",
+        "|---|" + "---|" * (2 * len(levels) + 1),
     ]
     for variant in dict.fromkeys(row["method"] for row in rows):
         told = []
         for level in levels:
             found = [row for row in rows if (row["method"], row["level"]) == (variant, level)]
             pairs = [spread([100 * row[key] for row in found], 2) for key in ("recalibrated", "finetuned") if found]
-            told.append(" → ".join(pairs) or "—")
-        lines.append(f"| {variant} | " + " | ".join(told) + " |")
+            told += [" → ".join(pairs) or "—", spread([row["divergence"] for row in found], 3) if found else "—"]
+        masks, schemes = (np.mean([row[key] for row in rows if row["method"] == variant]) for key in ("masks", "schemes"))
+        lines.append(f"| {variant} | " + " | ".join(told) + f" | {masks:,.0f} + {schemes:,.0f} |")
     return [*lines, ""]
 
 
