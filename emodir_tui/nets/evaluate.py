@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from emodir_tui.nets.graph import CutPoint
-from emodir_tui.nets.groups import ChannelGraph
+from emodir_tui.nets.groups import ChannelGraph, kept_channels, take_channels
 from emodir_tui.nets.lanes import in_lanes, lanes_for
-from emodir_tui.nets.sliced import SlicedNetwork, kept_channels
+from emodir_tui.nets.sliced import SlicedNetwork
 from emodir_tui.nets.span import genes_used, working_bytes
 
 Keep = npt.NDArray[np.bool_]
@@ -55,13 +55,14 @@ class FeatureError:
     def __init__(self, graph: ChannelGraph, cut: CutPoint | None, references: Sequence[Tensor]) -> None:
         self._graph, self._cut = graph, cut
         self.references = [reference.float() for reference in references]
-        self._energies = [_channel_energy(reference) for reference in self.references]
+        self._dim = 1 if cut is None else graph.axis(cut.node)[0]
+        self._energies = [_channel_energy(reference, self._dim) for reference in self.references]
         self.total = max(sum(float(energy.sum()) for energy in self._energies), 1e-12)
 
     def of(self, keep: Keep, outputs: Iterable[Tensor]) -> Tensor:
         """See Impairment."""
-        channels = self.references[0].shape[1]
-        kept = None if self._cut is None else kept_channels(self._graph, self._cut, keep)
+        channels = self.references[0].shape[self._dim]
+        kept = None if self._cut is None else kept_channels(self._graph, self._cut, keep)[1]
         index = None if kept is None or len(kept) == channels else kept.to(self.references[0].device)
         errors = []
         for output, reference, energy in zip(outputs, self.references, self._energies, strict=True):
@@ -69,7 +70,7 @@ class FeatureError:
                 errors.append((output - reference).square_().sum())
             else:
                 removed = energy.sum() - energy[index].sum()
-                errors.append((output - reference[:, index]).square_().sum() + removed)
+                errors.append((output - take_channels(reference, self._dim, index)).square_().sum() + removed)
         return torch.stack(errors).double().sum() / self.total
 
 
@@ -243,6 +244,6 @@ def bytes_of(tensors: Iterable[Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def _channel_energy(features: Tensor) -> Tensor:
-    """‖·‖² per channel, [c] of [n, c, …]."""
-    return features.square().transpose(0, 1).flatten(1).sum(1)
+def _channel_energy(features: Tensor, dim: int) -> Tensor:
+    """‖·‖² per channel, [c] of a tensor with its channels in this dimension."""
+    return features.square().transpose(0, dim).flatten(1).sum(1)

@@ -1,12 +1,14 @@
 """The traced network and the places where it can be cut."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx, nn
 
 from emodir_tui.errors import ProfileError
-from emodir_tui.nets.shapes import MIXERS, localise_batch_sizes, record
+from emodir_tui.nets.shapes import MIXERS, localise_batch_sizes, read_sizes_directly, record
 from emodir_tui.nets.tracing import operation, symbolic
 
 _POOLS = ("pool", "flatten", "mean", "dropout", "reshape", "view", "squeeze", "permute", "identity")
@@ -61,14 +63,11 @@ def trace(model: nn.Module, example: Tensor) -> Network:
         ProfileError: The model can't process the example, or torch.fx can't trace its own forward().
     """
     pair = example[:2] if len(example) > 1 else torch.cat([example, example])
-    modes = [(module, module.training) for module in model.modules()]
     known = set(vars(model))
-    model.eval()
     try:
-        graph_module, outputs = _graph_module(model, pair)
+        with evaluating(model):
+            graph_module, outputs = _graph_module(model, pair)
     finally:
-        for module, mode in modes:
-            module.training = mode
         # torch.fx keeps constants that it meets on the model; the graph has its own reference by now.
         for name in [name for name in vars(model) if name not in known]:
             delattr(model, name)
@@ -82,6 +81,18 @@ def trace(model: nn.Module, example: Tensor) -> Network:
         cuts=cuts,
         features=_last_features(graph_module, cuts),
     )
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode; every module's own mode comes back."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def _graph_module(model: nn.Module, pair: Tensor) -> tuple[fx.GraphModule, dict[str, tuple[str, ...]]]:
@@ -100,6 +111,7 @@ def _graph_module(model: nn.Module, pair: Tensor) -> tuple[fx.GraphModule, dict[
     graph_module = fx.GraphModule(model, graph, name)
     found = record(graph_module, pair)
     _name_squeezed(graph_module)
+    read_sizes_directly(graph_module)
     localise_batch_sizes(graph_module, pair)
     scale = float(expected.abs().max()) if expected.numel() else 0.0
     if not torch.allclose(found, expected, atol=1e-5 * max(1.0, scale), equal_nan=True):
@@ -130,16 +142,23 @@ def _cut_points(module: fx.GraphModule, outputs: dict[str, tuple[str, ...]]) -> 
     """A sweep over the nodes in order; parameters (get_attr) may be read on both sides of a cut."""
     nodes = [node for node in module.graph.nodes if node.op not in ("get_attr", "output")]
     position = {node: index for index, node in enumerate(nodes)}
-    cuts, furthest = [], -1
+    cuts: list[CutPoint] = []
+    furthest, taken = -1, dict[str, int]()
     for index, node in enumerate(nodes):
         shape = node.meta.get("shape")
         last = max((position.get(user, len(nodes)) for user in node.users), default=index)
         single = furthest <= index and isinstance(shape, tuple)
         if single and node.op != "placeholder" and not any(user.op == "output" for user in node.users):
-            name, *aliases = _names(node, outputs.get(node.name, ()))
+            name, *aliases = [_numbered(name, taken) for name in _names(node, outputs.get(node.name, ()))]
             cuts.append(CutPoint(name=name, index=index, shape=(1, *shape[1:]), node=node.name, aliases=tuple(aliases)))
         furthest = max(furthest, last)
     return cuts
+
+
+def _numbered(name: str, taken: dict[str, int]) -> str:
+    """A name of its own for each cut that a module makes which is called several times: relu, then relu#2."""
+    taken[name] = taken.get(name, 0) + 1
+    return name if taken[name] == 1 else f"{name}#{taken[name]}"
 
 
 def _names(node: fx.Node, paths: tuple[str, ...]) -> list[str]:
@@ -151,14 +170,20 @@ def _names(node: fx.Node, paths: tuple[str, ...]) -> list[str]:
 
 
 def _last_features(module: fx.GraphModule, cuts: list[CutPoint]) -> CutPoint:
-    """The last cut before the last layer that mixes channels, made by no pooling, preferably still an image."""
+    """The last cut before the last layer that mixes channels, made by no pooling; an image, unless layers lie between.
+
+    What a hidden linear layer of the classifier loses must show here, so its output is the last features then.
+    """
     order = [node for node in module.graph.nodes if node.op not in ("get_attr", "output")]
     nodes = {node.name: node for node in order}
-    last = max((index for index, node in enumerate(order) if is_mixer(module, node)), default=0)
+    mixers = [index for index, node in enumerate(order) if is_mixer(module, node)]
+    last = max(mixers, default=0)
     before = [cut for cut in cuts if cut.index < last and not _is_pool(module, nodes[cut.node])] or cuts
     images = [cut for cut in before if len(cut.shape) == 4]
     wide = [cut for cut in images if cut.shape[2] * cut.shape[3] > 1]
-    return (wide or images or before)[-1]
+    image = (wide or images or before)[-1]
+    hidden = [cut for cut in before if any(image.index < mixer <= cut.index for mixer in mixers)]
+    return hidden[-1] if hidden else image
 
 
 def _is_pool(module: fx.GraphModule, node: fx.Node) -> bool:

@@ -8,9 +8,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, fx
 
+from emodir_tui.errors import ProfileError
 from emodir_tui.nets.branches import Branch, find_branches
 from emodir_tui.nets.channels import Axis, Keep
-from emodir_tui.nets.graph import CutPoint, Network
+from emodir_tui.nets.graph import CutPoint, Network, evaluating
 from emodir_tui.nets.labels import along, varying
 from emodir_tui.nets.normalisation import normalise
 from emodir_tui.nets.propagation import Propagation, owner
@@ -151,6 +152,9 @@ def analyse(network: Network) -> ChannelGraph:
     """Find the channel groups of a network by sending channel labels through its graph.
 
     Whatever an operation does that is not known protects the channels that reach it, so removal is always exact.
+
+    Raises:
+        ProfileError: The graph works for the example's number of images only.
     """
     p = propagate(network)
     resolution = Resolution(p)
@@ -161,7 +165,35 @@ def analyse(network: Network) -> ChannelGraph:
     group_of_root = np.full(len(resolution.roots), -1)
     group_of_root[list(of_root)] = list(of_root.values())
     branches = find_branches(p, group_of_root[resolution.roots], nodes)
-    return _assemble(network, p, resolution, list(families.items()), branches)
+    graph = _assemble(network, p, resolution, list(families.items()), branches)
+    _check_other_batches(network, graph.graph_module)
+    return graph
+
+
+@torch.no_grad()
+def _check_other_batches(network: Network, module: fx.GraphModule) -> None:
+    """What was traced with two images must compute the same as the model with three.
+
+    Raises:
+        ProfileError: It doesn't: a number of images became a constant.
+    """
+    three = torch.cat([network.example[:2], network.example[:1]])
+    with evaluating(network.model), evaluating(module):
+        expected = network.model(three.clone())
+        try:
+            found = module(three)
+        except (RuntimeError, ValueError, IndexError):
+            found = None
+    scale = max(1.0, float(expected.abs().max())) if expected.numel() else 1.0
+    if (
+        found is None
+        or found.shape != expected.shape
+        or not torch.allclose(found, expected, atol=1e-4 * scale, equal_nan=True)
+    ):
+        raise ProfileError(
+            f"{type(network.model).__name__} as traced works for batches of two images only",
+            "its forward() may read the number of images with len(x): write x.size(0) or x.shape[0], or -1 in a reshape",
+        )
 
 
 def _atoms(p: Propagation, resolution: Resolution) -> dict[int, list[tuple[int, int]]]:
@@ -318,11 +350,13 @@ def _readers(p: Propagation) -> dict[str, tuple[str, ...]]:
     return {name: tuple(nodes) for name, nodes in found.items()}
 
 
-def kept_channels(graph: ChannelGraph, cut: CutPoint, keep: Keep) -> Tensor:
-    """int64[kept]: the positions along dimension 1 of a cut's original tensor whose channels a keep vector keeps."""
+def kept_channels(graph: ChannelGraph, cut: CutPoint, keep: Keep) -> tuple[int, Tensor]:
+    """The dimension of a cut's channels, and int64[kept]: the positions along it that a keep vector keeps."""
     dim, axis = graph.axis(cut.node)
-    if dim != 1 and bool((axis == graph.genes).all()):
-        return torch.arange(cut.shape[1])
-    if dim != 1:
-        raise ValueError(f"the channels at {cut.name} lie in dimension {dim}, not 1")
-    return torch.from_numpy(np.flatnonzero(np.append(keep, True)[axis]))
+    return dim, torch.from_numpy(np.flatnonzero(np.append(keep, True)[axis]))
+
+
+def take_channels(tensor: Tensor, dim: int, positions: Tensor) -> Tensor:
+    """These positions along a dimension; as advanced indexing makes it, which keeps the channels last in memory."""
+    index: tuple[slice | Tensor, ...] = (*[slice(None)] * dim, positions)
+    return tensor[index]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from emodir_tui.nets.channels import Axis, ChannelGather, ChannelLeaf, ChannelPad, ChannelSplit, ChannelView
@@ -29,6 +30,9 @@ def normalise(p: Propagation, resolution: Resolution, gene_of_label: Axis) -> fx
             made[node] = graph.create_node("call_module", target, (made[node.all_input_nodes[0]],), name=node.name)
         elif rewrite is None:
             made[node] = graph.node_copy(node, lambda n: made[n])
+            if node.op == "call_method" and node.target == "view" and _is_sizes(node.args[1:]):
+                # The same of what lies in order, and right where tensors lie otherwise.
+                made[node].target = "reshape"
         elif rewrite.kind == "expand":
             made[node] = _expand(graph, made, node, rewrite)
         else:
@@ -47,6 +51,11 @@ def normalise(p: Propagation, resolution: Resolution, gene_of_label: Axis) -> fx
             owner, _, name = str(node.target).rpartition(".")
             root[str(node.target)] = getattr(p.module.get_submodule(owner), name)
     return fx.GraphModule(root, graph, "ChannelGraph")
+
+
+def _is_sizes(arguments: tuple[Any, ...]) -> bool:
+    """Whether a view is told sizes, and no type of numbers."""
+    return bool(arguments) and not isinstance(arguments[0], torch.dtype)
 
 
 def _is_resting_dropout(node: fx.Node) -> bool:

@@ -51,8 +51,10 @@ class Program:
         self._last_use = self._last_uses()
         self._overwritten = self._overwritable()
         for branch in graph.branches:
-            inside = {node.name for node in self.nodes} & set(branch.nodes)
-            if inside and len(inside) < len(branch.nodes):
+            parameters = {node.name for node in graph.graph_module.graph.nodes if node.op == "get_attr"}
+            computed = set(branch.nodes) - parameters
+            inside = {node.name for node in self.nodes} & computed
+            if inside and inside != computed:
                 raise ValueError(f"a cut goes through the residual branch that ends at {branch.exit}")
 
     def run(

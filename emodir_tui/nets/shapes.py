@@ -62,6 +62,22 @@ def _watch(module: fx.GraphModule, seen: list[tuple[str, int, int]], batch: int)
     return handles
 
 
+def read_sizes_directly(module: fx.GraphModule) -> None:
+    """x.shape[:2][1] as x.shape[1], so that sizes are told apart; changes a recorded graph."""
+    for node in module.graph.nodes:
+        while operation(node) == "getitem" and isinstance(node.args[1], int):
+            part = node.args[0]
+            if not (isinstance(part, fx.Node) and operation(part) == "getitem" and isinstance(part.args[1], slice)):
+                break
+            whole = part.args[0]
+            if not (isinstance(whole, fx.Node) and _is_sizes(whole)):
+                break
+            positions = range(len(whole.meta["value"]))[part.args[1]]
+            node.args = (whole, positions[node.args[1]])
+    drop_unused(module.graph)
+    module.recompile()
+
+
 def localise_batch_sizes(module: fx.GraphModule, x: Tensor) -> None:
     """Read the number of images off the tensor at hand rather than off one far before, which would leave no cut between.
 
@@ -107,6 +123,14 @@ def _origin(node: fx.Node) -> fx.Node:
 def _is_shape(node: fx.Node) -> bool:
     reads = node.target is getattr and node.args[1] == "shape"
     return bool(reads or (operation(node) == "size" and len(node.args) == 1 and not node.kwargs))
+
+
+def _is_sizes(node: fx.Node) -> bool:
+    """Whether a node is a tensor's shape, or a part of one."""
+    source = node.args[0] if node.args else None
+    if operation(node) == "getitem" and isinstance(source, fx.Node) and isinstance(node.args[1], slice):
+        return _is_sizes(source)
+    return node.op != "placeholder" and _is_shape(node)
 
 
 def _is_batch_size(node: fx.Node) -> bool:

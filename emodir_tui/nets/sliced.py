@@ -10,13 +10,11 @@ from torch import Tensor, nn
 
 from emodir_tui.nets.channels import Axis, Keep
 from emodir_tui.nets.graph import CutPoint
-from emodir_tui.nets.groups import ChannelGraph, kept_channels
+from emodir_tui.nets.groups import ChannelGraph
 from emodir_tui.nets.precision import autocast
 from emodir_tui.nets.program import CHANNEL_LEAVES, NORMS, Program, set_tensor
 from emodir_tui.nets.settled import SUMS, gather_channels, pack_channels, settled
 from emodir_tui.nets.sizes import fit_sizes
-
-__all__ = ["SlicedNetwork", "kept_channels"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,17 @@ from emodir_tui.nets.groups import ChannelGraph
 
 
 def span_nodes(graph: ChannelGraph, start: CutPoint | None, stop: CutPoint | None) -> list[fx.Node]:
-    """The nodes behind `start` (None: the input) up to and with `stop` (None: the last), in order."""
+    """The nodes behind `start` (None: the input) up to and with `stop` (None: the last), in order.
+
+    Parameters that are read there come first where the graph reads them before: several spans may read one.
+    """
     nodes = [node for node in graph.graph_module.graph.nodes if node.op not in ("placeholder", "output")]
     names = [node.name for node in nodes]
     first = 0 if start is None else names.index(start.node) + 1
     last = len(names) if stop is None else names.index(stop.node) + 1
-    return nodes[first:last]
+    span = nodes[first:last]
+    read = {source for node in span for source in node.all_input_nodes if source.op == "get_attr"}
+    return [*(node for node in nodes[:first] if node in read), *span]
 
 
 def working_bytes(graph: ChannelGraph, start: CutPoint | None, stop: CutPoint | None, images: int) -> tuple[int, int]:

@@ -87,16 +87,34 @@ def candidates(graph: ChannelGraph) -> list[CutPoint]:
     return found
 
 
-def meeting_points(division: Division, features: CutPoint) -> list[CutPoint]:
+def compared_at(graph: ChannelGraph) -> CutPoint | None:
+    """Where what all groups lose shows: the last features, or the output (None) where a group is made behind these."""
+    order = [node.name for node in graph.graph_module.graph.nodes]
+    if graph.network.features.node not in order:
+        return None
+    end = order.index(graph.network.features.node)
+    last: dict[str, int] = {}
+    for layer in graph.layers:
+        last[layer.name] = max(last.get(layer.name, 0), order.index(layer.node))
+    behind = any(min(last.get(name, 0) for name in group.producers) > end for group in graph.groups)
+    return None if behind else graph.network.features
+
+
+def meeting_points(graph: ChannelGraph, division: Division) -> list[CutPoint]:
     """Where pruned networks are compared with the original one: behind each sub-network, and at the last features."""
-    return [*(part.stop for part in division.subnetworks if part.stop is not None), features]
+    ends = [*(part.stop for part in division.subnetworks), compared_at(graph)]
+    return [end for end in ends if end is not None]
 
 
 def _named_cuts(graph: ChannelGraph, names: list[str]) -> list[CutPoint]:
     known: dict[str, CutPoint] = {}
+    # A module's own name before what else has that name: torch.fx calls nodes after modules, and then numbers them.
     for cut in graph.network.cuts:
-        for name in (cut.name, *cut.aliases, cut.node):
-            known.setdefault(name, cut)
+        known[cut.name] = cut
+    for names_of in (lambda cut: cut.aliases, lambda cut: (cut.node,)):
+        for cut in graph.network.cuts:
+            for name in names_of(cut):
+                known.setdefault(name, cut)
     allowed = graph.network.features.index
     for name in names:
         if name not in known:

@@ -17,7 +17,7 @@ from emodir_tui.nets.precision import has_fast_bfloat16
 from emodir_tui.nets.sources import load_model, load_tensors
 from emodir_tui.nets.subnetwork import Division, divide
 from emodir_tui.profile import Profile
-from emodir_tui.training.data import ImageData, Split
+from emodir_tui.training.data import ImageData, Split, laid_out
 from emodir_tui.training.sources import load_data
 
 Weights = dict[str, Tensor]
@@ -36,6 +36,8 @@ class Bench:
     latencies: LatencyTable | None = None
     # What a measurement decides; a run keeps it, because a resumed one must not measure again and decide otherwise.
     once: Callable[[str, Callable[[], str]], str] = lambda _, decide: decide()
+    # Of the network and its inputs; None until a network was built.
+    memory_format: torch.memory_format | None = None
     _graphs: dict[int, tuple[Weights, ChannelGraph]] = field(default_factory=dict)
 
     def model(self, weights: Weights | None = None) -> nn.Module:
@@ -45,8 +47,15 @@ class Bench:
         model = load_model(settings.source, "" if weights is not None else settings.weights, classes)
         if weights is not None:
             load_tensors(model, weights)
-        # Convolutions are fastest with the channels last in memory, on CPUs as on GPUs.
-        return model.to(self.device).to(memory_format=torch.channels_last).eval()
+        return self.laid_out(model.eval())
+
+    def laid_out(self, model: nn.Module) -> nn.Module:
+        """A network in eval mode, on the device and in the form that inputs have; the first one decides which."""
+        model.to(self.device)
+        if self.memory_format is None:
+            self.memory_format = _fitting_format(model, self.example)
+            self.data = self.data.laid_out(self.memory_format)
+        return _laid_out(model, self.memory_format)
 
     def graph(self, weights: Weights) -> ChannelGraph:
         """The traced and analysed network with these weights."""
@@ -112,7 +121,8 @@ class Bench:
         """The first images of a split, in batches of equal size where possible: a small rest would have poor statistics."""
         count = min(images, len(split))
         size = -(-count // max(1, round(count / batch)))
-        while 0 < count % size < size // 2:
+        # Normalisations of single numbers, as in a classifier's hidden layer, can't be taken over one image.
+        while 0 < count % size < max(2, size // 2):
             size += 1
         return split.first(count).batches(size)
 
@@ -138,6 +148,29 @@ def open_bench(profile: Profile) -> Bench:
         torch.backends.cudnn.benchmark = False
     torch.manual_seed(profile.seed)
     return Bench(profile=profile, device=device, data=load_data(profile.data, device))
+
+
+def _laid_out(model: nn.Module, form: torch.memory_format) -> nn.Module:
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = laid_out(tensor.data, form)
+    return model
+
+
+@torch.no_grad()
+def _fitting_format(model: nn.Module, example: Tensor) -> torch.memory_format:
+    """Channels last, in which convolutions are fastest on CPUs as on GPUs; contiguous for a model that works so only.
+
+    The usual reason is `view`, which flattens only what lies in order.
+    """
+    for form in (torch.channels_last, torch.contiguous_format):
+        try:
+            _laid_out(model, form)(laid_out(example, form))
+        except RuntimeError:
+            continue
+        return form
+    # What is wrong with it is told where it is traced.
+    return torch.channels_last
 
 
 def choose_device(name: str) -> torch.device:

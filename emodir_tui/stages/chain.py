@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from emodir_tui.nets.graph import CutPoint
-from emodir_tui.nets.groups import ChannelGraph
-from emodir_tui.nets.sliced import SlicedNetwork, kept_channels
+from emodir_tui.nets.groups import ChannelGraph, kept_channels, take_channels
+from emodir_tui.nets.sliced import SlicedNetwork
 from emodir_tui.nets.subnetwork import meeting_points
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.log import Run
@@ -74,7 +74,7 @@ def fit_chain(
         mixed_precision=bench.mixed_precision,
         seed=derive_seed(bench.profile.seed, stage),
     )
-    chain = Chain(bench, (graph, live), meeting_points(division, graph.network.features), draw)
+    chain = Chain(bench, (graph, live), meeting_points(graph, division), draw)
     place = Place(stage=stage, subject=CHAIN)
     train(
         model,
@@ -126,5 +126,7 @@ def _feature_error(graph: ChannelGraph, point: CutPoint, output: Tensor, target:
     """Relative error of the kept channels, as a share of the whole target's energy."""
     if output.shape == target.shape:
         return relative_error(output, target)
-    kept = kept_channels(graph, point, keep).to(target.device)
-    return (output - target[:, kept]).square().sum() / target.square().sum().clamp_min(1e-12)
+    dim, kept = kept_channels(graph, point, keep)
+    return (
+        output - take_channels(target, dim, kept.to(target.device))
+    ).square().sum() / target.square().sum().clamp_min(1e-12)

@@ -70,7 +70,7 @@ def finetune(run: Run, bench: Bench, original: Original, pruned: list[Pruned]) -
 def _finish(run: Run, bench: Bench, original: Original, made: Pruned, base: tuple[int, int]) -> Finished:
     model = apply_structure(bench.model(), bench.example, json.loads(made.structure))
     load_tensors(model, made.weights)
-    model.to(bench.device).to(memory_format=torch.channels_last)
+    bench.laid_out(model)
     if bench.profile.finetune.epochs > 0:
         _train(run, bench, original, model, made.pick.name, base)
     example = latency_example(bench)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from emodir_tui.nets.evaluate import FeatureError, Impairment, Keep
-from emodir_tui.nets.groups import ChannelGraph
-from emodir_tui.nets.sliced import SlicedNetwork, kept_channels
+from emodir_tui.nets.groups import ChannelGraph, kept_channels
+from emodir_tui.nets.sliced import SlicedNetwork
 from emodir_tui.nets.subnetwork import SubNetwork
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.bench import Bench, keep_all
@@ -65,16 +65,17 @@ class Detector:
     ) -> None:
         self._graph, self._cut = graph, part.stop
         self._labels = labels
-        pooled = [_pool(output.float()) for output in outputs]
+        self._dim = 1 if part.stop is None else graph.axis(part.stop.node)[0]
+        pooled = [_pool(output.float(), self._dim) for output in outputs]
         self._channels = pooled[0].shape[1]
         self._head = _train_head(torch.cat(pooled), torch.cat(list(labels)), seed)
 
     def of(self, keep: Keep, outputs: Iterable[Tensor]) -> Tensor:
         """See Impairment."""
-        kept = None if self._cut is None else kept_channels(self._graph, self._cut, keep)
+        kept = None if self._cut is None else kept_channels(self._graph, self._cut, keep)[1]
         losses = []
         for output, labels in zip(outputs, self._labels, strict=True):
-            pooled = _pool(output)
+            pooled = _pool(output, self._dim)
             if kept is not None and pooled.shape[1] < self._channels:
                 whole = pooled.new_zeros(len(pooled), self._channels)
                 whole[:, kept.to(pooled.device)] = pooled
@@ -83,8 +84,9 @@ class Detector:
         return torch.stack(losses).double().sum() / sum(len(labels) for labels in self._labels)
 
 
-def _pool(output: Tensor) -> Tensor:
-    return output.flatten(2).mean(2) if output.dim() > 2 else output
+def _pool(output: Tensor, dim: int) -> Tensor:
+    """Means over everything but images and channels, which lie in this dimension: [n, c]."""
+    return output.movedim(dim, 1).flatten(2).mean(2) if output.dim() > 2 else output
 
 
 def _train_head(features: Tensor, labels: Tensor, seed: int) -> nn.Module:

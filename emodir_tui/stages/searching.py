@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from emodir_tui.emo.nsga2 import Nsga2, SearchState
 from emodir_tui.emo.operators import MaskSpace
 from emodir_tui.emo.space import distinct
 from emodir_tui.nets.evaluate import Impairment
-from emodir_tui.nets.groups import ChannelGraph
+from emodir_tui.nets.groups import ChannelGraph, ChannelGroup
 from emodir_tui.nets.sliced import SlicedNetwork
 from emodir_tui.nets.subnetwork import SubNetwork
 from emodir_tui.runs.checkpoint import Place
@@ -93,13 +94,17 @@ def make_search(bench: Bench, graph: ChannelGraph, part: SubNetwork, importance:
 
 def genome_of(bench: Bench, graph: ChannelGraph, numbers: Sequence[int], importance: Floats) -> Genome:
     """The genome of these channel groups."""
-    round_to = bench.profile.complexity.round_to
-    groups = [graph.groups[number] for number in numbers]
-    genes = [
-        GeneGroup(size=g.stop - g.start, branch=g.branch, round_to=max(1, -(-round_to // g.channels_per_gene)))
-        for g in groups
-    ]
+    genes = [gene_group(graph.groups[number], bench.profile.complexity.round_to) for number in numbers]
     return Genome(genes, importance_per_saving(bench, graph, numbers, importance))
+
+
+def gene_group(group: ChannelGroup, round_to: int) -> GeneGroup:
+    """A channel group as part of a genome; as many genes as make a multiple of `round_to` channels go or stay together."""
+    return GeneGroup(
+        size=group.stop - group.start,
+        branch=group.branch,
+        round_to=round_to // gcd(round_to, group.channels_per_gene),
+    )
 
 
 def importance_per_saving(bench: Bench, graph: ChannelGraph, numbers: Sequence[int], importance: Floats) -> Floats:

@@ -7,16 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emodir_tui.emo.genome import nearest_counts
 from emodir_tui.nets.evaluate import FeatureError, Keep, NetworkEvaluator
 from emodir_tui.nets.groups import ChannelGraph
 from emodir_tui.nets.guide import ErrorGuide
 from emodir_tui.nets.stacked import StackedEvaluator
-from emodir_tui.nets.subnetwork import Division, meeting_points
+from emodir_tui.nets.subnetwork import Division, compared_at, meeting_points
 from emodir_tui.stages.bench import Bench, Weights, keep_all
 from emodir_tui.stages.evaluators import memory_of, stacked_where_faster
 from emodir_tui.stages.guiding import batches_for_guide
 from emodir_tui.stages.results import Adapted, Bits, Floats, Front, Parts
-from emodir_tui.stages.searching import expand, own_genes
+from emodir_tui.stages.searching import expand, gene_group, own_genes
 from emodir_tui.training.losses import kl
 
 STREAM_LEVELS = 9
@@ -63,8 +64,8 @@ class Whole:
         inputs = [pixels for pixels, _ in batches]
         self._inputs, self._labels = inputs, [labels for _, labels in batches]
         memory = int(bench.profile.search.memory * 1e6)
-        self._features = self.graph.network.features
-        cuts = meeting_points(self.division, self._features)
+        self._features = compared_at(self.graph)
+        cuts = meeting_points(self.graph, self.division)
         self._evaluator = NetworkEvaluator(self.graph, cuts, inputs, memory, bench.search_dtype)
         reference = NetworkEvaluator(reference_graph, cuts, inputs, memory, bench.search_dtype)
         whole = keep_all(self.graph)[0]
@@ -183,14 +184,9 @@ def _stream(bench: Bench, graph: ChannelGraph, number: int, importance: Floats) 
     """A stream's few members: its most important channels, in evenly spaced numbers."""
     group = graph.groups[number]
     size = group.stop - group.start
-    round_to = max(1, -(-bench.profile.complexity.round_to // group.channels_per_gene))
+    valid = nearest_counts(gene_group(group, bench.profile.complexity.round_to))
     order = np.argsort(-importance[group.start : group.stop], kind="stable")
-    counts = sorted(
-        {
-            min(size, max(round_to, round(size * level / STREAM_LEVELS / round_to) * round_to))
-            for level in range(1, STREAM_LEVELS + 1)
-        }
-    )
+    counts = sorted({int(valid[round(size * level / STREAM_LEVELS)]) for level in range(1, STREAM_LEVELS + 1)})
     keeps = keep_all(graph, len(counts))
     for row, count in enumerate(counts):
         keeps[row, group.start + order[count:]] = False

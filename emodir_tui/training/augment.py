@@ -21,6 +21,29 @@ def augment(inputs: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     return inputs
 
 
+def crop_box(width: int, height: int, draw: list[float]) -> tuple[float, float, float, float]:
+    """(left, top, right, bottom) of a crop of 8 to 100 % of the area and of sides 3:4 to 4:3, chosen by four numbers in 0..1."""
+    area, ratio = 0.08 + 0.92 * draw[0], (3 / 4) * (16 / 9) ** draw[1]
+    crop_width = min(width, max(1, round((width * height * area * ratio) ** 0.5)))
+    crop_height = min(height, max(1, round((width * height * area / ratio) ** 0.5)))
+    left, top = draw[2] * (width - crop_width), draw[3] * (height - crop_height)
+    return left, top, left + crop_width, top + crop_height
+
+
+def resized_crops(inputs: Tensor, generator: torch.Generator) -> Tensor:
+    """A random crop of each image [n, c, h, w], resized to the whole of it by bilinear interpolation."""
+    count, _, height, width = inputs.shape
+    draws = torch.rand(count, 4, generator=generator).tolist()
+    boxes = torch.tensor([crop_box(width, height, draw) for draw in draws]).to(inputs)
+    left, top, right, bottom = boxes.unbind(1)
+    affine = inputs.new_zeros(count, 2, 3)
+    # In coordinates from -1 to 1: the crop's size, and where its middle lies.
+    affine[:, 0, 0], affine[:, 0, 2] = (right - left) / width, (left + right) / width - 1
+    affine[:, 1, 1], affine[:, 1, 2] = (bottom - top) / height, (top + bottom) / height - 1
+    grid = torch.nn.functional.affine_grid(affine, list(inputs.shape), align_corners=False)
+    return torch.nn.functional.grid_sample(inputs, grid, padding_mode="border", align_corners=False)
+
+
 def _shift(inputs: Tensor, generator: torch.Generator) -> Tensor:
     count, _, height, width = inputs.shape
     padding = max(1, round(min(height, width) * PADDING_SHARE))

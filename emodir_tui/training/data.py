@@ -6,7 +6,7 @@ Small images live in memory, on the device, as bytes; the others are decoded whe
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,7 +15,14 @@ import torch
 from torch import Tensor
 
 from emodir_tui.errors import ProfileError
-from emodir_tui.training.augment import augment
+from emodir_tui.training.augment import augment, crop_box, resized_crops
+
+
+def laid_out(tensor: Tensor, memory_format: torch.memory_format) -> Tensor:
+    """The tensor in this form, with that form's own strides where a single channel would allow both."""
+    if memory_format == torch.channels_last:
+        return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+    return tensor.contiguous().view(-1).view(tensor.shape)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,12 +81,14 @@ Images: TypeAlias = TensorImages | FileImages
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Split:
-    """One split with what turns its bytes into a network's input."""
+    """One split with what turns its bytes into a network's input, laid out in memory as `memory_format` says."""
 
     images: Images
     mean: Tensor
     std: Tensor
     device: torch.device
+    # Convolutions are fastest with the channels last.
+    memory_format: torch.memory_format = torch.channels_last
 
     def __len__(self) -> int:
         return len(self.images)
@@ -87,7 +96,7 @@ class Split:
     def first(self, count: int) -> "Split":
         """Its first `count` images."""
         positions = torch.arange(min(count, len(self)))
-        return Split(images=self.images.subset(positions), mean=self.mean, std=self.std, device=self.device)
+        return replace(self, images=self.images.subset(positions))
 
     def batches(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """(inputs float [n, c, h, w], labels int64 [n]) in order, all of them."""
@@ -98,16 +107,20 @@ class Split:
     def shuffled_batch(self, positions: Tensor, generator: torch.Generator, augmentation: str) -> tuple[Tensor, Tensor]:
         """One augmented training batch; the generator decides every draw."""
         cropping = augmentation == "resized-crop-flip"
-        pixels = self.images.take(positions, generator if cropping else None)
-        return augment(self._inputs(pixels), augmentation, generator), self._labels(positions)
+        # Files are cropped while they are decoded, at their full resolution.
+        decoded = isinstance(self.images, FileImages)
+        inputs = self._inputs(self.images.take(positions, generator if cropping and decoded else None))
+        if cropping and not decoded:
+            inputs = resized_crops(inputs, generator)
+        inputs = augment(inputs, augmentation, generator)
+        return laid_out(inputs, self.memory_format), self._labels(positions)
 
     def _inputs(self, pixels: Tensor) -> Tensor:
         if self.device.type == "cuda" and not pixels.is_cuda:
             # Pinned memory lets the copy run beside the computation.
             pixels = pixels.pin_memory().to(self.device, non_blocking=True)
         values = pixels.to(self.device).float().div_(255).sub_(self.mean).div_(self.std)
-        # Convolutions are fastest with the channels last in memory.
-        return values.contiguous(memory_format=torch.channels_last)
+        return laid_out(values, self.memory_format)
 
     def _labels(self, positions: Tensor) -> Tensor:
         labels = self.images.labels
@@ -125,6 +138,13 @@ class ImageData:
     channels: int
     size: int
 
+    def laid_out(self, memory_format: torch.memory_format) -> "ImageData":
+        """The same with inputs in this form."""
+        train, search, test = (
+            replace(split, memory_format=memory_format) for split in (self.train, self.search, self.test)
+        )
+        return replace(self, train=train, search=search, test=test)
+
 
 def decode(path: str, size: int, draw: list[float] | None) -> np.ndarray:
     """One file as uint8 [size, size, 3].
@@ -132,7 +152,7 @@ def decode(path: str, size: int, draw: list[float] | None) -> np.ndarray:
     Args:
         path: The file.
         size: Side in pixels.
-        draw: Four numbers in 0..1 that choose a crop of 8 to 100 % of the area; None takes the centre.
+        draw: Four numbers in 0..1 that choose a crop, as `crop_box` says; None takes the centre.
 
     Raises:
         ProfileError: It is no image that can be read.
@@ -152,11 +172,7 @@ def decode(path: str, size: int, draw: list[float] | None) -> np.ndarray:
         raise ProfileError(f"{path} can't be read as an image ({error})") from error
     width, height = image.size
     if draw is not None:
-        area, ratio = 0.08 + 0.92 * draw[0], (3 / 4) * (16 / 9) ** draw[1]
-        crop_width = min(width, max(1, round((width * height * area * ratio) ** 0.5)))
-        crop_height = min(height, max(1, round((width * height * area / ratio) ** 0.5)))
-        left, top = draw[2] * (width - crop_width), draw[3] * (height - crop_height)
-        box = (left, top, left + crop_width, top + crop_height)
+        box = crop_box(width, height, draw)
     else:
         # Images larger than asked for lose a border of an eighth, as is usual in evaluation.
         side = min(width, height) * (0.875 if min(width, height) > size else 1.0)

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -7,7 +8,7 @@ from emodir_tui.nets.evaluate import FeatureError, NetworkEvaluator, SubnetworkE
 from emodir_tui.nets.importance import bn_scale, l1, taylor
 from emodir_tui.nets.sliced import SlicedNetwork
 from emodir_tui.nets.sources import load_model, read_weights
-from emodir_tui.nets.subnetwork import divide
+from emodir_tui.nets.subnetwork import compared_at, divide
 from tests.nets.models import ZOO, graph_of, random_keep, zoo_model
 
 
@@ -34,6 +35,119 @@ def test_cuts_can_be_named_and_a_mistyped_one_gets_the_nearest():
     with pytest.raises(ProfileError) as caught:
         divide(graph, cuts=["layer1.22"])
     assert "layer1.2" in caught.value.hint
+
+
+class OneRelu(nn.Module):
+    """One activation and one parameter that all layers use."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv2d(3 if i == 0 else 8, 8, 3, padding=1) for i in range(6))
+        self.relu, self.scale = nn.ReLU(), nn.Parameter(torch.tensor(1.3))
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x):
+        for conv in self.layers:
+            x = self.relu(conv(x)) * self.scale
+        return self.head(x.mean((2, 3)))
+
+
+def test_calls_of_one_module_make_cuts_with_names_of_their_own():
+    torch.manual_seed(0)
+    graph = graph_of(OneRelu(), torch.randn(2, 3, 6, 6))
+    names = [cut.name for cut in graph.network.cuts]
+    assert len(set(names)) == len(names)
+    assert {"relu", "relu#2", "relu#6"} <= set(names)
+    parts = divide(graph, subnetworks=3).subnetworks
+    again = divide(graph, cuts=[part.stop.name for part in parts if part.stop is not None]).subnetworks
+    assert [part.layers for part in again] == [part.layers for part in parts]
+    assert len({part.stop for part in parts}) == 3
+
+
+def test_a_parameter_may_be_read_on_both_sides_of_a_cut():
+    torch.manual_seed(0)
+    graph = graph_of(OneRelu(), torch.randn(2, 3, 6, 6))
+    x = torch.randn(4, 3, 6, 6)
+    whole = graph.network.model(x)
+    keep = random_keep(graph, 0)
+    spans = [SlicedNetwork(graph, part.start, part.stop) for part in divide(graph, subnetworks=3).subnetworks]
+    for chosen in (np.ones(graph.genes, dtype=bool), keep):
+        features = x
+        for span in spans:
+            span.select(chosen)
+            features = span(features)
+        alone = SlicedNetwork(graph, None, None)
+        alone.select(chosen)
+        torch.testing.assert_close(features, alone(x))
+        if chosen.all():
+            torch.testing.assert_close(features, whole)
+
+
+class Tokens(nn.Module):
+    """Channels in the last dimension."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(3 if i == 0 else 8, 8) for i in range(4))
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = x.flatten(2).transpose(1, 2)
+        for linear in self.layers:
+            x = torch.nn.functional.gelu(linear(x))
+        return self.head(x.mean(1))
+
+
+@torch.no_grad()
+def test_channels_in_another_dimension_cost_their_energy_too():
+    torch.manual_seed(0)
+    graph = graph_of(Tokens(), torch.randn(2, 3, 4, 4))
+    part = divide(graph, subnetworks=2).subnetworks[0]
+    assert graph.axis(part.stop.node)[0] == 2
+    x = torch.randn(6, 3, 4, 4)
+    span = SlicedNetwork(graph, None, part.stop)
+    span.select(np.ones(graph.genes, dtype=bool))
+    reference = span(x)
+    keep = np.ones(graph.genes, dtype=bool)
+    group = graph.groups[part.groups[-1]]
+    keep[group.start + 2] = False
+    span.select(keep)
+    error = FeatureError(graph, part.stop, [reference]).of(keep, [span(x)])
+    lost = reference[:, :, 2].square().sum() / reference.square().sum()
+    assert float(error) == pytest.approx(float(lost), rel=1e-5)
+
+
+class Hidden(nn.Module):
+    """Hidden linear layers behind the last image; with `parallel` two of them side by side up to the output."""
+
+    def __init__(self, *, parallel):
+        super().__init__()
+        self.conv, self.parallel = nn.Conv2d(3, 8, 3, padding=1), parallel
+        self.first, self.second = nn.Linear(8, 16), nn.Linear(8 if parallel else 16, 12)
+        self.head, self.other = nn.Linear(16 if parallel else 12, 5), nn.Linear(12, 5)
+
+    def forward(self, x):
+        x = torch.relu(self.conv(x)).mean((2, 3))
+        first = torch.relu(self.first(x))
+        if self.parallel:
+            return self.head(first) + self.other(torch.relu(self.second(x)))
+        return self.head(torch.relu(self.second(first)))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("parallel", "expected"), [(False, "relu_2"), (True, None)])
+def test_what_a_hidden_layer_of_the_classifier_loses_shows_where_networks_are_compared(parallel, expected):
+    torch.manual_seed(0)
+    graph = graph_of(Hidden(parallel=parallel), torch.randn(2, 3, 6, 6))
+    point = compared_at(graph)
+    assert (point and point.node) == expected
+    evaluator = NetworkEvaluator(graph, [point] if point else [], [torch.randn(6, 3, 6, 6)], 1 << 20)
+    error = FeatureError(graph, point, evaluator.run(np.ones(graph.genes, dtype=bool), point))
+    assert len(graph.groups) == 3
+    for group in graph.groups:
+        keep = np.ones(graph.genes, dtype=bool)
+        keep[group.start + 1 : group.stop] = False
+        assert float(error.of(keep, evaluator.run(keep, point))) > 1e-3
 
 
 def test_inner_boundary_and_stream_groups_are_told_apart():

@@ -37,6 +37,41 @@ class Net(nn.Module):
         return self.head(self.last(self.body(self.stem(x))).mean((2, 3)))
 
 
+class Gate(nn.Module):
+    """A squeeze-and-excitation gate that takes sizes as `sizes` says."""
+
+    def __init__(self, sizes):
+        super().__init__()
+        self.sizes, self.reduce, self.expand = sizes, nn.Linear(8, 4), nn.Linear(4, 8)
+
+    def forward(self, x):
+        images, channels = self.sizes(x)
+        pooled = F.adaptive_avg_pool2d(x, 1).view(images, channels)
+        return x * torch.sigmoid(self.expand(F.relu(self.reduce(pooled)))).view(images, channels, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "sizes", [lambda x: x.shape[:2], lambda x: x.size()[:2], lambda x: x.shape[:-2], lambda x: x.shape[:3][:2]]
+)
+def test_sizes_taken_from_a_part_of_a_shape_follow_the_images_and_the_channels(sizes):
+    torch.manual_seed(0)
+    graph = graph_of(Net(lambda self, x: self.gate(x), gate=Gate(sizes)).eval(), torch.randn(2, 3, 6, 6))
+    assert len(graph.groups) == 3
+    x, keep = torch.randn(5, 3, 6, 6), random_keep(graph, 0)
+    sliced = SlicedNetwork(graph, None, None, statistics="running")
+    sliced.select(keep)
+    expected = masked_by_hooks(graph, x, keep)
+    with torch.no_grad():
+        assert difference(sliced(x), expected) < 1e-5
+        assert difference(remove(graph, keep)(x), expected) < 1e-5
+
+
+def test_a_number_of_images_that_became_a_constant_is_refused_in_a_sentence():
+    with pytest.raises(ProfileError, match="works for batches of two images only") as raised:
+        graph_of(Net(lambda self, x: x * x.mean((2, 3)).reshape(len(x), 8, 1, 1)), torch.randn(2, 3, 6, 6))
+    assert "len(x)" in str(raised.value.hint)
+
+
 def masked_by_hooks(graph, x, keep):
     """The user's own model, at full size, with zeros where layers consume what was dropped: no graph of ours runs."""
     extended, handles = np.append(keep, True), []

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from emodir_tui.profile import load
 from emodir_tui.stages import bench as benches
@@ -57,9 +58,38 @@ def test_more_sub_networks_have_more_members_to_rank():
     assert costs[1] == 3 * costs[0]
 
 
-@pytest.mark.parametrize(("images", "batch"), [(273, 16), (300, 125), (299, 20), (7, 20)])
+@pytest.mark.parametrize(("images", "batch"), [(273, 16), (300, 125), (299, 20), (7, 20), (7, 2)])
 def test_no_batch_is_so_small_that_it_has_no_statistics(images, batch):
     bench = benches.open_bench(load(Path("profiles/digits.toml")))
     sizes = [len(inputs) for inputs, _ in bench.stream(bench.data.train, images, batch)]
     assert sum(sizes) == images
-    assert min(sizes) >= max(sizes) // 2
+    assert min(sizes) >= max(2, max(sizes) // 2)
+
+
+class Flattens(nn.Module):
+    """Flattens with `view`, as in many a tutorial."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.conv = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Conv2d(6, 6, 3))
+        self.head = nn.Linear(6 * 16, classes)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.conv(x)).view(x.size(0), -1))
+
+
+def test_a_model_that_flattens_with_view_gets_its_inputs_in_order_and_others_channels_last():
+    usual = benches.open_bench(load(Path("profiles/digits.toml")))
+    assert next(usual.model().parameters()).is_contiguous(memory_format=torch.channels_last)
+    assert usual.memory_format == torch.channels_last
+    own = load(Path("profiles/digits.toml"), [f"model.source={__name__}:Flattens"])
+    bench = benches.open_bench(own)
+    weights = benches.weights_of(bench.model())
+    graph = bench.graph(weights)
+    generator = torch.Generator().manual_seed(0)
+    inputs, _ = bench.data.train.shuffled_batch(torch.arange(5), generator, "crop")
+    assert inputs.stride() == (64, 64, 8, 1)
+    logits = graph.network.model(inputs)
+    # Searches may meet the channels last all the same.
+    other = inputs.clone().contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(graph.graph_module(other), logits)

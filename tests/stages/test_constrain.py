@@ -45,7 +45,7 @@ def chain_of(bench):
         settings = bench.profile.constrain.model_copy(update={"feature_weight": feature, "cross_weight": cross})
         profile = bench.profile.model_copy(update={"constrain": settings})
         opened = type(bench)(profile=profile, device=bench.device, data=bench.data)
-        points = meeting_points(division, graph.network.features)
+        points = meeting_points(graph, division)
         return Chain(opened, (graph, live), points, drawn_from(members, 0)), live.network.model, members
 
     return make

@@ -5,7 +5,7 @@ from PIL import Image
 
 from emodir_tui.errors import ProfileError
 from emodir_tui.profile import Data
-from emodir_tui.training.augment import augment
+from emodir_tui.training.augment import augment, resized_crops
 from emodir_tui.training.data import decode
 from emodir_tui.training.sources import load_data
 
@@ -125,6 +125,24 @@ def test_augmentation_moves_and_mirrors_whole_images_and_only_by_the_generator()
         kept = image[image > 0]
         assert set(kept.tolist()) <= set(original.flatten().tolist())
         assert len(kept) >= 49
+
+
+def test_images_in_memory_are_cropped_too_where_a_profile_asks_for_it():
+    split = load_data(Data(search_images=300), CPU).train
+    draws = [
+        split.shuffled_batch(torch.tensor([3]), torch.Generator().manual_seed(seed), "resized-crop-flip")[0]
+        for seed in range(20)
+    ]
+    assert len({draw.numpy().tobytes() for draw in draws}) > 15
+    # A ramp stays one: rising from left to right, and within its own values.
+    ramp = torch.linspace(0, 1, 16).expand(64, 1, 16, 16)
+    cropped = resized_crops(ramp, torch.Generator().manual_seed(0))
+    assert cropped.shape == ramp.shape
+    assert bool((cropped.diff(dim=3) >= -1e-6).all())
+    assert float(cropped.min()) >= 0
+    assert float(cropped.max()) <= 1
+    widths = cropped[:, 0, 0, -1] - cropped[:, 0, 0, 0]
+    assert float(widths.min()) < 0.5 < float(widths.max())
 
 
 def test_test_images_are_read_at_the_size_of_the_training_images(tmp_path):
