@@ -75,6 +75,9 @@ emodir and the pruner with searched ratios may empty a residual branch.
 
 **Fine-tunings are short here,** 200 steps or half an epoch, because one CPU core made them. Leads shrink as fine-tuning grows
 longer; the rows with more steps show how. Nothing was measured at the length that the shipped profiles have.
+
+The tables of accuracy at the same MACs are older than one change: emodir's trainings there compared features at the ends of
+sub-networks only. What that is worth is told further below, under "what each step of the method is worth".
 """
 # Fewer epochs leave an original from which fine-tuning itself gains.
 TRAINED_OUT = 30
@@ -327,11 +330,12 @@ def steps(measured: dict[str, Any]) -> list[str]:
     levels = sorted({row["level"] for row in rows}, reverse=True)
     seeds = sorted({row["seed"] for row in rows})
     title = TITLES.get(measured["about"]["network"], measured["about"]["network"])
+    told_seeds = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
     lines = [
-        f"## {title}: what each step of the method is worth",
+        f"## {title}: what each step of the method is worth, {told_seeds}",
         "",
         (
-            f"Whole runs that differ in what their name says from a base with these budgets, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}; accuracy "
+            "Whole runs that differ in what their name says from the first, with these budgets; accuracy "
             "in % before → after the same fine-tuning, and KL divergence from the original after it (smaller is better, and "
             "steadier than accuracies), on images of the search split that no search saw. Evaluations are those that chose "
             "networks: masks of sub-networks + schemes of the whole network."
@@ -339,7 +343,9 @@ def steps(measured: dict[str, Any]) -> list[str]:
         "",
         *measured_how([measured], runs=True),
         "",
-        "| variant | " + " | ".join(f"{100 * level:.0f} % of the MACs | divergence" for level in levels) + " | evaluations |",
+        "| variant | "
+        + " | ".join(f"{100 * level:.0f} % of the MACs | divergence" for level in levels)
+        + " | evaluations |",
         "|---|" + "---|" * (2 * len(levels) + 1),
     ]
     for variant in dict.fromkeys(row["method"] for row in rows):
@@ -348,7 +354,9 @@ def steps(measured: dict[str, Any]) -> list[str]:
             found = [row for row in rows if (row["method"], row["level"]) == (variant, level)]
             pairs = [spread([100 * row[key] for row in found], 2) for key in ("recalibrated", "finetuned") if found]
             told += [" → ".join(pairs) or "—", spread([row["divergence"] for row in found], 3) if found else "—"]
-        masks, schemes = (np.mean([row[key] for row in rows if row["method"] == variant]) for key in ("masks", "schemes"))
+        masks, schemes = (
+            np.mean([row[key] for row in rows if row["method"] == variant]) for key in ("masks", "schemes")
+        )
         lines.append(f"| {variant} | " + " | ".join(told) + f" | {masks:,.0f} + {schemes:,.0f} |")
     return [*lines, ""]
 

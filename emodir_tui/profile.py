@@ -175,7 +175,7 @@ class Constrain(Section):
     learning_rate: Positive = Field(default=0.02, description="Peak of the one-cycle schedule.")
     feature_weight: NotNegative = Field(
         default=1.0,
-        description="Weight of the feature constraint: errors of the sub-networks' outputs behind pruned predecessors.",
+        description="Weight of the feature constraint: errors at the ends of blocks, each behind its pruned predecessors.",
     )
     cross_weight: NotNegative = Field(
         default=1.0,

@@ -45,7 +45,7 @@ def prune(run: Run, bench: "Bench") -> None:
     adapted = run.once(constrain, bench, original, parts, fronts)
     ranking = run.once(rank, bench, original, parts, adapted)
     joint_front = run.once(joint, bench, original, parts, adapted, ranking)
-    pruned = run.once(realise, bench, original, parts, adapted, joint_front)
+    pruned = run.once(realise, bench, original, adapted, joint_front)
     run.once(finetune, bench, original, pruned)
 
 

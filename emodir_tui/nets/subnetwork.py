@@ -12,6 +12,8 @@ from emodir_tui.nets.groups import ChannelGraph
 FEWEST, MOST = 2, 8
 # A part this much smaller than the mean has a search of its own that decides next to nothing.
 SMALLEST_SHARE_OF_MEAN = 0.4
+# Parts of the network between whose ends trainings compare features.
+FITTED = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,6 +106,15 @@ def meeting_points(graph: ChannelGraph, division: Division) -> list[CutPoint]:
     """Where pruned networks are compared with the original one: behind each sub-network, and at the last features."""
     ends = [*(part.stop for part in division.subnetworks), compared_at(graph)]
     return [end for end in ends if end is not None]
+
+
+def fitting_points(graph: ChannelGraph) -> list[CutPoint]:
+    """Where trainings pull the features of a pruned network to the original's: more places than sub-networks end at.
+
+    The ends of blocks, of many those that make `FITTED` parts of balanced MACs; and the last features.
+    """
+    last = compared_at(graph)
+    return [*_balanced_cuts(graph, FITTED), *([] if last is None else [last])]
 
 
 def _named_cuts(graph: ChannelGraph, names: list[str]) -> list[CutPoint]:

@@ -1,8 +1,8 @@
-"""Trainings of the pruned network as one chain of sub-networks, each behind its pruned predecessors, for many schemes at once.
+"""Trainings of the pruned network as one chain, each part behind its pruned predecessors, for many schemes at once.
 
-Each step prunes by one scheme. Each sub-network's output is pulled to the original's (feature constraint), and the output
-of the whole chain to the original network's (cross-network constraint); the gradients of both flow back through all that
-came before. One set of weights serves all schemes.
+Each step prunes by one scheme. The features at the ends of blocks are pulled to the original's (feature constraint), and
+the output of the whole chain to the original network's (cross-network constraint); the gradients of both flow back through
+all that came before. One set of weights serves all schemes.
 """
 
 from collections.abc import Callable
@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from emodir_tui.nets.graph import CutPoint
 from emodir_tui.nets.groups import ChannelGraph, kept_channels, take_channels
 from emodir_tui.nets.sliced import SlicedNetwork
-from emodir_tui.nets.subnetwork import meeting_points
+from emodir_tui.nets.subnetwork import fitting_points
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.log import Run
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.bench import Bench, Weights, keep_all, weights_of
-from emodir_tui.stages.results import Bits, Original, Parts
+from emodir_tui.stages.results import Bits, Original
 from emodir_tui.stages.trainings import follow
 from emodir_tui.training.loop import Plan, TrainingState, train
 from emodir_tui.training.losses import relative_error, softened_kl
@@ -42,7 +42,6 @@ def fit_chain(
     run: Run,
     bench: Bench,
     original: Original,
-    parts: Parts,
     weights: Weights,
     draw: Draw,
     *,
@@ -55,14 +54,13 @@ def fit_chain(
         run: The run; the training is saved in it as it goes on.
         bench: The bench.
         original: What its features and output are pulled to.
-        parts: The cuts.
         weights: Where it begins.
         draw: The scheme of each step.
         stage: To which the training belongs.
         steps: How many.
     """
     settings = bench.profile.constrain
-    graph, division = bench.division(original.weights, parts.cuts)
+    graph = bench.graph(original.weights)
     # A graph of its own: its weights change while it trains.
     live = bench.build(weights)
     model = live.network.model
@@ -74,7 +72,7 @@ def fit_chain(
         mixed_precision=bench.mixed_precision,
         seed=derive_seed(bench.profile.seed, stage),
     )
-    chain = Chain(bench, (graph, live), meeting_points(graph, division), draw)
+    chain = Chain(bench, (graph, live), fitting_points(graph), draw)
     place = Place(stage=stage, subject=CHAIN)
     train(
         model,
@@ -88,7 +86,7 @@ def fit_chain(
 
 
 class Chain:
-    """The training's loss: how far the pruned chain is from the original network, at every meeting point and at its end."""
+    """The training's loss: how far the pruned chain is from the original network, at every fitting point and at its end."""
 
     def __init__(
         self,

@@ -47,7 +47,7 @@ def constrain(run: Run, bench: Bench, original: Original, parts: Parts, fronts: 
     before = bench.division(original.weights, parts.cuts)
     importance = run.load_part("search.importance", Importance).values
     draw = drawn_from(members_of(bench, *before, fronts, importance), derive_seed(bench.profile.seed, "constrain"))
-    fit = partial(fit_chain, run, bench, original, parts, original.weights, draw, stage="constrain", steps=steps)
+    fit = partial(fit_chain, run, bench, original, original.weights, draw, stage="constrain", steps=steps)
     fitted = run.part(f"constrain.{CHAIN}", Fitted, fit)
     adapted = bench.division(fitted.weights, parts.cuts)
     measured = in_memory(run, "search", lambda batch: _remeasure(run, bench, before, adapted, fronts, batch))

@@ -21,7 +21,7 @@ from emodir_tui.runs.picks import drop_pick, extra_picks
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, Weights, keep_all, latency_example, weights_of
 from emodir_tui.stages.chain import CHAIN, Draw, Fitted, fit_chain
-from emodir_tui.stages.results import Adapted, Bits, Chosen, JointFront, Original, Parts, Pick, Pruned
+from emodir_tui.stages.results import Adapted, Bits, Chosen, JointFront, Original, Pick, Pruned
 from emodir_tui.training.metrics import accuracy, recalibrate
 
 CHECK_IMAGES = 64
@@ -33,12 +33,10 @@ PICKED = 0.5
 ASKED_FOR = "asked for"
 
 
-def realise(
-    run: Run, bench: Bench, original: Original, parts: Parts, adapted: Adapted, front: JointFront
-) -> list[Pruned]:
+def realise(run: Run, bench: Bench, original: Original, adapted: Adapted, front: JointFront) -> list[Pruned]:
     """Train for the joint front, remove the channels of each pick, check that nothing else changed, and recalibrate."""
     picks = choose(run, bench, original, front)
-    graph = bench.graph(_trained(run, bench, original, parts, adapted, front, picks))
+    graph = bench.graph(_trained(run, bench, original, adapted, front, picks))
     told = [{"name": p.name, "scheme": p.scheme, "rule": p.rule, "complexity": p.complexity} for p in picks]
     run.emit("picks_chosen", picks=told)
     pruned = []
@@ -62,7 +60,7 @@ def realise(
 
 
 def _trained(
-    run: Run, bench: Bench, original: Original, parts: Parts, adapted: Adapted, front: JointFront, picks: list[Pick]
+    run: Run, bench: Bench, original: Original, adapted: Adapted, front: JointFront, picks: list[Pick]
 ) -> Weights:
     """The weights that every scheme of the joint front is cut from."""
     steps = bench.profile.constrain.final_steps
@@ -71,7 +69,7 @@ def _trained(
     # Not what was asked for: whenever that was, the run trains the same weights.
     ruled = [pick.scheme for pick in picks if pick.rule != ASKED_FOR]
     draw = drawn_from(front, ruled, derive_seed(bench.profile.seed, "realise"))
-    fit = partial(fit_chain, run, bench, original, parts, adapted.weights, draw, stage="realise", steps=steps)
+    fit = partial(fit_chain, run, bench, original, adapted.weights, draw, stage="realise", steps=steps)
     fitted = run.part(f"realise.{CHAIN}", Fitted, fit)
     # Where it was made before, nothing has told that this is done.
     run.emit("progress", stage="realise", step=steps, steps=steps, unit="step", note=CHAIN)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from emodir_tui import snapshot
-from emodir_tui.nets.subnetwork import divide, meeting_points
+from emodir_tui.nets.subnetwork import divide, fitting_points
 from emodir_tui.profile import load
 from emodir_tui.runs.checkpoint import Results
 from emodir_tui.runs.directory import RunDirectory
@@ -45,7 +45,7 @@ def chain_of(bench):
         settings = bench.profile.constrain.model_copy(update={"feature_weight": feature, "cross_weight": cross})
         profile = bench.profile.model_copy(update={"constrain": settings})
         opened = type(bench)(profile=profile, device=bench.device, data=bench.data)
-        points = meeting_points(graph, division)
+        points = fitting_points(graph)
         return Chain(opened, (graph, live), points, drawn_from(members, 0)), live.network.model, members
 
     return make

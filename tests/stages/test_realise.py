@@ -123,7 +123,7 @@ def test_what_is_asked_for_does_not_change_the_last_training(tmp_path, monkeypat
             for scheme in asked:
                 add_pick(run.directory, scheme)
             picks = choose(run, bench, original, front)
-            realise._trained(run, bench, original, None, Adapted(weights=weights, fronts=[]), front, picks)
+            realise._trained(run, bench, original, Adapted(weights=weights, fronts=[]), front, picks)
             assert len(picks) == 2 + len(asked)
     np.testing.assert_array_equal(trained[0], trained[1])
     picked = [any((draw == front.keeps[pick.scheme]).all() for pick in picks[:2]) for draw in trained[0]]
@@ -142,4 +142,4 @@ def test_rules_that_nothing_satisfies_are_told_before_anything_is_trained(tmp_pa
         pytest.raises(EmodirError, match="no pick rule can be satisfied"),
         Run(RunDirectory(tmp_path), profile, snapshot) as run,
     ):
-        realise.realise(run, bench, original, None, None, front_of(np.linspace(0.1, 1, 10)))
+        realise.realise(run, bench, original, None, front_of(np.linspace(0.1, 1, 10)))
