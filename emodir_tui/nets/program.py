@@ -50,8 +50,8 @@ class Program:
         self.attributes: dict[str, Tensor] = {}
         self._last_use = self._last_uses()
         self._overwritten = self._overwritable()
+        parameters = {node.name for node in graph.graph_module.graph.nodes if node.op == "get_attr"}
         for branch in graph.branches:
-            parameters = {node.name for node in graph.graph_module.graph.nodes if node.op == "get_attr"}
             computed = set(branch.nodes) - parameters
             inside = {node.name for node in self.nodes} & computed
             if inside and inside != computed:

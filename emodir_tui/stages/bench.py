@@ -166,7 +166,7 @@ def _fitting_format(model: nn.Module, example: Tensor) -> torch.memory_format:
     for form in (torch.channels_last, torch.contiguous_format):
         try:
             _laid_out(model, form)(laid_out(example, form))
-        except RuntimeError:
+        except Exception:  # noqa: S112 - a user's own code may raise whatever it likes
             continue
         return form
     # What is wrong with it is told where it is traced.

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from emodir_tui.errors import ProfileError
 from emodir_tui.profile import load
 from emodir_tui.stages import bench as benches
 from emodir_tui.stages.baseline import cache_file
@@ -76,6 +77,23 @@ class Flattens(nn.Module):
 
     def forward(self, x):
         return self.head(torch.relu(self.conv(x)).view(x.size(0), -1))
+
+
+class TwoInputs(nn.Module):
+    """Takes more than an image."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.head = nn.Linear(64, classes)
+
+    def forward(self, x, mask):
+        return self.head((x * mask).flatten(1))
+
+
+def test_a_model_that_can_not_take_the_images_is_told_in_a_sentence():
+    bench = benches.open_bench(load(Path("profiles/digits.toml"), [f"model.source={__name__}:TwoInputs"]))
+    with pytest.raises(ProfileError, match="TwoInputs can't process a batch of shape"):
+        bench.try_division()
 
 
 def test_a_model_that_flattens_with_view_gets_its_inputs_in_order_and_others_channels_last():
