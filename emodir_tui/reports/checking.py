@@ -30,6 +30,7 @@ def check_profile(profile: Profile) -> dict[str, Any]:
     bench = open_bench(profile)
     weights = {name: value.detach().cpu() for name, value in bench.model().state_dict().items()}
     graph = bench.graph(weights)
+    bench.check_usable(graph.network.model)
     settings = profile.divide
     division = divide(graph, subnetworks=settings.subnetworks or None, cuts=settings.cuts or None)
     model = ComplexityModel(graph)

@@ -95,6 +95,23 @@ class Bench:
         settings = self.profile.divide
         graph = analyse(trace(self.model(), self.example))
         divide(graph, subnetworks=settings.subnetworks or None, cuts=settings.cuts or None)
+        self.check_usable(graph.network.model)
+
+    def check_usable(self, model: nn.Module) -> None:
+        """A network with the profile's weights, or with those that it will be trained from.
+
+        Raises:
+            ProfileError: It tells fewer classes apart than the images have, or has weights that are no numbers.
+        """
+        with torch.no_grad():
+            shape = tuple(model.eval()(self.example).shape)
+        if len(shape) != 2 or shape[1] < self.data.classes:
+            made = f"gives {list(shape[1:])}" if len(shape) != 2 else f"tells {shape[1]} classes apart"
+            raise ProfileError(
+                f"{self.profile.model.source} {made} for an image, but data.source has {self.data.classes} classes",
+                "Set model.classes to the number of classes, or leave it out.",
+            )
+        check_finite(model.state_dict(), "Is model.weights the right file?")
 
     @property
     def search_dtype(self) -> torch.dtype:
@@ -188,6 +205,17 @@ def choose_device(name: str) -> torch.device:
         )
     # torch.cuda.set_device wants an index.
     return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
+
+
+def check_finite(weights: Weights, hint: str) -> None:
+    """Weights and statistics that can be computed with.
+
+    Raises:
+        ProfileError: Some are infinite or no numbers; says which.
+    """
+    for name, value in weights.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise ProfileError(f"the network's '{name}' holds values that are infinite or no numbers", hint)
 
 
 def weights_of(model: nn.Module) -> Weights:

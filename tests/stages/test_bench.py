@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from emodir_tui.errors import ProfileError
+from emodir_tui.nets.sources import load_model
 from emodir_tui.profile import load
 from emodir_tui.stages import bench as benches
 from emodir_tui.stages.baseline import cache_file
@@ -93,6 +94,23 @@ class TwoInputs(nn.Module):
 def test_a_model_that_can_not_take_the_images_is_told_in_a_sentence():
     bench = benches.open_bench(load(Path("profiles/digits.toml"), [f"model.source={__name__}:TwoInputs"]))
     with pytest.raises(ProfileError, match="TwoInputs can't process a batch of shape"):
+        bench.try_division()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["model.classes=4"], "tells 4 classes apart for an image, but data.source has 10 classes"),
+        (["model.weights={}"], r"'linear\.bias' holds values that are infinite or no numbers"),
+    ],
+)
+def test_networks_that_can_not_be_used_are_told_before_anything_is_trained(tmp_path, overrides, sentence):
+    weights = load_model("digits-resnet", "", 10).state_dict()
+    weights["linear.bias"][3] = float("nan")
+    file = tmp_path / "weights.pt"
+    torch.save(weights, file)
+    bench = benches.open_bench(load(Path("profiles/digits.toml"), [text.format(file) for text in overrides]))
+    with pytest.raises(ProfileError, match=sentence):
         bench.try_division()
 
 
