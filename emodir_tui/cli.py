@@ -399,6 +399,10 @@ def main() -> None:
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            # Its message is the whole help.
+            _note(str(error))
+            sys.exit(ExitCode.USAGE)
         _fail(_usage_error(error))
     sys.exit(result if isinstance(result, int) else ExitCode.OK)
 

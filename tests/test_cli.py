@@ -23,6 +23,15 @@ def test_help_loads_neither_torch_numpy_pymoo_nor_textual():
     assert "Prune convolutional networks" in result.stdout
 
 
+def test_without_a_command_the_help_is_printed_as_it_is():
+    code = "import sys; sys.argv = ['emodir']\nfrom emodir_tui.cli import main\nmain()"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.startswith("Usage: emodir")
+    assert result.stderr.count("\n") > 20
+    assert "␊" not in result.stderr
+
+
 def test_runs_and_show_load_no_torch(finished):
     emodir, run, _ = finished
     code = (

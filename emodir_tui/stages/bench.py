@@ -186,8 +186,8 @@ def _fitting_format(model: nn.Module, example: Tensor) -> torch.memory_format:
         except Exception:  # noqa: S112 - a user's own code may raise whatever it likes
             continue
         return form
-    # What is wrong with it is told where it is traced.
-    return torch.channels_last
+    # What is wrong with it is told where it is traced, and of inputs that lie in order it is the model's own fault.
+    return torch.contiguous_format
 
 
 def choose_device(name: str) -> torch.device:

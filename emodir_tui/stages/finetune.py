@@ -35,6 +35,10 @@ class Finished:
     baseline_latency_ms: float
 
 
+# Of an accuracy, 0 to 1: more than a test split's own noise.
+WORSE = 0.01
+
+
 def finetune(run: Run, bench: Bench, original: Original, pruned: list[Pruned]) -> list[str]:
     """Fine-tune every pick with the original network as its teacher; the files' names."""
     files = []
@@ -62,6 +66,14 @@ def finetune(run: Run, bench: Bench, original: Original, pruned: list[Pruned]) -
             baseline_latency_ms=finished.baseline_latency_ms,
             file=f"export/{file}",
         )
+        if finished.accuracy < made.accuracy_recalibrated - WORSE:
+            run.say(
+                f"fine-tuning made '{name}' worse ({made.accuracy_recalibrated:.2%} before, {finished.accuracy:.2%} after): "
+                "lower finetune.learning_rate, give it more epochs, or none; an original that is not trained out is a poor "
+                "teacher, finetune.distillation = 0 does without",
+                "warning",
+                "finetune",
+            )
         files.append(file)
         run.check()
     return files

@@ -36,6 +36,11 @@ def load_data(settings: Data, device: torch.device) -> ImageData:
         raise ProfileError(f"data.source: the {'test' if len(train) else 'training'} split has no images")
     classes = int(max(train.labels.max().item(), test.labels.max().item())) + 1
     shape = train.take(torch.zeros(1, dtype=torch.int64), None).shape
+    if settings.image_size and tuple(shape[2:]) != (settings.image_size,) * 2:
+        raise ProfileError(
+            f"data.image_size is {settings.image_size}, but only folders of images can be resized; these are {shape[2]}x{shape[3]}",
+            "Leave it out.",
+        )
     if settings.search_images >= len(train):
         raise ProfileError(
             f"data.search_images is {settings.search_images}, but there are only {len(train)} training images",

@@ -127,6 +127,12 @@ def test_augmentation_moves_and_mirrors_whole_images_and_only_by_the_generator()
         assert len(kept) >= 49
 
 
+def test_a_size_that_images_in_memory_do_not_have_is_refused():
+    assert load_data(Data(search_images=300, image_size=8), CPU).size == 8
+    with pytest.raises(ProfileError, match=r"data\.image_size is 16, but only folders of images can be resized"):
+        load_data(Data(search_images=300, image_size=16), CPU)
+
+
 def test_images_in_memory_are_cropped_too_where_a_profile_asks_for_it():
     split = load_data(Data(search_images=300), CPU).train
     draws = [

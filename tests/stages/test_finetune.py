@@ -1,0 +1,33 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from emodir_tui import snapshot
+from emodir_tui.profile import load
+from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.runs.log import Run
+from emodir_tui.stages import finetune as stage
+from emodir_tui.stages.bench import open_bench
+from emodir_tui.stages.finetune import Finished, finetune
+from emodir_tui.stages.results import Original, Pick, Pruned
+
+
+@pytest.mark.parametrize(("after", "told"), [(0.75, True), (0.895, False), (0.95, False)])
+def test_a_pick_that_fine_tuning_made_worse_is_told_with_what_to_try(tmp_path, monkeypatch, after, told):
+    profile = load(Path("profiles/digits.toml"), [])
+    bench = open_bench(profile)
+    original = Original(weights={}, accuracy=0.9, search_accuracy=1, macs=1, params=1, latency_ms=1, trained=False)
+    pick = Pick(name="knee", scheme=0, rule="knee", complexity=0.5)
+    made = Pruned(
+        pick=pick, structure="{}", weights={}, macs=1, params=1, macs_kept=0.5, params_kept=0.5,
+        removal_max_difference=0.0, accuracy_recalibrated=0.9,
+    )  # fmt: skip
+    finished = Finished(name="knee", weights={}, accuracy=after, latency_ms=1, baseline_latency_ms=1)
+    monkeypatch.setattr(stage, "_finish", lambda *_: replace(finished))
+    monkeypatch.setattr(stage, "save_pruned", lambda *_, **__: None)
+    said = []
+    with Run(RunDirectory(tmp_path), profile, snapshot) as run:
+        monkeypatch.setattr(run, "say", lambda text, *_: said.append(text))
+        finetune(run, bench, original, [made])
+    assert any("fine-tuning made 'knee' worse (90.00% before, 75.00% after)" in text for text in said) is told
