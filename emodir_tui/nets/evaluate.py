@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from emodir_tui.nets.graph import CutPoint
-from emodir_tui.nets.groups import ChannelGraph, kept_channels, take_channels
+from emodir_tui.nets.groups import ChannelGraph, channel_dim, kept_channels, take_channels
 from emodir_tui.nets.lanes import in_lanes, lanes_for
 from emodir_tui.nets.sliced import SlicedNetwork
 from emodir_tui.nets.span import genes_used, working_bytes
@@ -55,14 +55,14 @@ class FeatureError:
     def __init__(self, graph: ChannelGraph, cut: CutPoint | None, references: Sequence[Tensor]) -> None:
         self._graph, self._cut = graph, cut
         self.references = [reference.float() for reference in references]
-        self._dim = 1 if cut is None else graph.axis(cut.node)[0]
+        self._dim = channel_dim(graph, cut)
         self._energies = [_channel_energy(reference, self._dim) for reference in self.references]
         self.total = max(sum(float(energy.sum()) for energy in self._energies), 1e-12)
 
     def of(self, keep: Keep, outputs: Iterable[Tensor]) -> Tensor:
         """See Impairment."""
         channels = self.references[0].shape[self._dim]
-        kept = None if self._cut is None else kept_channels(self._graph, self._cut, keep)[1]
+        kept = None if self._cut is None else kept_channels(self._graph, self._cut, keep)
         index = None if kept is None or len(kept) == channels else kept.to(self.references[0].device)
         errors = []
         for output, reference, energy in zip(outputs, self.references, self._energies, strict=True):

@@ -149,14 +149,14 @@ def _cut_points(module: fx.GraphModule, outputs: dict[str, tuple[str, ...]]) -> 
         last = max((position.get(user, len(nodes)) for user in node.users), default=index)
         single = furthest <= index and isinstance(shape, tuple)
         if single and node.op != "placeholder" and not any(user.op == "output" for user in node.users):
-            name, *aliases = [_numbered(name, taken) for name in _names(node, outputs.get(node.name, ()))]
+            name, *aliases = [numbered(name, taken) for name in _names(node, outputs.get(node.name, ()))]
             cuts.append(CutPoint(name=name, index=index, shape=(1, *shape[1:]), node=node.name, aliases=tuple(aliases)))
         furthest = max(furthest, last)
     return cuts
 
 
-def _numbered(name: str, taken: dict[str, int]) -> str:
-    """A name of its own for each cut that a module makes which is called several times: relu, then relu#2."""
+def numbered(name: str, taken: dict[str, int]) -> str:
+    """The name where it is free, else the next of its kind: relu, relu#2; `taken` counts how often each was asked for."""
     taken[name] = taken.get(name, 0) + 1
     return name if taken[name] == 1 else f"{name}#{taken[name]}"
 

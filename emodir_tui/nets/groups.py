@@ -11,7 +11,7 @@ from torch import Tensor, fx
 from emodir_tui.errors import ProfileError
 from emodir_tui.nets.branches import Branch, find_branches
 from emodir_tui.nets.channels import Axis, Keep
-from emodir_tui.nets.graph import CutPoint, Network, evaluating
+from emodir_tui.nets.graph import CutPoint, Network, evaluating, numbered
 from emodir_tui.nets.labels import along, varying
 from emodir_tui.nets.normalisation import normalise
 from emodir_tui.nets.propagation import Propagation, owner
@@ -277,10 +277,8 @@ def _group(
 ) -> ChannelGroup:
     pieces = [(p.slices[i], count) for i, count in signature]
     made = [(owner(piece.tensor), count) for piece, count in pieces if piece.role == "out"]
-    name = made[0][0]
-    names[name] = names.get(name, 0) + 1
     return ChannelGroup(
-        name=name if names[name] == 1 else f"{name}#{names[name]}",
+        name=numbered(made[0][0], names),
         start=start,
         stop=start + size,
         channels_per_gene=made[0][1],
@@ -346,10 +344,14 @@ def _readers(p: Propagation) -> dict[str, tuple[str, ...]]:
     return {name: tuple(nodes) for name, nodes in found.items()}
 
 
-def kept_channels(graph: ChannelGraph, cut: CutPoint, keep: Keep) -> tuple[int, Tensor]:
-    """The dimension of a cut's channels, and int64[kept]: the positions along it that a keep vector keeps."""
-    dim, axis = graph.axis(cut.node)
-    return dim, torch.from_numpy(np.flatnonzero(np.append(keep, True)[axis]))
+def channel_dim(graph: ChannelGraph, cut: CutPoint | None) -> int:
+    """The dimension of the channels at a cut; None for the logits."""
+    return 1 if cut is None else graph.axis(cut.node)[0]
+
+
+def kept_channels(graph: ChannelGraph, cut: CutPoint, keep: Keep) -> Tensor:
+    """int64[kept]: the positions along a cut's `channel_dim` whose channels a keep vector keeps."""
+    return torch.from_numpy(np.flatnonzero(np.append(keep, True)[graph.axis(cut.node)[1]]))
 
 
 def take_channels(tensor: Tensor, dim: int, positions: Tensor) -> Tensor:

@@ -91,20 +91,20 @@ def candidates(graph: ChannelGraph) -> list[CutPoint]:
 
 def compared_at(graph: ChannelGraph) -> CutPoint | None:
     """Where what all groups lose shows: the last features, or the output (None) where a group is made behind these."""
-    order = [node.name for node in graph.graph_module.graph.nodes]
-    if graph.network.features.node not in order:
+    place = {node.name: at for at, node in enumerate(graph.graph_module.graph.nodes)}
+    end = place.get(graph.network.features.node)
+    if end is None:
         return None
-    end = order.index(graph.network.features.node)
     last: dict[str, int] = {}
     for layer in graph.layers:
-        last[layer.name] = max(last.get(layer.name, 0), order.index(layer.node))
+        last[layer.name] = max(last.get(layer.name, 0), place[layer.node])
     behind = any(min(last.get(name, 0) for name in group.producers) > end for group in graph.groups)
     return None if behind else graph.network.features
 
 
-def meeting_points(graph: ChannelGraph, division: Division) -> list[CutPoint]:
-    """Where pruned networks are compared with the original one: behind each sub-network, and at the last features."""
-    ends = [*(part.stop for part in division.subnetworks), compared_at(graph)]
+def meeting_points(division: Division, features: CutPoint | None) -> list[CutPoint]:
+    """Where pruned networks are compared with the original one: behind each sub-network, and at `compared_at`."""
+    ends = [*(part.stop for part in division.subnetworks), features]
     return [end for end in ends if end is not None]
 
 
@@ -113,8 +113,8 @@ def fitting_points(graph: ChannelGraph) -> list[CutPoint]:
 
     The ends of blocks, of many those that make `FITTED` parts of balanced MACs; and the last features.
     """
-    last = compared_at(graph)
-    return [*_balanced_cuts(graph, FITTED), *([] if last is None else [last])]
+    ends = [*_balanced_cuts(graph, FITTED), compared_at(graph)]
+    return [end for end in ends if end is not None]
 
 
 def _named_cuts(graph: ChannelGraph, names: list[str]) -> list[CutPoint]:

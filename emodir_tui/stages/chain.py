@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from emodir_tui.nets.graph import CutPoint
-from emodir_tui.nets.groups import ChannelGraph, kept_channels, take_channels
+from emodir_tui.nets.groups import ChannelGraph, channel_dim, kept_channels, take_channels
 from emodir_tui.nets.sliced import SlicedNetwork
 from emodir_tui.nets.subnetwork import fitting_points
 from emodir_tui.runs.checkpoint import Place
@@ -124,7 +124,6 @@ def _feature_error(graph: ChannelGraph, point: CutPoint, output: Tensor, target:
     """Relative error of the kept channels, as a share of the whole target's energy."""
     if output.shape == target.shape:
         return relative_error(output, target)
-    dim, kept = kept_channels(graph, point, keep)
-    return (
-        output - take_channels(target, dim, kept.to(target.device))
-    ).square().sum() / target.square().sum().clamp_min(1e-12)
+    kept = kept_channels(graph, point, keep).to(target.device)
+    missed = output - take_channels(target, channel_dim(graph, point), kept)
+    return missed.square().sum() / target.square().sum().clamp_min(1e-12)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from emodir_tui.nets.evaluate import FeatureError, Impairment, Keep
-from emodir_tui.nets.groups import ChannelGraph, kept_channels
+from emodir_tui.nets.groups import ChannelGraph, channel_dim, kept_channels
 from emodir_tui.nets.sliced import SlicedNetwork
 from emodir_tui.nets.subnetwork import SubNetwork
 from emodir_tui.seeds import derive_seed
@@ -65,14 +65,14 @@ class Detector:
     ) -> None:
         self._graph, self._cut = graph, part.stop
         self._labels = labels
-        self._dim = 1 if part.stop is None else graph.axis(part.stop.node)[0]
+        self._dim = channel_dim(graph, part.stop)
         pooled = [_pool(output.float(), self._dim) for output in outputs]
         self._channels = pooled[0].shape[1]
         self._head = _train_head(torch.cat(pooled), torch.cat(list(labels)), seed)
 
     def of(self, keep: Keep, outputs: Iterable[Tensor]) -> Tensor:
         """See Impairment."""
-        kept = None if self._cut is None else kept_channels(self._graph, self._cut, keep)[1]
+        kept = None if self._cut is None else kept_channels(self._graph, self._cut, keep)
         losses = []
         for output, labels in zip(outputs, self._labels, strict=True):
             pooled = _pool(output, self._dim)

@@ -65,7 +65,7 @@ class Whole:
         self._inputs, self._labels = inputs, [labels for _, labels in batches]
         memory = int(bench.profile.search.memory * 1e6)
         self._features = compared_at(self.graph)
-        cuts = meeting_points(self.graph, self.division)
+        cuts = meeting_points(self.division, self._features)
         self._evaluator = NetworkEvaluator(self.graph, cuts, inputs, memory, bench.search_dtype)
         reference = NetworkEvaluator(reference_graph, cuts, inputs, memory, bench.search_dtype)
         whole = keep_all(self.graph)[0]

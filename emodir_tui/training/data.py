@@ -35,9 +35,10 @@ class TensorImages:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, positions: Tensor, generator: torch.Generator | None) -> Tensor:  # noqa: ARG002
-        """These images."""
-        return self.pixels[positions.to(self.pixels.device)]
+    def take(self, positions: Tensor, generator: torch.Generator | None) -> Tensor:
+        """These images: whole, or a random crop of each for training."""
+        pixels = self.pixels[positions.to(self.pixels.device)]
+        return pixels if generator is None else resized_crops(pixels.float(), generator).round_().to(torch.uint8)
 
     def subset(self, positions: Tensor) -> "TensorImages":
         """Only these, in this order."""
@@ -107,12 +108,8 @@ class Split:
     def shuffled_batch(self, positions: Tensor, generator: torch.Generator, augmentation: str) -> tuple[Tensor, Tensor]:
         """One augmented training batch; the generator decides every draw."""
         cropping = augmentation == "resized-crop-flip"
-        # Files are cropped while they are decoded, at their full resolution.
-        decoded = isinstance(self.images, FileImages)
-        inputs = self._inputs(self.images.take(positions, generator if cropping and decoded else None))
-        if cropping and not decoded:
-            inputs = resized_crops(inputs, generator)
-        inputs = augment(inputs, augmentation, generator)
+        pixels = self.images.take(positions, generator if cropping else None)
+        inputs = augment(self._inputs(pixels), augmentation, generator)
         return laid_out(inputs, self.memory_format), self._labels(positions)
 
     def _inputs(self, pixels: Tensor) -> Tensor:
