@@ -20,8 +20,6 @@ EPILOG = (
 )
 app = typer.Typer(
     name="emodir",
-    help="Prune convolutional networks by evolutionary multi-objective search.",
-    epilog=EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -39,6 +37,23 @@ Detach = Annotated[bool, typer.Option("--detach", "-d", help="Return as soon as 
 NoTui = Annotated[bool, typer.Option("--no-tui", help="Follow with a progress bar or plain lines.")]
 Foreground = Annotated[bool, typer.Option("--foreground", help="Run the worker in this process.")]
 Shared = Annotated[bool, typer.Option("--shared", help="Let other users watch this run (not control it).")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"emodir {version('emodir')}\n")
+        raise typer.Exit
+
+
+@app.callback(epilog=EPILOG)
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Prune convolutional networks by evolutionary multi-objective search."""
 
 
 @app.command(epilog=EPILOG)
@@ -63,7 +78,7 @@ def run(
     directory = prepare(settings, runs_directory(runs_dir), name or settings.name, shared=shared)
     _note(f"run {directory.id}")
     if foreground:
-        _in_foreground(directory, None)
+        _in_foreground(directory, None, discard_with_folder=new)
     try:
         start(directory)
     except ProfileError:
@@ -517,12 +532,31 @@ def _dashboard(
     raise typer.Exit(say_goodbye(last, from_run=from_run))
 
 
-def _in_foreground(directory: "RunDirectory", checkpoint: str | None) -> NoReturn:
-    """The worker takes this process over; its lines go to stderr and its exit code is the run's."""
-    from emodir_tui.runs.launch import worker_command
+def _in_foreground(
+    directory: "RunDirectory", checkpoint: str | None, *, discard_with_folder: bool | None = None
+) -> NoReturn:
+    """The worker in this process; its lines go to stderr, the result to stdout, and its exit code is the run's.
 
-    command = [*worker_command(directory, checkpoint), "--say"]
-    os.execv(command[0], command)  # noqa: S606
+    Args:
+        directory: The run.
+        checkpoint: Go back to this checkpoint first.
+        discard_with_folder: None for a run that is older than this command; else it is removed where the profile can't
+            work, and the folder of runs with it if this is True.
+    """
+    from emodir_tui.reports.summary import print_result
+    from emodir_tui.reports.views import look_at
+    from emodir_tui.runs.directory import RunDirectory
+    from emodir_tui.runs.launch import discard, has_begun
+    from emodir_tui.worker import work
+
+    # The worker changes to the folder where the run was started first.
+    directory = RunDirectory(directory.path.resolve())
+    code = work(directory, checkpoint, say=True)
+    if code == ExitCode.OK:
+        print_result(look_at(directory)[0])
+    if code == ExitCode.USAGE and discard_with_folder is not None and not has_begun(directory):
+        discard(directory, with_folder=discard_with_folder)
+    raise typer.Exit(code)
 
 
 def _control(directory: "RunDirectory", command: str, *, wait: bool) -> None:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from emodir_tui import profile as profiles
 from emodir_tui.errors import EmodirError, ExitCode
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.runs.fold import apply
-from emodir_tui.runs.lines import line_of
+from emodir_tui.runs.events import decode, encode, read_all
+from emodir_tui.runs.fold import replay
+from emodir_tui.runs.lines import Teller
 from emodir_tui.runs.log import Run, Stopped
 from emodir_tui.runs.picks import extra_picks
 from emodir_tui.runs.process import has_nvidia_driver
-from emodir_tui.runs.state import RunState
 
 if TYPE_CHECKING:
     from emodir_tui.stages.bench import Bench
@@ -62,7 +62,7 @@ def work(directory: RunDirectory, checkpoint: str | None = None, *, say: bool = 
         with Run(directory, settings, _Snapshots(), rewind_to=checkpoint) as run:
             _listen_to_signals(run)
             if say:
-                run.listeners.append(_Sayer())
+                run.listeners.append(_Sayer(directory))
             _work(run)
     except Stopped:
         return ExitCode.STOPPED
@@ -79,13 +79,13 @@ def work(directory: RunDirectory, checkpoint: str | None = None, *, say: bool = 
 class _Sayer:
     """Prints the events that deserve a line."""
 
-    def __init__(self) -> None:
-        self._state = RunState()
+    def __init__(self, directory: RunDirectory) -> None:
+        self._teller = Teller(replay(read_all(directory.events_folder)))
 
     def __call__(self, kind: str, data: dict[str, Any]) -> None:
-        event = {"kind": kind, "time": time.time(), "seq": 0, **data}
-        apply(self._state, event)
-        if line := line_of(event, self._state):
+        # As it is read back: arrays' numbers are no plain ones.
+        event = decode(encode({"kind": kind, "time": time.time(), "seq": 0, **data}))
+        if event is not None and (line := self._teller.line(event)):
             # Whoever read along may have gone; the run goes on.
             with suppress(OSError):
                 print(line, file=sys.stderr, flush=True)  # noqa: T201
@@ -111,6 +111,7 @@ def _work(run: Run) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from emodir_tui.stages.bench import open_bench
     from emodir_tui.stages.costs import expected_costs
+    from emodir_tui.stages.reach import beyond, reach, require_some_rule
     from emodir_tui.stages.results import Choice
     from emodir_tui.stages.scalars import Scalars
     from emodir_tui.training.memory import free_memory
@@ -120,7 +121,9 @@ def _work(run: Run) -> None:
     try:
         bench = open_bench(run.profile)
         bench.once = lambda name, decide: run.part(name, Choice, lambda: Choice(value=decide())).value
-        bench.try_division()
+        out_of_reach = beyond(run.profile, reach(run.profile, *bench.try_division()))
+        if not extra_picks(run.directory):
+            require_some_rule(run.profile, out_of_reach)
         # A finished stage's features and recorded passes make room for the next one's.
         run.listeners.append(lambda kind, _: free_memory() if kind == "stage_finished" else None)
         run.open(str(bench.device))
@@ -129,6 +132,14 @@ def _work(run: Run) -> None:
             run.say("torch can't use the GPU of this machine, so the run is on the CPU; see emodir doctor", "warning")
         if run.profile.hardware.mixed_precision and not bench.mixed_precision:
             run.say("hardware.mixed_precision: this device has no native bfloat16; trainings run in full precision")
+        if bench.data.classes_seen < bench.data.classes:
+            run.say(
+                f"only {bench.data.classes_seen} of {bench.data.classes} classes have training images; "
+                "are labels numbered from 0 on?",
+                "warning",
+            )
+        for rule, reason in out_of_reach.items():
+            run.say(f"pick rule '{rule}' can't be satisfied: {reason} whatever is pruned", "warning")
         _make_room_for_new_picks(run)
         _prune_for_all_picks(run, bench)
     finally:
@@ -188,9 +199,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m emodir_tui.worker")
     parser.add_argument("directory", type=Path)
     parser.add_argument("--from", dest="checkpoint")
-    parser.add_argument("--say", action="store_true")
     arguments = parser.parse_args()
-    sys.exit(work(RunDirectory(arguments.directory.resolve()), arguments.checkpoint, say=arguments.say))
+    sys.exit(work(RunDirectory(arguments.directory.resolve()), arguments.checkpoint))
 
 
 if __name__ == "__main__":

@@ -32,6 +32,32 @@ def test_without_a_command_the_help_is_printed_as_it_is():
     assert "␊" not in result.stderr
 
 
+def test_the_version_is_printed(emodir):
+    result = emodir("--version")
+    assert result.returncode == 0
+    assert result.stdout.startswith("emodir 0.")
+
+
+def test_the_log_tells_each_stage_and_each_front_as_it_was_then(finished):
+    emodir, run, _ = finished
+    lines = emodir("logs", run, "-n", "1000").stdout.splitlines()
+    told = [line.split("  ", 1)[1] for line in lines]
+    for stage in ("baseline", "search", "constrain", "joint", "finetune"):
+        assert stage in told
+    searched, constrained = told.index("search"), told.index("constrain")
+    first = next(line for line in told[searched:] if line.startswith("sn1: front"))
+    second = next(line for line in told[constrained:] if line.startswith("sn1: front"))
+    assert first.endswith("evaluations")
+    assert second.endswith("with the trained weights")
+    assert first.split("hypervolume ")[1].split(",")[0] != second.split("hypervolume ")[1].split(",")[0]
+    assert emodir("logs", run, "-n", "2").stdout.splitlines() == lines[-2:]
+    # Who follows later, or from the foreground, is told the same.
+    watched = emodir("watch", run, "--no-tui").stderr.splitlines()
+    assert [line for line in told if line.startswith("sn")] == [
+        line.split("  ", 1)[1] for line in watched if "  sn" in line
+    ]
+
+
 def test_runs_and_show_load_no_torch(finished):
     emodir, run, _ = finished
     code = (
@@ -173,6 +199,7 @@ def test_another_seed_gives_other_fronts(finished):
         (["show", "nothing"], 3, "there are no runs"),
         (["stop", "nothing"], 3, "there are no runs"),
         (["run"], 2, "missing argument"),
+        (["verify", "nothing.safetensors"], 3, "there is no file nothing.safetensors"),
     ],
 )
 def test_wrong_input_gets_one_sentence_and_its_exit_code(emodir, arguments, code, sentence):
@@ -192,10 +219,12 @@ def test_wrong_input_gets_one_sentence_and_its_exit_code(emodir, arguments, code
         ("model.weights=/nowhere.pt", "there is no file /nowhere.pt"),
         ("divide.cuts=['layer9']", "no place where the network can be cut"),
         ("device=cuda:7", "CUDA devices"),
+        ("pick.rules=max_macs=0.0001", "% of the MACs remain"),
     ],
 )
-def test_what_only_the_worker_can_know_ends_in_a_sentence_too(emodir, override, sentence):
-    result = emodir("run", "tiny.toml", "--no-tui", "--set", override)
+@pytest.mark.parametrize("way", ["--no-tui", "--foreground"])
+def test_what_only_the_worker_can_know_ends_in_a_sentence_too(emodir, override, sentence, way):
+    result = emodir("run", "tiny.toml", way, "--set", override)
     assert result.returncode == 2
     assert sentence in result.stderr
     assert "Traceback" not in result.stderr
@@ -225,6 +254,9 @@ def test_check_shows_division_protected_places_reach_and_estimates(emodir):
     assert [part["name"] for part in view["subnetworks"]] == ["sn1", "sn2", "sn3"]
     assert sum(part["share"] for part in view["subnetworks"]) == pytest.approx(1.0)
     assert 0 < view["least_macs_kept"] < 0.1
+    assert 0 < view["least_params_kept"] < 0.1
+    assert (view["input_shape"], view["classes"], view["classes_seen"]) == ([1, 8, 8], 10, 10)
+    assert view["rules_beyond_reach"] == {}
     assert set(view["estimated_seconds"]) == {
         "baseline",
         "divide",
@@ -293,6 +325,10 @@ def test_verify_measures_again_and_tells_a_lie(finished, tmp_path):
     result = emodir("verify", str(liar))
     assert result.returncode == 1
     assert "NO" in result.stdout
+    save_file(load_file(path), liar)
+    bare = emodir("verify", str(liar))
+    assert bare.returncode == 2
+    assert "holds weights alone" in bare.stderr
 
 
 def test_one_more_scheme_of_a_finished_run_is_realised(finished, tmp_path):

@@ -239,6 +239,10 @@ def test_in_the_foreground_the_exit_code_is_the_runs(emodir):
     result = emodir("run", "tiny.toml", "--foreground")
     assert result.returncode == 0, result.stderr
     assert "joint front of" in result.stderr
+    told = [line.split("  ", 1)[1] for line in emodir("logs", "-n", "100").stdout.splitlines()]
+    assert [line.split("  ", 1)[1] for line in result.stderr.splitlines() if "  " in line] == told
+    assert result.stdout == emodir("watch", "--no-tui").stdout
+    assert "max_macs-0.5" in result.stdout
     assert emodir("resume", "@latest").returncode == 4
 
 

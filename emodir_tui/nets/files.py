@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
-from emodir_tui.errors import ProfileError
+from emodir_tui.errors import NotFoundError, ProfileError
 from emodir_tui.nets.removal import apply_structure
 from emodir_tui.nets.sources import is_own_code, load_model, load_tensors
 from emodir_tui.runs.directory import write_file
@@ -70,18 +70,25 @@ def read_pruned(path: Path) -> tuple[PrunedFile, dict[str, Tensor]]:
     """What a pruned file holds.
 
     Raises:
-        ProfileError: It is not there, damaged, or not written by emodir.
+        NotFoundError: It is not there.
+        ProfileError: It is damaged, or not a pruned network that emodir wrote.
     """
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
     except FileNotFoundError as error:
-        raise ProfileError(f"there is no file {path}") from error
+        raise NotFoundError(f"there is no file {path}") from error
     except (SafetensorError, OSError, ValueError) as error:
         raise ProfileError(
             f"{path} is not a whole safetensors file ({error})", "Export it again from its run."
         ) from error
+    if KEY not in metadata:
+        raise ProfileError(
+            f"{path} holds weights alone, and not what was pruned",
+            "Take the run's own file, runs/RUN/export/PICK.safetensors: 'emodir export --format state' writes weights for "
+            "other programs.",
+        )
     try:
         header = json.loads(metadata[KEY])
         if header["schema"] != SCHEMA:
@@ -96,7 +103,7 @@ def read_pruned(path: Path) -> tuple[PrunedFile, dict[str, Tensor]]:
             details=dict(header["details"]),
         )
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ProfileError(f"{path} was not written by emodir, or its header is damaged") from error
+        raise ProfileError(f"the header of {path} is damaged", "Export it again from its run.") from error
     return described, weights
 
 
@@ -109,7 +116,8 @@ def load_pruned(path: Path, model: nn.Module | None = None) -> nn.Module:
             code of somebody's own: a file must not choose what is run.
 
     Raises:
-        ProfileError: The file is damaged, does not fit the architecture, or names own code and no model is given.
+        NotFoundError: There is no such file.
+        ProfileError: It is damaged, does not fit the architecture, or names own code and no model is given.
     """
     described, weights = read_pruned(path)
     if model is None and is_own_code(described.source):

@@ -128,6 +128,10 @@ def _factory(source: str, module_name: str, name: str, classes: int) -> nn.Modul
         ) from error
     factory = getattr(module, name, None)
     if not callable(factory):
+        if hasattr(module, name):
+            raise ProfileError(
+                f"model.source: '{name}' of '{module_name}' is a {type(factory).__name__}, not a function"
+            )
         public = [word for word in dir(module) if not word.startswith("_")]
         raise ProfileError(f"model.source: '{module_name}' has no function '{name}'", nearest(name, public))
     try:

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from emodir_tui.emo.genome import GeneGroup, Genome
 from emodir_tui.nets.complexity import ComplexityModel
 from emodir_tui.nets.evaluate import FeatureError, SubnetworkEvaluator
 from emodir_tui.nets.sliced import SlicedNetwork
@@ -15,7 +14,7 @@ from emodir_tui.profile import Profile
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.bench import Bench, keep_all, open_bench
 from emodir_tui.stages.costs import expected_costs, images_read
-from emodir_tui.stages.searching import expand
+from emodir_tui.stages.reach import beyond, reach, require_some_rule
 
 PROBES = 3
 READ = 256
@@ -33,17 +32,12 @@ def check_profile(profile: Profile) -> dict[str, Any]:
     bench.check_usable(graph.network.model)
     settings = profile.divide
     division = divide(graph, subnetworks=settings.subnetworks or None, cuts=settings.cuts or None)
-    model = ComplexityModel(graph)
-    whole = float(model.measure(keep_all(graph))[0])
-    emptiest = keep_all(graph)
+    least = reach(profile, graph, division)
+    out_of_reach = beyond(profile, least)
+    require_some_rule(profile, out_of_reach)
     rows = []
     for part in division.subnetworks:
         groups = [graph.groups[number] for number in part.groups]
-        genome = Genome(
-            [GeneGroup(size=g.stop - g.start, branch=g.branch) for g in groups],
-            np.zeros(sum(g.stop - g.start for g in groups)),
-        )
-        emptiest &= expand(graph, part, genome.emptiest[None])
         rows.append(
             {
                 "name": part.name,
@@ -54,10 +48,6 @@ def check_profile(profile: Profile) -> dict[str, Any]:
                 "share": part.share,
             }
         )
-    if settings.streams:
-        for number in division.streams:
-            group = graph.groups[number]
-            emptiest[0, group.start + 1 : group.stop] = False
     seconds = _seconds_per_image(bench, weights)
     reading = _reading_seconds(bench)
     read = images_read(bench)
@@ -69,6 +59,9 @@ def check_profile(profile: Profile) -> dict[str, Any]:
         "model": profile.model.source,
         "device": str(bench.device),
         "images": {"train": len(bench.data.train), "search": len(bench.data.search), "test": len(bench.data.test)},
+        "input_shape": list(bench.example.shape[1:]),
+        "classes": bench.data.classes,
+        "classes_seen": bench.data.classes_seen,
         "subnetworks": rows,
         "streams": [
             {"name": graph.groups[number].name, "channels": graph.groups[number].stop - graph.groups[number].start}
@@ -76,8 +69,10 @@ def check_profile(profile: Profile) -> dict[str, Any]:
         ],
         "streams_pruned": settings.streams,
         "protected": [{"place": p.place, "channels": p.channels, "reason": p.reason} for p in graph.protected],
-        "macs": round(whole),
-        "least_macs_kept": float(model.measure(emptiest)[0]) / whole,
+        "macs": round(float(ComplexityModel(graph).measure(keep_all(graph))[0])),
+        "least_macs_kept": least.macs,
+        "least_params_kept": least.params,
+        "rules_beyond_reach": out_of_reach,
         "memory_megabytes": _memory(bench, division.subnetworks),
         "estimated_seconds": estimated,
     }

@@ -104,7 +104,8 @@ def verify(path: Path, profile: Path | None) -> tuple[dict[str, Any], list[Check
         profile: The profile whose test split is used; the run's own where the file lies in a run.
 
     Raises:
-        ProfileError: The file is not whole, or was not written by emodir.
+        NotFoundError: There is no such file.
+        ProfileError: It is not whole, or was not written by emodir.
     """
     described, _ = read_pruned(path)
     named, profile = profile is not None, profile or _own_profile(path)

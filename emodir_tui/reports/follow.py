@@ -14,7 +14,7 @@ from emodir_tui.errors import EmodirError, ExitCode
 from emodir_tui.reports.tables import duration, number
 from emodir_tui.runs.control import send
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.runs.lines import line_of
+from emodir_tui.runs.lines import Teller
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Status
 from emodir_tui.runs.text import printable
@@ -62,7 +62,7 @@ def _result(status: Status) -> ExitCode | None:
 
 
 def _on_terminal(watcher: Watcher) -> ExitCode:
-    console = Console(stderr=True)
+    console, teller = Console(stderr=True), Teller()
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
@@ -76,7 +76,7 @@ def _on_terminal(watcher: Watcher) -> ExitCode:
             while True:
                 events, status = watcher.look()
                 for event in events:
-                    if line := line_of(event, watcher.state):
+                    if line := teller.line(event):
                         console.print(Text(line))
                 progress.update(task, completed=watcher.state.progress, description=_headline(watcher.state, status))
                 live.refresh()
@@ -117,11 +117,11 @@ def _in_lines(watcher: Watcher, *, owns: bool) -> ExitCode:
 
 
 def _lines_until_end(watcher: Watcher) -> ExitCode:
-    said, said_at = 0.0, time.monotonic()
+    said, said_at, teller = 0.0, time.monotonic(), Teller()
     while True:
         events, status = watcher.look()
         for event in events:
-            if line := line_of(event, watcher.state):
+            if line := teller.line(event):
                 _print(line)
         share, now = watcher.state.progress, time.monotonic()
         if events and (share - said >= LINE_SHARE or now - said_at >= LINE_SECONDS):

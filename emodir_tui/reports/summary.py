@@ -1,12 +1,12 @@
 """The tables of `emodir runs`, `show` and `ranking`."""
 
-import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from emodir_tui.reports.tables import age, big, duration, number, percent, print_json, print_table
-from emodir_tui.reports.views import look_at, ranking_view, run_row
+from emodir_tui.reports.views import ranking_view, run_row
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.state import RunState
 
@@ -158,17 +158,19 @@ def print_ranking(directory: RunDirectory, top: int) -> None:
 
 def print_logs(directory: RunDirectory, count: int, *, worker: bool) -> None:
     """The run's log (or what the worker printed), its last lines."""
+    from emodir_tui.runs.events import read_all
     from emodir_tui.runs.launch import last_lines
+    from emodir_tui.runs.lines import Teller
     from emodir_tui.runs.text import printable
 
     if worker:
         for line in last_lines(directory.worker_log, count).splitlines():
             print(printable(line.removeprefix("    ")))  # noqa: T201
         return
-    state, _ = look_at(directory)
-    for message in list(state.messages)[-count:]:
-        clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(message.time))
-        print(f"{clock}  {printable(message.level):<7}  {printable(message.text)}")  # noqa: T201
+    teller = Teller(clock="%Y-%m-%d %H:%M:%S")
+    lines = (teller.line(event) for event in read_all(directory.events_folder))
+    for line in deque(filter(None, lines), maxlen=count):
+        print(line)  # noqa: T201
 
 
 def print_verification(facts: dict[str, Any], checks: Sequence["Check"], *, as_json: bool) -> None:
@@ -196,11 +198,18 @@ def print_verification(facts: dict[str, Any], checks: Sequence["Check"], *, as_j
 
 def print_check(view: dict[str, Any]) -> None:
     """What `emodir check` found."""
-    images = view["images"]
+    images, classes = view["images"], f"{view['classes']} classes"
+    if view["classes_seen"] < view["classes"]:
+        classes += f", of which {view['classes_seen']} have training images"
     lines = [
         ["model", f"{view['model']} on {view['device']}, {big(view['macs'])} MACs"],
         ["images", f"{images['train']} to train, {images['search']} to search, {images['test']} to test"],
-        ["reach", f"down to {percent(view['least_macs_kept'])} of the MACs"],
+        ["input", f"{'×'.join(str(size) for size in view['input_shape'])}, {classes}"],
+        [
+            "reach",
+            f"down to {percent(view['least_macs_kept'])} of the MACs, {percent(view['least_params_kept'])} of the parameters",
+        ],
+        *(["out of reach", f"{rule}: {reason}"] for rule, reason in view["rules_beyond_reach"].items()),
         ["memory", f"about {view['memory_megabytes']:.0f} MB of cached features"],
         [
             "time",

@@ -112,6 +112,11 @@ def start(directory: RunDirectory, checkpoint: str | None = None) -> None:
     )
 
 
+def has_begun(directory: RunDirectory) -> bool:
+    """Whether a worker ever was ready in a run."""
+    return any(event["kind"] == "run_opened" for event in _new_events(directory, set()))
+
+
 def discard(directory: RunDirectory, *, with_folder: bool) -> None:
     """Remove a run that never began, and the folder of runs if that was made for it and is empty."""
     shutil.rmtree(directory.path, ignore_errors=True)

@@ -1,17 +1,38 @@
-"""Events as lines for people: what following a run prints, and a worker in the foreground."""
+"""Events as lines for people: what following a run prints, a worker in the foreground, and `emodir logs`."""
 
 import time
 
 from emodir_tui.runs.events import Event
+from emodir_tui.runs.fold import apply
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.text import printable
 
+CLOCK = "%H:%M:%S"
 
-def line_of(event: Event, state: RunState) -> str:
+
+class Teller:
+    """Makes lines of events that come in their order, each of what was known by then.
+
+    Args:
+        state: What was known before the first of them.
+        clock: The form of their times, as `strftime` takes it.
+    """
+
+    def __init__(self, state: RunState | None = None, clock: str = CLOCK) -> None:
+        self._state = state or RunState()
+        self._clock = clock
+
+    def line(self, event: Event) -> str:
+        """The event's line, empty for most."""
+        apply(self._state, event)
+        return line_of(event, self._state, self._clock)
+
+
+def line_of(event: Event, state: RunState, form: str = CLOCK) -> str:
     """The line that an event deserves, or an empty string: most deserve none, and so does one that is not what it says."""
     try:
         text = _text(event, state)
-        clock = time.strftime("%H:%M:%S", time.localtime(event["time"]))
+        clock = time.strftime(form, time.localtime(event["time"]))
     except (TypeError, ValueError, OverflowError, OSError):
         return ""
     return f"{clock}  {printable(text)}" if text else ""
@@ -30,7 +51,10 @@ def _text(event: Event, state: RunState) -> str:
         text = f"original network: accuracy {_percent(state.baseline.accuracy)}, {state.baseline.macs:,} MACs"
     elif kind == "front_finished" and event.get("subnetwork") in state.subnetworks:
         part = state.subnetworks[event["subnetwork"]]
-        text = f"{part.name}: front of {part.front_size}, hypervolume {_number(part.hypervolume)}, {part.evaluations} evaluations"
+        # Trained weights' fronts are the searches' members, measured once more.
+        trained = state.stage is not None and state.stage.name == "constrain"
+        found = "with the trained weights" if trained else f"{part.evaluations} evaluations"
+        text = f"{part.name}: front of {part.front_size}, hypervolume {_number(part.hypervolume)}, {found}"
     elif kind == "joint_finished":
         text = f"joint front of {state.joint.front_size}, hypervolume {_number(state.joint.hypervolume)}"
     elif kind == "pick_finished" and event.get("pick") in state.picks:

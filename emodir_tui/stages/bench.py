@@ -86,7 +86,7 @@ class Bench:
             return LatencyModel(graph, self.latencies)
         return ComplexityModel(graph, "params" if self.profile.complexity.kind == "params" else "macs")
 
-    def try_division(self) -> None:
+    def try_division(self) -> tuple[ChannelGraph, Division]:
         """Build, trace and divide the network with whatever weights: what can't work is told before anything is trained.
 
         Raises:
@@ -94,8 +94,9 @@ class Bench:
         """
         settings = self.profile.divide
         graph = analyse(trace(self.model(), self.example))
-        divide(graph, subnetworks=settings.subnetworks or None, cuts=settings.cuts or None)
+        division = divide(graph, subnetworks=settings.subnetworks or None, cuts=settings.cuts or None)
         self.check_usable(graph.network.model)
+        return graph, division
 
     def check_usable(self, model: nn.Module) -> None:
         """A network with the profile's weights, or with those that it will be trained from.

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emodir_tui.emo.genome import nearest_counts
+from emodir_tui.emo.genome import Counts, nearest_counts
 from emodir_tui.nets.evaluate import FeatureError, Keep, NetworkEvaluator
 from emodir_tui.nets.groups import ChannelGraph
 from emodir_tui.nets.guide import ErrorGuide
@@ -180,13 +180,17 @@ def combine(members: list[Members], positions: np.ndarray) -> Bits:
     return keeps
 
 
+def stream_counts(nearest: Counts) -> list[int]:
+    """How many genes a stream's members keep, rising, of what `nearest_counts` gives for the stream."""
+    size = len(nearest) - 1
+    return sorted({int(nearest[round(size * level / STREAM_LEVELS)]) for level in range(1, STREAM_LEVELS + 1)})
+
+
 def _stream(bench: Bench, graph: ChannelGraph, number: int, importance: Floats) -> Members:
     """A stream's few members: its most important channels, in evenly spaced numbers."""
     group = graph.groups[number]
-    size = group.stop - group.start
-    valid = nearest_counts(gene_group(group, bench.profile.complexity.round_to))
     order = np.argsort(-importance[group.start : group.stop], kind="stable")
-    counts = sorted({int(valid[round(size * level / STREAM_LEVELS)]) for level in range(1, STREAM_LEVELS + 1)})
+    counts = stream_counts(nearest_counts(gene_group(group, bench.profile.complexity.round_to)))
     keeps = keep_all(graph, len(counts))
     for row, count in enumerate(counts):
         keeps[row, group.start + order[count:]] = False

@@ -135,6 +135,11 @@ class ImageData:
     channels: int
     size: int
 
+    @property
+    def classes_seen(self) -> int:
+        """How many classes have training images."""
+        return len(self.train.images.labels.unique())
+
     def laid_out(self, memory_format: torch.memory_format) -> "ImageData":
         """The same with inputs in this form."""
         train, search, test = (

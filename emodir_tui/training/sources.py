@@ -202,26 +202,33 @@ def _npz(path: Path) -> Pair:
                 raise ProfileError(
                     f"data.source: {path} has no array '{missing[0]}'", "It needs " + ", ".join(names) + "."
                 )
-            arrays = [file[name] for name in names]
+            train_images, train_labels, test_images, test_labels = (file[name] for name in names)
     except (OSError, ValueError, EOFError) as error:
         raise ProfileError(f"data.source: {path} can't be read as an .npz file ({error})") from error
-    train, test = _array_images(arrays[0], arrays[1], path), _array_images(arrays[2], arrays[3], path)
+    train = _array_images(train_images, train_labels, path, "training")
+    test = _array_images(test_images, test_labels, path, "test")
     mean = train.pixels.float().div(255).mean((0, 2, 3))
     std = train.pixels.float().div(255).std((0, 2, 3)).clamp_min(1e-3)
     return train, test, tuple(mean.tolist()), tuple(std.tolist())
 
 
-def _array_images(images: np.ndarray, labels: np.ndarray, path: Path) -> TensorImages:
-    if images.dtype != np.uint8 or images.ndim not in (3, 4) or labels.ndim != 1 or len(images) != len(labels):
+def _array_images(images: np.ndarray, labels: np.ndarray, place: Path, split: str) -> TensorImages:
+    if images.dtype != np.uint8 or images.ndim not in (3, 4):
         raise ProfileError(
-            f"data.source: {path} has images of type {images.dtype} and shape {images.shape}",
-            "Images are uint8 [n, h, w], [n, h, w, c] or [n, c, h, w], with one integer label each.",
+            f"data.source: {place} has {split} images of type {images.dtype} and shape {list(images.shape)}",
+            "Images are uint8 [n, h, w], [n, h, w, c] or [n, c, h, w].",
+        )
+    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (len(images),):
+        raise ProfileError(
+            f"data.source: {place} has {split} labels of type {labels.dtype} and shape {list(labels.shape)} for "
+            f"{len(images)} images",
+            "Labels are integers from 0 on, one for each image.",
+        )
+    if len(labels) and labels.min() < 0:
+        raise ProfileError(
+            f"data.source: {place} has the {split} label {labels.min()}", "Labels are integers from 0 on."
         )
     pixels = torch.from_numpy(images)
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise ProfileError(f"data.source: {path} has labels of type {labels.dtype}", "Labels are integers from 0 on.")
-    if len(labels) and labels.min() < 0:
-        raise ProfileError(f"data.source: {path} has the label {labels.min()}", "Labels are integers from 0 on.")
     if pixels.dim() == 3:
         pixels = pixels[:, None]
     elif pixels.shape[1] not in (1, 3) and pixels.shape[3] in (1, 3):
@@ -241,8 +248,8 @@ def _factory(source: str) -> Pair:
             "There are: " + ", ".join(SOURCES) + ".",
         ) from error
     place = Path(source)
-    train = _array_images(np.asarray(train_images), np.asarray(train_labels), place)
-    test = _array_images(np.asarray(test_images), np.asarray(test_labels), place)
+    train = _array_images(np.asarray(train_images), np.asarray(train_labels), place, "training")
+    test = _array_images(np.asarray(test_images), np.asarray(test_labels), place, "test")
     mean = train.pixels.float().div(255).mean((0, 2, 3))
     std = train.pixels.float().div(255).std((0, 2, 3)).clamp_min(1e-3)
     return train, test, tuple(mean.tolist()), tuple(std.tolist())

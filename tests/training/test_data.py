@@ -182,8 +182,11 @@ def test_a_class_list_has_a_name_a_line_even_with_blanks(tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"train_labels": np.full(20, -1)}, "has the label -1"),
-        ({"train_labels": np.zeros(20)}, "labels of type float64"),
+        ({"train_labels": np.full(20, -1)}, "has the training label -1"),
+        ({"train_labels": np.zeros(20)}, "training labels of type float64"),
+        ({"test_labels": np.zeros((10, 1), np.int64)}, r"test labels of type int64 and shape \[10, 1\] for 10 images"),
+        ({"test_labels": np.zeros(9, np.int64)}, r"shape \[9\] for 10 images"),
+        ({"test_images": np.zeros((10, 6, 6))}, r"test images of type float64 and shape \[10, 6, 6\]"),
         ({"test_images": np.zeros((10, 8, 8), np.uint8)}, "they must agree"),
         (
             {"test_images": np.zeros((0, 6, 6), np.uint8), "test_labels": np.zeros(0, np.int64)},
