@@ -1,7 +1,7 @@
 """Measured latency: of a network, and of each of its layers at several widths, for an estimate that costs nothing."""
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -17,7 +17,7 @@ from emodir_tui.nets.program import Shell, as_shell, set_tensor
 from emodir_tui.nets.removal import remove
 from emodir_tui.nets.sizes import fit_sizes
 
-WARM_UP, REPEATS = 3, 15
+WARM_UP, REPEATS, TURNS = 3, 15, 5
 WIDTHS = (0.125, 0.25, 0.5, 0.75, 1.0)
 PROBES = 4
 
@@ -52,7 +52,21 @@ class LatencyTable:
 @torch.no_grad()
 def measure(model: nn.Module, example: Tensor, repeats: int = REPEATS) -> float:
     """Median milliseconds of a forward pass on `example`, on the device that both are on; leaves eval mode on."""
-    model.eval()
+    return 1000 * median(_passes(model.eval(), example, repeats))
+
+
+@torch.no_grad()
+def measure_beside(models: Sequence[nn.Module], example: Tensor) -> list[float]:
+    """`measure` of several models in turns: a machine that is busy for a while slows all of them alike."""
+    seconds: list[list[float]] = [[] for _ in models]
+    for _ in range(TURNS):
+        for model, own in zip(models, seconds, strict=True):
+            own += _passes(model.eval(), example, REPEATS // TURNS)
+    return [1000 * median(own) for own in seconds]
+
+
+def _passes(model: nn.Module, example: Tensor, repeats: int) -> list[float]:
+    """Seconds of each pass, after some that do not count."""
     seconds = []
     for attempt in range(WARM_UP + repeats):
         _wait(example.device)
@@ -61,7 +75,7 @@ def measure(model: nn.Module, example: Tensor, repeats: int = REPEATS) -> float:
         _wait(example.device)
         if attempt >= WARM_UP:
             seconds.append(time.perf_counter() - began)
-    return 1000 * median(seconds)
+    return seconds
 
 
 def measure_table(graph: ChannelGraph, example: Tensor, seed: int) -> LatencyTable:

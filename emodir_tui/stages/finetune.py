@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from emodir_tui.nets.files import save_pruned
-from emodir_tui.nets.latency import measure
+from emodir_tui.nets.latency import measure_beside
 from emodir_tui.nets.removal import apply_structure
 from emodir_tui.nets.sources import load_tensors
+from emodir_tui.profile import parse_rule
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.log import Run
 from emodir_tui.seeds import derive_seed
@@ -66,17 +67,29 @@ def finetune(run: Run, bench: Bench, original: Original, pruned: list[Pruned]) -
             baseline_latency_ms=finished.baseline_latency_ms,
             file=f"export/{file}",
         )
-        if finished.accuracy < made.accuracy_recalibrated - WORSE:
-            run.say(
-                f"fine-tuning made '{name}' worse ({made.accuracy_recalibrated:.2%} before, {finished.accuracy:.2%} after): "
-                "lower finetune.learning_rate, give it more epochs, or none; an original that is not trained out is a poor "
-                "teacher, finetune.distillation = 0 does without",
-                "warning",
-                "finetune",
-            )
+        for warning in _warnings(made, finished):
+            run.say(warning, "warning", "finetune")
         files.append(file)
         run.check()
     return files
+
+
+def _warnings(made: Pruned, finished: Finished) -> list[str]:
+    """What is not as somebody expects who asked for this pick."""
+    found = []
+    if finished.accuracy < made.accuracy_recalibrated - WORSE:
+        found.append(
+            f"fine-tuning made '{finished.name}' worse ({made.accuracy_recalibrated:.2%} before, {finished.accuracy:.2%} "
+            "after): lower finetune.learning_rate, give it more epochs, or none; an original that is not trained out is a "
+            "poor teacher, finetune.distillation = 0 does without"
+        )
+    rule = made.pick.rule
+    if rule.startswith("max_latency_ms=") and finished.latency_ms > parse_rule(rule)[1]:
+        found.append(
+            f"'{finished.name}' takes {finished.latency_ms:.3g} ms now, more than its rule allows, and the original "
+            f"{finished.baseline_latency_ms:.3g} ms beside it: other work on the machine slows both"
+        )
+    return found
 
 
 def _finish(run: Run, bench: Bench, original: Original, made: Pruned, base: tuple[int, int]) -> Finished:
@@ -85,13 +98,13 @@ def _finish(run: Run, bench: Bench, original: Original, made: Pruned, base: tupl
     bench.laid_out(model)
     if bench.profile.finetune.epochs > 0:
         _train(run, bench, original, model, made.pick.name, base)
-    example = latency_example(bench)
+    latencies = measure_beside([model, bench.graph(original.weights).network.model], latency_example(bench))
     return Finished(
         name=made.pick.name,
         weights=weights_of(model),
         accuracy=accuracy(model, bench.data.test, EVALUATION_BATCH),
-        latency_ms=measure(model, example),
-        baseline_latency_ms=measure(bench.graph(original.weights).network.model, example),
+        latency_ms=latencies[0],
+        baseline_latency_ms=latencies[1],
     )
 
 

@@ -1,6 +1,10 @@
 import numpy as np
+import pytest
+import torch
+from torch import nn
 
-from emodir_tui.nets.latency import LatencyModel, LatencyTable, LayerTimes, measure_table
+from emodir_tui.nets import latency
+from emodir_tui.nets.latency import LatencyModel, LatencyTable, LayerTimes, measure_beside, measure_table
 from tests.nets.models import graph_of, random_keep, zoo_model
 
 
@@ -41,3 +45,23 @@ def test_depthwise_and_grouped_layers_are_measured_too():
     graph = graph_of(load_model("torchvision:mobilenet_v3_small", "", 10).eval(), torch.randn(2, 3, 32, 32))
     table = measure_table(graph, graph.network.example, seed=0)
     assert all((times.milliseconds > 0).all() for times in table.layers)
+
+
+def test_of_models_measured_beside_one_another_a_busy_while_slows_all(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(latency.time, "perf_counter", lambda: now[0])
+
+    class Slow(nn.Module):
+        """Takes so many seconds, and twice as many in the first four."""
+
+        def __init__(self, seconds):
+            super().__init__()
+            self.seconds = seconds
+
+        def forward(self, x):
+            now[0] += self.seconds * (2 if now[0] < 4 else 1)
+            return x
+
+    fast, slow = measure_beside([Slow(0.01), Slow(0.25)], torch.zeros(1))
+    # One after the other all passes of the fast one would fall into the busy while.
+    assert (fast, slow) == pytest.approx((10.0, 250.0))

@@ -13,21 +13,38 @@ from emodir_tui.stages.finetune import Finished, finetune
 from emodir_tui.stages.results import Original, Pick, Pruned
 
 
-@pytest.mark.parametrize(("after", "told"), [(0.75, True), (0.895, False), (0.95, False)])
-def test_a_pick_that_fine_tuning_made_worse_is_told_with_what_to_try(tmp_path, monkeypatch, after, told):
+def said_of(tmp_path, monkeypatch, rule, **measured):
+    """What the stage says of one pick."""
     profile = load(Path("profiles/digits.toml"), [])
     bench = open_bench(profile)
     original = Original(weights={}, accuracy=0.9, search_accuracy=1, macs=1, params=1, latency_ms=1, trained=False)
-    pick = Pick(name="knee", scheme=0, rule="knee", complexity=0.5)
+    pick = Pick(name="knee", scheme=0, rule=rule, complexity=0.5)
     made = Pruned(
         pick=pick, structure="{}", weights={}, macs=1, params=1, macs_kept=0.5, params_kept=0.5,
         removal_max_difference=0.0, accuracy_recalibrated=0.9,
     )  # fmt: skip
-    finished = Finished(name="knee", weights={}, accuracy=after, latency_ms=1, baseline_latency_ms=1)
+    finished = Finished(
+        name="knee", weights={}, **{"accuracy": 0.9, "latency_ms": 6.0, "baseline_latency_ms": 9.0, **measured}
+    )
     monkeypatch.setattr(stage, "_finish", lambda *_: replace(finished))
     monkeypatch.setattr(stage, "save_pruned", lambda *_, **__: None)
     said = []
     with Run(RunDirectory(tmp_path), profile, snapshot) as run:
         monkeypatch.setattr(run, "say", lambda text, *_: said.append(text))
         finetune(run, bench, original, [made])
+    return said
+
+
+@pytest.mark.parametrize(("after", "told"), [(0.75, True), (0.895, False), (0.95, False)])
+def test_a_pick_that_fine_tuning_made_worse_is_told_with_what_to_try(tmp_path, monkeypatch, after, told):
+    said = said_of(tmp_path, monkeypatch, "knee", accuracy=after)
     assert any("fine-tuning made 'knee' worse (90.00% before, 75.00% after)" in text for text in said) is told
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [("max_latency_ms=5", True), ("max_latency_ms=6", False), ("asked for", False), ("max_macs=0.5", False)],
+)
+def test_a_pick_that_is_slower_than_its_rule_allows_is_told(tmp_path, monkeypatch, rule, told):
+    said = said_of(tmp_path, monkeypatch, rule)
+    assert any("takes 6 ms now, more than its rule allows, and the original 9 ms" in text for text in said) is told
