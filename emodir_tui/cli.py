@@ -2,7 +2,8 @@
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -77,9 +78,9 @@ def run(
     new = not runs_directory(runs_dir).exists()
     directory = prepare(settings, runs_directory(runs_dir), name or settings.name, shared=shared)
     _note(f"run {directory.id}")
-    if foreground:
-        _in_foreground(directory, None, discard_with_folder=new)
     try:
+        if foreground:
+            _in_foreground(directory)
         start(directory)
     except ProfileError:
         # Nothing was computed, so nothing is left behind.
@@ -211,7 +212,7 @@ def realise(
     with noted(directory, number):
         check_resumable(directory)
         if foreground:
-            _in_foreground(directory, None)
+            _in_foreground(directory)
         start(directory)
     _after_start(directory, detach=detach, no_tui=no_tui)
 
@@ -344,10 +345,12 @@ def check(
     from emodir_tui.reports.checking import check_profile
     from emodir_tui.reports.summary import print_check
     from emodir_tui.reports.tables import print_json
+    from emodir_tui.stages.reach import require_some_rule
 
     _see_own_modules()
     view = check_profile(settings)
     print_json(view) if as_json else print_check(view)
+    require_some_rule(settings, view["rules_beyond_reach"])
 
 
 @app.command(epilog=EPILOG)
@@ -532,31 +535,47 @@ def _dashboard(
     raise typer.Exit(say_goodbye(last, from_run=from_run))
 
 
-def _in_foreground(
-    directory: "RunDirectory", checkpoint: str | None, *, discard_with_folder: bool | None = None
-) -> NoReturn:
+def _in_foreground(directory: "RunDirectory", checkpoint: str | None = None) -> NoReturn:
     """The worker in this process; its lines go to stderr, the result to stdout, and its exit code is the run's.
 
-    Args:
-        directory: The run.
-        checkpoint: Go back to this checkpoint first.
-        discard_with_folder: None for a run that is older than this command; else it is removed where the profile can't
-            work, and the folder of runs with it if this is True.
+    Raises:
+        EmodirError: It could not begin.
     """
     from emodir_tui.reports.summary import print_result
     from emodir_tui.reports.views import look_at
     from emodir_tui.runs.directory import RunDirectory
-    from emodir_tui.runs.launch import discard, has_begun
-    from emodir_tui.worker import work
+    from emodir_tui.runs.launch import times_opened
+    from emodir_tui.worker import pursue
 
     # The worker changes to the folder where the run was started first.
     directory = RunDirectory(directory.path.resolve())
-    code = work(directory, checkpoint, say=True)
+    before = times_opened(directory)
+    try:
+        with _stdout_on_stderr():
+            code = pursue(directory, checkpoint, say=True)
+    except EmodirError as error:
+        if times_opened(directory) == before:
+            raise
+        _fail(error)
     if code == ExitCode.OK:
         print_result(look_at(directory)[0])
-    if code == ExitCode.USAGE and discard_with_folder is not None and not has_begun(directory):
-        discard(directory, with_folder=discard_with_folder)
+    elif code == ExitCode.STOPPED:
+        _note(f"stopped and saved · emodir resume {directory.id}")
     raise typer.Exit(code)
+
+
+@contextmanager
+def _stdout_on_stderr() -> Iterator[None]:
+    """What a user's own code prints is no result."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _control(directory: "RunDirectory", command: str, *, wait: bool) -> None:

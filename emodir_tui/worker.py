@@ -49,13 +49,16 @@ def prune(run: Run, bench: "Bench") -> None:
     run.once(finetune, bench, original, pruned)
 
 
-def work(directory: RunDirectory, checkpoint: str | None = None, *, say: bool = False) -> ExitCode:
-    """Run one attempt to its end.
+def pursue(directory: RunDirectory, checkpoint: str | None = None, *, say: bool = False) -> ExitCode:
+    """Run one attempt to its end, finished or stopped.
 
     Args:
         directory: The run.
         checkpoint: Go back to this checkpoint first.
         say: Print what happens on stderr.
+
+    Raises:
+        EmodirError: It failed; says why.
     """
     try:
         settings = profiles.load(directory.profile_file)
@@ -66,6 +69,13 @@ def work(directory: RunDirectory, checkpoint: str | None = None, *, say: bool = 
             _work(run)
     except Stopped:
         return ExitCode.STOPPED
+    return ExitCode.OK
+
+
+def work(directory: RunDirectory, checkpoint: str | None = None) -> ExitCode:
+    """The same for a process of its own: an error is printed, and becomes the exit code."""
+    try:
+        return pursue(directory, checkpoint)
     except EmodirError as error:
         print(f"error: {error.message}" + (f"\n  hint: {error.hint}" if error.hint else ""), file=sys.stderr)  # noqa: T201
         return error.exit_code
@@ -73,7 +83,6 @@ def work(directory: RunDirectory, checkpoint: str | None = None, *, say: bool = 
         # The log is where a user, and a developer, looks for it.
         traceback.print_exc()
         return ExitCode.RUN_FAILED
-    return ExitCode.OK
 
 
 class _Sayer:
@@ -85,7 +94,8 @@ class _Sayer:
     def __call__(self, kind: str, data: dict[str, Any]) -> None:
         # As it is read back: arrays' numbers are no plain ones.
         event = decode(encode({"kind": kind, "time": time.time(), "seq": 0, **data}))
-        if event is not None and (line := self._teller.line(event)):
+        # How it ends is told by whoever started it.
+        if event is not None and kind != "run_closed" and (line := self._teller.line(event)):
             # Whoever read along may have gone; the run goes on.
             with suppress(OSError):
                 print(line, file=sys.stderr, flush=True)  # noqa: T201
@@ -132,18 +142,21 @@ def _work(run: Run) -> None:
             run.say("torch can't use the GPU of this machine, so the run is on the CPU; see emodir doctor", "warning")
         if run.profile.hardware.mixed_precision and not bench.mixed_precision:
             run.say("hardware.mixed_precision: this device has no native bfloat16; trainings run in full precision")
-        if bench.data.classes_seen < bench.data.classes:
-            run.say(
-                f"only {bench.data.classes_seen} of {bench.data.classes} classes have training images; "
-                "are labels numbered from 0 on?",
-                "warning",
-            )
-        for rule, reason in out_of_reach.items():
-            run.say(f"pick rule '{rule}' can't be satisfied: {reason} whatever is pruned", "warning")
+        if run.attempt == 1:
+            _warn(run, bench, out_of_reach)
         _make_room_for_new_picks(run)
         _prune_for_all_picks(run, bench)
     finally:
         scalars.close()
+
+
+def _warn(run: Run, bench: "Bench", out_of_reach: dict[str, str]) -> None:
+    """Of what works, and is hardly meant so."""
+    if bench.data.classes_seen < bench.data.classes:
+        seen = f"only {bench.data.classes_seen} of {bench.data.classes} classes have training images"
+        run.say(f"{seen}; are labels numbered from 0 on?", "warning")
+    for rule, reason in out_of_reach.items():
+        run.say(f"pick rule '{rule}' can't be satisfied: {reason} whatever is pruned", "warning")
 
 
 def _go_home(run: Run) -> None:

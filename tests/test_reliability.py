@@ -15,6 +15,7 @@ from benchmarks import chaos as faults
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.events import read_all
 from emodir_tui.runs.fold import replay
+from emodir_tui.runs.picks import extra_picks
 from emodir_tui.runs.status import Observer
 
 pytestmark = pytest.mark.xdist_group("reliability")
@@ -244,6 +245,33 @@ def test_in_the_foreground_the_exit_code_is_the_runs(emodir):
     assert result.stdout == emodir("watch", "--no-tui").stdout
     assert "max_macs-0.5" in result.stdout
     assert emodir("resume", "@latest").returncode == 4
+
+
+def test_in_the_foreground_own_code_prints_beside_the_result_and_a_start_that_fails_leaves_nothing(emodir):
+    (emodir.folder / "own.py").write_text(
+        "from emodir_tui.nets.sources import load_model\n\n"
+        "def make(classes):\n    print('OWN')\n    return load_model('digits-resnet', '', classes)\n"
+    )
+    result = emodir("run", "tiny.toml", "--foreground", "--set", "model.source=own:make", "--runs-dir", "there")
+    assert result.returncode == 0, result.stderr
+    assert "OWN" in result.stderr
+    assert "OWN" not in result.stdout
+    (path,) = (emodir.folder / "there").iterdir()
+    directory = RunDirectory(path)
+    text = directory.profile_file.read_text()
+    directory.profile_file.write_text(text.replace("own:make", "gone:make"))
+    taken = {pick.scheme for pick in state_of(directory).picks.values()}
+    scheme = next(number for number in range(5) if number not in taken)
+    ask = ("realise", directory.id, "--scheme", str(scheme), "--foreground", "--runs-dir", "there")
+    failed = emodir(*ask)
+    assert failed.returncode == 2, failed.stderr
+    assert "module 'gone' can't be imported" in failed.stderr
+    assert extra_picks(directory) == []
+    directory.profile_file.write_text(text)
+    made = emodir(*ask)
+    assert made.returncode == 0, made.stderr
+    assert f"scheme-{scheme}" in made.stdout
+    assert extra_picks(directory) == [scheme]
 
 
 def test_a_worker_that_dies_at_its_start_is_shown_with_its_last_lines(emodir, monkeypatch):

@@ -14,7 +14,7 @@ from emodir_tui.profile import Profile
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.bench import Bench, keep_all, open_bench
 from emodir_tui.stages.costs import expected_costs, images_read
-from emodir_tui.stages.reach import beyond, reach, require_some_rule
+from emodir_tui.stages.reach import beyond, reach
 
 PROBES = 3
 READ = 256
@@ -33,8 +33,6 @@ def check_profile(profile: Profile) -> dict[str, Any]:
     settings = profile.divide
     division = divide(graph, subnetworks=settings.subnetworks or None, cuts=settings.cuts or None)
     least = reach(profile, graph, division)
-    out_of_reach = beyond(profile, least)
-    require_some_rule(profile, out_of_reach)
     rows = []
     for part in division.subnetworks:
         groups = [graph.groups[number] for number in part.groups]
@@ -72,7 +70,7 @@ def check_profile(profile: Profile) -> dict[str, Any]:
         "macs": round(float(ComplexityModel(graph).measure(keep_all(graph))[0])),
         "least_macs_kept": least.macs,
         "least_params_kept": least.params,
-        "rules_beyond_reach": out_of_reach,
+        "rules_beyond_reach": beyond(profile, least),
         "memory_megabytes": _memory(bench, division.subnetworks),
         "estimated_seconds": estimated,
     }

@@ -76,7 +76,7 @@ def _on_terminal(watcher: Watcher) -> ExitCode:
             while True:
                 events, status = watcher.look()
                 for event in events:
-                    if line := teller.line(event):
+                    if event["kind"] != "run_closed" and (line := teller.line(event)):
                         console.print(Text(line))
                 progress.update(task, completed=watcher.state.progress, description=_headline(watcher.state, status))
                 live.refresh()
@@ -121,7 +121,7 @@ def _lines_until_end(watcher: Watcher) -> ExitCode:
     while True:
         events, status = watcher.look()
         for event in events:
-            if line := teller.line(event):
+            if event["kind"] != "run_closed" and (line := teller.line(event)):
                 _print(line)
         share, now = watcher.state.progress, time.monotonic()
         if events and (share - said >= LINE_SHARE or now - said_at >= LINE_SECONDS):

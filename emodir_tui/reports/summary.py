@@ -50,7 +50,9 @@ def print_result(state: RunState) -> None:
             "—",
             "—",
             "—",
-            number(baseline.latency_ms, 3),
+            # A pick's is measured with the original beside it: times of other hours can't be compared.
+            "—" if state.picks else number(baseline.latency_ms, 3),
+            "—",
         ]
     ]
     for pick in state.picks.values():
@@ -66,6 +68,7 @@ def print_result(state: RunState) -> None:
                 percent(pick.accuracy_recalibrated, 2),
                 number(pick.removal_max_difference, 2),
                 number(pick.latency_ms, 3),
+                number(pick.baseline_latency_ms, 3),
             ]
         )
     columns = [
@@ -78,6 +81,7 @@ def print_result(state: RunState) -> None:
         "Before tuning",
         "Removal diff.",
         "ms",
+        "Original's ms",
     ]
     print_table(columns, rows)
 

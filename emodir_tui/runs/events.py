@@ -128,7 +128,15 @@ class EventReader:
         self._segments: dict[str, _Segment] = {}
 
     def poll(self, limit: int = POLL_BYTES) -> list[Event]:
-        """The events that are new since the last poll, at most about `limit` bytes of them."""
+        """The events that are new since the last poll, of at most about `limit` bytes; none only where all is read."""
+        while True:
+            events, at_end = self._some(limit)
+            # So much without an event is damaged, and what follows it must not be missed.
+            if events or at_end:
+                return events
+
+    def _some(self, limit: int) -> tuple[list[Event], bool]:
+        """The events in the next bytes, and whether these were all."""
         events: list[Event] = []
         names = self._names()
         for position, name in enumerate(names):
@@ -144,7 +152,7 @@ class EventReader:
                 segment.tail = b""
             if limit <= 0:
                 break
-        return events
+        return events, limit > 0
 
     def _names(self) -> list[str]:
         try:

@@ -39,8 +39,8 @@ def replay(events: Iterable[Event], state: RunState | None = None) -> RunState:
     return state
 
 
-def apply(state: RunState, event: Event) -> None:
-    """Take one event in. An event that is not what its kind promises is counted in `damaged` and left out."""
+def apply(state: RunState, event: Event) -> bool:
+    """Take one event in; False for one that is not what its kind promises, which is counted in `damaged` and left out."""
     try:
         handler = _HANDLERS.get(event["kind"])
         time = _number(event, "time")
@@ -48,9 +48,10 @@ def apply(state: RunState, event: Event) -> None:
             handler(state, event)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError):
         state.damaged += 1
-        return
+        return False
     state.events += 1
     state.updated = time if state.updated is None else max(time, state.updated)
+    return True
 
 
 def _run_opened(state: RunState, event: Event) -> None:

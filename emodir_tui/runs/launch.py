@@ -112,9 +112,9 @@ def start(directory: RunDirectory, checkpoint: str | None = None) -> None:
     )
 
 
-def has_begun(directory: RunDirectory) -> bool:
-    """Whether a worker ever was ready in a run."""
-    return any(event["kind"] == "run_opened" for event in _new_events(directory, set()))
+def times_opened(directory: RunDirectory) -> int:
+    """How often a worker was ready in a run."""
+    return sum(event["kind"] == "run_opened" for event in _new_events(directory, set()))
 
 
 def discard(directory: RunDirectory, *, with_folder: bool) -> None:

@@ -23,9 +23,8 @@ class Teller:
         self._clock = clock
 
     def line(self, event: Event) -> str:
-        """The event's line, empty for most."""
-        apply(self._state, event)
-        return line_of(event, self._state, self._clock)
+        """The event's line, empty for most and for damaged ones."""
+        return line_of(event, self._state, self._clock) if apply(self._state, event) else ""
 
 
 def line_of(event: Event, state: RunState, form: str = CLOCK) -> str:
@@ -33,7 +32,7 @@ def line_of(event: Event, state: RunState, form: str = CLOCK) -> str:
     try:
         text = _text(event, state)
         clock = time.strftime(form, time.localtime(event["time"]))
-    except (TypeError, ValueError, OverflowError, OSError):
+    except (TypeError, ValueError, OverflowError, OSError, RecursionError):
         return ""
     return f"{clock}  {printable(text)}" if text else ""
 
@@ -47,6 +46,10 @@ def _text(event: Event, state: RunState) -> str:
         text = f"{stage} done in {event.get('seconds', 0):.0f} s"
     elif kind == "message" and event.get("level") in ("info", "warning", "error"):
         text = f"{event['level'] + ': ' if event['level'] != 'info' else ''}{event.get('text')}"
+    elif kind == "checkpoint_damaged":
+        text = f"warning: {event.get('text')}"
+    elif kind == "run_closed" and event.get("outcome") != "finished":
+        text = f"{event.get('outcome')}{': ' if event.get('error') else ''}{event.get('error') or ''}"
     elif kind == "baseline_measured" and state.baseline is not None:
         text = f"original network: accuracy {_percent(state.baseline.accuracy)}, {state.baseline.macs:,} MACs"
     elif kind == "front_finished" and event.get("subnetwork") in state.subnetworks:

@@ -46,6 +46,7 @@ def finetune(run: Run, bench: Bench, original: Original, pruned: list[Pruned]) -
     for index, made in enumerate(pruned):
         name = made.pick.name
         base = (index, len(pruned))
+        known = run.has_part(f"finetune.{name}")
         finished = run.part(f"finetune.{name}", Finished, partial(_finish, run, bench, original, made, base))
         file = f"{name}.safetensors"
         write = partial(
@@ -67,7 +68,7 @@ def finetune(run: Run, bench: Bench, original: Original, pruned: list[Pruned]) -
             baseline_latency_ms=finished.baseline_latency_ms,
             file=f"export/{file}",
         )
-        for warning in _warnings(made, finished):
+        for warning in [] if known else _warnings(made, finished):
             run.say(warning, "warning", "finetune")
         files.append(file)
         run.check()

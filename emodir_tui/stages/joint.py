@@ -46,19 +46,19 @@ def _joint_in_batches(
     schemes = run.part("joint.positions", Schemes, partial(_search, run, bench, members, ranking, objectives))
     if settings.polish:
         tell = partial(_events, generations=len(schemes.hypervolumes) - 1 + settings.polish)
-        limits = _limits(bench, original)
+        limits = _limits(bench, whole)
         schemes = polish(run, bench, whole, schemes, importance, objectives, capacity, limits, tell)
     front = _front(schemes, whole, members)
     _tell(run, front, members)
     return front
 
 
-def _limits(bench: Bench, original: Original) -> list[float]:
+def _limits(bench: Bench, whole: Whole) -> list[float]:
     """The shares of the complexity under which the pick rules choose."""
     limits = budgets(bench.profile)
     if bench.latencies is not None:
         # Rules measure what is searched by an estimate: one that is too low by its usual error must hold the limit too.
-        shares = [limit / original.latency_ms for limit in limits]
+        shares = [limit / whole.total for limit in limits]
         limits = [share * margin for share in shares for margin in (1.0 - bench.latencies.error, 1.0)]
     return sorted(limit for limit in limits if 0.0 < limit < 1.0)
 

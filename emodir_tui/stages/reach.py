@@ -1,18 +1,19 @@
 """The least that pruning can leave of a network, and which pick rules ask for less."""
 
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
-from emodir_tui.emo.genome import Genome, nearest_counts
+from emodir_tui.emo.genome import Genome
 from emodir_tui.errors import ProfileError
 from emodir_tui.nets.complexity import ComplexityModel
 from emodir_tui.nets.groups import ChannelGraph
 from emodir_tui.nets.subnetwork import Division
 from emodir_tui.profile import Profile, parse_rule
 from emodir_tui.stages.bench import keep_all
-from emodir_tui.stages.searching import expand, gene_group
-from emodir_tui.stages.whole import stream_counts
+from emodir_tui.stages.searching import gene_group, own_genes
+from emodir_tui.stages.whole import prunable
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,17 +26,12 @@ class Reach:
 
 def reach(profile: Profile, graph: ChannelGraph, division: Division) -> Reach:
     """The most pruned scheme: every group at its least count, branches and, where they are pruned, streams too."""
-    round_to = profile.complexity.round_to
+    numbers = prunable(profile, division)
+    genes = [gene_group(graph.groups[number], profile.complexity.round_to) for number in numbers]
     emptiest = keep_all(graph)
-    for part in division.subnetworks:
-        genes = [gene_group(graph.groups[number], round_to) for number in part.groups]
+    if genes:
         genome = Genome(genes, np.zeros(sum(group.size for group in genes)))
-        emptiest &= expand(graph, part, genome.emptiest[None])
-    if profile.divide.streams:
-        for number in division.streams:
-            group = graph.groups[number]
-            least = stream_counts(nearest_counts(gene_group(group, round_to)))[0]
-            emptiest[0, group.start + least : group.stop] = False
+        emptiest[:, own_genes(graph, numbers)] = genome.emptiest
     both = np.concatenate([emptiest, keep_all(graph)])
     macs, params = (ComplexityModel(graph, kind).measure(both) for kind in ("macs", "params"))
     return Reach(macs=float(macs[0] / macs[1]), params=float(params[0] / params[1]))
@@ -48,7 +44,8 @@ def beyond(profile: Profile, least: Reach) -> dict[str, str]:
         name, limit = parse_rule(rule)
         share, what = (least.macs, "MACs") if name == "max_macs" else (least.params, "parameters")
         if name in ("max_macs", "max_params") and limit < share:
-            reasons[rule] = f"at least {100 * share:.1f} % of the {what} remain"
+            # Rounded up: what is told can be asked for.
+            reasons[rule] = f"at least {ceil(1e4 * share) / 100:.2f} % of the {what} remain"
     return reasons
 
 

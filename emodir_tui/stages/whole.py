@@ -7,12 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emodir_tui.emo.genome import Counts, nearest_counts
+from emodir_tui.emo.genome import nearest_counts
 from emodir_tui.nets.evaluate import FeatureError, Keep, NetworkEvaluator
 from emodir_tui.nets.groups import ChannelGraph
 from emodir_tui.nets.guide import ErrorGuide
 from emodir_tui.nets.stacked import StackedEvaluator
 from emodir_tui.nets.subnetwork import Division, compared_at, meeting_points
+from emodir_tui.profile import Profile
 from emodir_tui.stages.bench import Bench, Weights, keep_all
 from emodir_tui.stages.evaluators import memory_of, stacked_where_faster
 from emodir_tui.stages.guiding import batches_for_guide
@@ -52,6 +53,12 @@ class Whole:
         parts: Its cuts.
         images: How many images of the search split.
         batch: Images per forward pass.
+
+    Attributes:
+        graph: The network that is pruned.
+        division: Its sub-networks.
+        original_accuracy: Of the original network, 0 to 1.
+        total: The unpruned network's complexity, in the unit of its measure.
     """
 
     def __init__(
@@ -75,11 +82,11 @@ class Whole:
         self._logits = reference.run(whole, None)
         self.original_accuracy = float(self._accuracy(self._logits))
         self._model = bench.complexity(self.graph)
-        self._total = float(self._model.measure(keep_all(self.graph))[0])
+        self.total = float(self._model.measure(keep_all(self.graph))[0])
 
     def complexity(self, keeps: Keep) -> Floats:
         """The share of the whole network's complexity that keep vectors keep, float64[n]."""
-        return self._model.measure(keeps) / self._total
+        return self._model.measure(keeps) / self.total
 
     def feature_errors(self, keeps: Keep, check: Check = lambda: None) -> Floats:
         """Relative errors of the last features before the classifier, float64[n]."""
@@ -94,9 +101,8 @@ class Whole:
 
     @property
     def groups(self) -> list[int]:
-        """The channel groups that joint schemes may prune: of all sub-networks, and the streams where these are pruned."""
-        numbers = [number for part in self.division.subnetworks for number in part.groups]
-        return numbers + list(self.division.streams) if self.bench.profile.divide.streams else numbers
+        """The channel groups that joint schemes may prune."""
+        return prunable(self.bench.profile, self.division)
 
     def stack(self) -> None:
         """Measure feature errors of stacked candidates from now on, where that is faster."""
@@ -172,6 +178,12 @@ def members_of(
     return found
 
 
+def prunable(profile: Profile, division: Division) -> list[int]:
+    """The channel groups that joint schemes may prune: of all sub-networks, and the streams where these are pruned."""
+    numbers = [number for part in division.subnetworks for number in part.groups]
+    return numbers + list(division.streams) if profile.divide.streams else numbers
+
+
 def combine(members: list[Members], positions: np.ndarray) -> Bits:
     """Keep vectors of joint schemes, bool[n, genes] of int[n, fronts]: a gene stays where every front keeps it."""
     keeps = np.ones((len(positions), members[0].keeps.shape[1]), dtype=np.bool_)
@@ -180,17 +192,13 @@ def combine(members: list[Members], positions: np.ndarray) -> Bits:
     return keeps
 
 
-def stream_counts(nearest: Counts) -> list[int]:
-    """How many genes a stream's members keep, rising, of what `nearest_counts` gives for the stream."""
-    size = len(nearest) - 1
-    return sorted({int(nearest[round(size * level / STREAM_LEVELS)]) for level in range(1, STREAM_LEVELS + 1)})
-
-
 def _stream(bench: Bench, graph: ChannelGraph, number: int, importance: Floats) -> Members:
     """A stream's few members: its most important channels, in evenly spaced numbers."""
     group = graph.groups[number]
+    size = group.stop - group.start
+    valid = nearest_counts(gene_group(group, bench.profile.complexity.round_to))
     order = np.argsort(-importance[group.start : group.stop], kind="stable")
-    counts = stream_counts(nearest_counts(gene_group(group, bench.profile.complexity.round_to)))
+    counts = sorted({int(valid[round(size * level / STREAM_LEVELS)]) for level in range(1, STREAM_LEVELS + 1)})
     keeps = keep_all(graph, len(counts))
     for row, count in enumerate(counts):
         keeps[row, group.start + order[count:]] = False

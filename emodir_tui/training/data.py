@@ -126,19 +126,18 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageData:
-    """The three splits. `test` is touched at the beginning and at the end of a run only."""
+    """The three splits. `test` is touched at the beginning and at the end of a run only.
+
+    `classes_seen` is how many of the classes have images that are not test images.
+    """
 
     train: Split
     search: Split
     test: Split
     classes: int
+    classes_seen: int
     channels: int
     size: int
-
-    @property
-    def classes_seen(self) -> int:
-        """How many classes have training images."""
-        return len(self.train.images.labels.unique())
 
     def laid_out(self, memory_format: torch.memory_format) -> "ImageData":
         """The same with inputs in this form."""

@@ -73,6 +73,7 @@ def load_data(settings: Data, device: torch.device) -> ImageData:
         search=split(train, held_out),
         test=split(test, kept_test),
         classes=classes,
+        classes_seen=len(train.labels.unique()),
         channels=shape[1],
         size=shape[2],
     )
@@ -205,8 +206,14 @@ def _npz(path: Path) -> Pair:
             train_images, train_labels, test_images, test_labels = (file[name] for name in names)
     except (OSError, ValueError, EOFError) as error:
         raise ProfileError(f"data.source: {path} can't be read as an .npz file ({error})") from error
-    train = _array_images(train_images, train_labels, path, "training")
-    test = _array_images(test_images, test_labels, path, "test")
+    return _arrays(train_images, train_labels, test_images, test_labels, path)
+
+
+def _arrays(
+    train_images: np.ndarray, train_labels: np.ndarray, test_images: np.ndarray, test_labels: np.ndarray, place: Path
+) -> Pair:
+    train = _array_images(train_images, train_labels, place, "training")
+    test = _array_images(test_images, test_labels, place, "test")
     mean = train.pixels.float().div(255).mean((0, 2, 3))
     std = train.pixels.float().div(255).std((0, 2, 3)).clamp_min(1e-3)
     return train, test, tuple(mean.tolist()), tuple(std.tolist())
@@ -247,9 +254,10 @@ def _factory(source: str) -> Pair:
             f"data.source: '{source}' does not give ((images, labels), (images, labels)): {type(error).__name__}: {error}",
             "There are: " + ", ".join(SOURCES) + ".",
         ) from error
-    place = Path(source)
-    train = _array_images(np.asarray(train_images), np.asarray(train_labels), place, "training")
-    test = _array_images(np.asarray(test_images), np.asarray(test_labels), place, "test")
-    mean = train.pixels.float().div(255).mean((0, 2, 3))
-    std = train.pixels.float().div(255).std((0, 2, 3)).clamp_min(1e-3)
-    return train, test, tuple(mean.tolist()), tuple(std.tolist())
+    return _arrays(
+        np.asarray(train_images),
+        np.asarray(train_labels),
+        np.asarray(test_images),
+        np.asarray(test_labels),
+        Path(source),
+    )

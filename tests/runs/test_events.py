@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from emodir_tui.runs.events import EventReader, EventWriter, decode, encode, read_all
 from emodir_tui.runs.fold import apply, replay
-from emodir_tui.runs.lines import line_of
+from emodir_tui.runs.lines import Teller, line_of
 from emodir_tui.runs.state import RunState
 
 
@@ -45,6 +45,15 @@ def test_a_line_torn_in_the_middle_is_counted_and_costs_no_other_event(tmp_path)
     reader = EventReader(tmp_path / "events")
     assert [event["kind"] for event in reader.poll()] == ["one", "three"]
     assert reader.damaged == 1
+
+
+@pytest.mark.parametrize("hole", [b"x", b"\n", b"\0"])
+def test_what_follows_megabytes_without_an_event_is_read(tmp_path, hole):
+    path = written(tmp_path / "events", "one")
+    with path.open("ab") as file:
+        file.write(hole * (9 << 20) + b"\n")
+    written(tmp_path / "events", "two", attempt=2)
+    assert [event["kind"] for event in read_all(tmp_path / "events")] == ["one", "two"]
 
 
 def test_a_writer_that_finds_half_a_line_starts_on_a_new_one(tmp_path):
@@ -198,6 +207,23 @@ def test_kinds_that_a_newer_version_writes_are_passed_over():
     state = replay([{"v": 2, "seq": 1, "time": 1.0, "kind": "from_the_future", "data": [1]}])
     assert state.damaged == 0
     assert state.events == 1
+
+
+def test_lines_tell_damaged_checkpoints_and_how_a_run_ended_and_nothing_of_damaged_events():
+    teller = Teller()
+
+    def told(kind, **data):
+        return teller.line({"v": 1, "seq": 1, "time": 1.0, "kind": kind, **data}).partition("  ")[2]
+
+    assert told("stage_started", stage="search") == "search"
+    assert told("stage_started", stage=["search"]) == ""
+    assert told("stage_started") == ""
+    assert told("checkpoint_damaged", id="ck-0001", text="checkpoint ck-0001 is damaged") == (
+        "warning: checkpoint ck-0001 is damaged"
+    )
+    assert told("run_closed", outcome="failed", error="CUDA out of memory", hint="") == "failed: CUDA out of memory"
+    assert told("run_closed", outcome="stopped", error="", hint="") == "stopped"
+    assert told("run_closed", outcome="finished", error="", hint="") == ""
 
 
 json_values = st.recursive(
