@@ -69,15 +69,16 @@ published weights, adapted to the copy for a few epochs; those saw the searched 
 Means over seeds, ± their standard deviation: of pruning and fine-tuning one trained network, not of training it.
 Differences are means over pairs of one seed, ± the deviation of these; *level with* is what lies within the standard error
 of that mean, or 0.05 points. No search, pruner or fine-tuning sees the test split; three of emodir's settings were settled
-on test accuracies, though, as docs/method.md says: `constrain.final_steps` and `joint.capacity` on ResNet-20, and that
-half of the final steps are made in the picks on ResNet-20 and ResNet-56 (seed 0). Residual streams stay whole for all; only
+on test accuracies, though, as docs/method.md says: `constrain.final_steps` on ResNet-20, `joint.capacity` on ResNet-20 and
+VGG-16 (seed 0), and that half of the final steps are made in the picks on ResNet-20 and ResNet-56 (seed 0). Residual streams stay whole for all; only
 emodir and the pruner with searched ratios may empty a residual branch.
 
 **Fine-tunings are short here,** 200 steps or half an epoch, because one CPU core made them. Leads shrink as fine-tuning grows
 longer; the rows with more steps show how. Nothing was measured at the length that the shipped profiles have.
 
-The tables of accuracy at the same MACs are older than one change: emodir's trainings there compared features at the ends of
-sub-networks only. What that is worth is told further below, under "what each step of the method is worth".
+Two changes are younger than some tables of accuracy at the same MACs. ResNet-20's were made before emodir's trainings compared
+features at the ends of blocks, ResNet-20's and ResNet-56's before parameters counted in the odds of the error (docs/method.md);
+VGG-16's have both. What the two are worth on ResNet-20 is told further below, under "what each step of the method is worth".
 """
 # Fewer epochs leave an original from which fine-tuning itself gains.
 TRAINED_OUT = 30

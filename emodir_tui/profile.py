@@ -200,10 +200,13 @@ class Joint(Section):
         default="features",
         description="Relative error of the last features before the classifier, or KL of the logits.",
     )
-    capacity: Share = Field(
-        default=0.7,
+    capacity: float = Field(
+        default=2.0,
+        ge=0.0,
+        le=20.0,
         description="How much the parameters that a scheme takes (MACs, where parameters are the complexity) count in its "
-        "impairment beside the features' error: the more is left to train, the more fine-tuning gives back.",
+        "impairment beside the features' error, whose odds are multiplied by exp(capacity · share that is gone): the more "
+        "is left to train, the more fine-tuning gives back.",
     )
     images: Count = Field(default=500, description="Images of the search split that each scheme sees.")
     batch: Count = Field(default=125, description="Images per forward pass.")

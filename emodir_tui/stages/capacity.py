@@ -14,15 +14,16 @@ from emodir_tui.stages.results import Bits, Floats
 
 
 class Capacity:
-    """Impairment E + w · (1 − P) · (1 − E) of the error E and the share P of the capacity that is kept.
+    """An impairment whose odds are those of the error E, times exp(w · (1 − P)) for the share P of the capacity that is kept.
 
-    The capacity is the number of parameters; of MACs where parameters are the searched complexity, which is the same for
-    all schemes at one budget. What is lost to the error can't be recovered, so the term fades where E grows to 1.
+    So where an error is small, or near 1, little is paid for capacity: there is little to give back, or nothing to give it
+    back to. Errors of 1 and above stay as they are. The capacity is the number of parameters; of MACs where parameters are
+    the searched complexity, which is the same for all schemes at one budget.
 
     Args:
         bench: The bench.
         graph: The network.
-        weight: w, 0 to 1; 0 leaves the error as it is.
+        weight: w, 0 or more; 0 leaves the error as it is.
     """
 
     def __init__(self, bench: Bench, graph: ChannelGraph, weight: float) -> None:
@@ -36,7 +37,10 @@ class Capacity:
 
     def impairments(self, errors: Floats, keeps: Bits) -> Floats:
         """Of errors float64[n] and keep vectors bool[n, genes]."""
-        return errors + self.weight * (1.0 - self.kept(keeps)) * np.maximum(0.0, 1.0 - errors)
+        factor = self._factor(keeps)
+        # Not finite stays not finite.
+        inside = errors < 1.0
+        return np.where(inside, factor * errors / np.where(inside, 1.0 - errors + factor * errors, 1.0), errors)
 
     def changes(self, changes: Changes, keep: Bits, cost: Floats) -> Changes:
         """The changes of the impairment, to first order, where a guide tells those of the error.
@@ -46,12 +50,16 @@ class Capacity:
             keep: The mask as a keep vector, bool[genes].
             cost: By how much each of these genes changes P, float64[their number].
         """
-        if changes.error >= 1.0:
+        error = changes.error
+        if error >= 1.0:
             return changes
-        lost = self.weight * (1.0 - float(self.kept(keep[None])[0]))
-        term = self.weight * (1.0 - changes.error) * cost
-        return Changes(
-            changes.error + lost * (1.0 - changes.error),
-            changes.removal * (1.0 - lost) + term,
-            changes.restoring * (1.0 - lost) - term,
-        )
+        factor = float(self._factor(keep[None])[0])
+        scale = 1.0 - error + factor * error
+        impairment = factor * error / scale
+        slope = factor / scale**2
+        term = self.weight * impairment * (1.0 - impairment) * cost
+        return Changes(impairment, slope * changes.removal + term, slope * changes.restoring - term)
+
+    def _factor(self, keeps: Bits) -> Floats:
+        """By how much the odds grow."""
+        return np.exp(self.weight * (1.0 - self.kept(keeps)))
