@@ -60,4 +60,4 @@ def test_limits_are_shares_and_an_estimate_that_is_too_low_by_its_error_holds_th
     rules = Pick(rules=["max_latency_ms=5", "max_latency_ms=40"])
     profile = Profile(complexity=Complexity(kind="latency"), pick=rules)
     bench = SimpleNamespace(profile=profile, latencies=LatencyTable(layers=[], fixed_ms=0.0, error=0.1))
-    assert joint._limits(bench, SimpleNamespace(latency_ms=20.0)) == pytest.approx([0.225, 0.25])
+    assert joint._limits(bench, SimpleNamespace(total=20.0)) == pytest.approx([0.225, 0.25])
