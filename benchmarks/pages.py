@@ -70,8 +70,8 @@ Means over seeds, ± their standard deviation: of pruning and fine-tuning one tr
 Differences are means over pairs of one seed, ± the deviation of these; *level with* is what lies within the standard error
 of that mean, or 0.05 points. No search, pruner or fine-tuning sees the test split; three of emodir's settings were settled
 on test accuracies, though, as docs/method.md says: `constrain.final_steps` on ResNet-20, `joint.capacity` on ResNet-20 and
-VGG-16 (seed 0), and that half of the final steps are made in the picks on ResNet-20 and ResNet-56 (seed 0). Residual streams stay whole for all; only
-emodir and the pruner with searched ratios may empty a residual branch.
+VGG-16 (seed 0), and that half of the final steps are made in the picks on ResNet-20 and ResNet-56 (seed 0). Residual
+streams stay whole for all; only emodir and the pruner with searched ratios may empty a residual branch.
 
 **Fine-tunings are short here,** 200 steps or half an epoch, because one CPU core made them. Leads shrink as fine-tuning grows
 longer; the rows with more steps show how. Nothing was measured at the length that the shipped profiles have.

@@ -541,6 +541,7 @@ def _in_foreground(directory: "RunDirectory", checkpoint: str | None = None) -> 
     Raises:
         EmodirError: It could not begin.
     """
+    from emodir_tui.reports.follow import how_to_resume
     from emodir_tui.reports.summary import print_result
     from emodir_tui.reports.views import look_at
     from emodir_tui.runs.directory import RunDirectory
@@ -560,7 +561,7 @@ def _in_foreground(directory: "RunDirectory", checkpoint: str | None = None) -> 
     if code == ExitCode.OK:
         print_result(look_at(directory)[0])
     elif code == ExitCode.STOPPED:
-        _note(f"stopped and saved · emodir resume {directory.id}")
+        _note(how_to_resume(directory))
     raise typer.Exit(code)
 
 

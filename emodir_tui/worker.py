@@ -94,8 +94,7 @@ class _Sayer:
     def __call__(self, kind: str, data: dict[str, Any]) -> None:
         # As it is read back: arrays' numbers are no plain ones.
         event = decode(encode({"kind": kind, "time": time.time(), "seq": 0, **data}))
-        # How it ends is told by whoever started it.
-        if event is not None and kind != "run_closed" and (line := self._teller.line(event)):
+        if event is not None and (line := self._teller.line(event)):
             # Whoever read along may have gone; the run goes on.
             with suppress(OSError):
                 print(line, file=sys.stderr, flush=True)  # noqa: T201

@@ -8,8 +8,8 @@ import torch
 
 from emodir_tui.nets.complexity import ComplexityModel
 from emodir_tui.nets.evaluate import FeatureError, SubnetworkEvaluator
+from emodir_tui.nets.groups import ChannelGraph
 from emodir_tui.nets.sliced import SlicedNetwork
-from emodir_tui.nets.subnetwork import divide
 from emodir_tui.profile import Profile
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.bench import Bench, keep_all, open_bench
@@ -27,11 +27,7 @@ def check_profile(profile: Profile) -> dict[str, Any]:
         ProfileError: Something in the profile can't work; says what.
     """
     bench = open_bench(profile)
-    weights = {name: value.detach().cpu() for name, value in bench.model().state_dict().items()}
-    graph = bench.graph(weights)
-    bench.check_usable(graph.network.model)
-    settings = profile.divide
-    division = divide(graph, subnetworks=settings.subnetworks or None, cuts=settings.cuts or None)
+    graph, division = bench.try_division()
     least = reach(profile, graph, division)
     rows = []
     for part in division.subnetworks:
@@ -46,7 +42,7 @@ def check_profile(profile: Profile) -> dict[str, Any]:
                 "share": part.share,
             }
         )
-    seconds = _seconds_per_image(bench, weights)
+    seconds = _seconds_per_image(bench, graph)
     reading = _reading_seconds(bench)
     read = images_read(bench)
     # Images are read while the batch before is computed with.
@@ -65,7 +61,7 @@ def check_profile(profile: Profile) -> dict[str, Any]:
             {"name": graph.groups[number].name, "channels": graph.groups[number].stop - graph.groups[number].start}
             for number in division.streams
         ],
-        "streams_pruned": settings.streams,
+        "streams_pruned": profile.divide.streams,
         "protected": [{"place": p.place, "channels": p.channels, "reason": p.reason} for p in graph.protected],
         "macs": round(float(ComplexityModel(graph).measure(keep_all(graph))[0])),
         "least_macs_kept": least.macs,
@@ -76,9 +72,8 @@ def check_profile(profile: Profile) -> dict[str, Any]:
     }
 
 
-def _seconds_per_image(bench: Bench, weights: dict[str, Any]) -> float:
+def _seconds_per_image(bench: Bench, graph: ChannelGraph) -> float:
     """A forward pass of the whole network on one image, measured on a few batches with random masks."""
-    graph = bench.graph(weights)
     batch = min(bench.profile.search.batch, len(bench.data.search))
     inputs = [pixels for pixels, _ in bench.batches(bench.data.search, batch, batch)]
     features = graph.network.features

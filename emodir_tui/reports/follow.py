@@ -50,6 +50,11 @@ def how_to_return(directory: RunDirectory) -> str:
     return f"{directory.id} goes on · emodir watch {directory.id} · emodir stop {directory.id}"
 
 
+def how_to_resume(directory: RunDirectory) -> str:
+    """What is printed of a run that was stopped."""
+    return f"stopped and saved · emodir resume {directory.id}"
+
+
 def _result(status: Status) -> ExitCode | None:
     """The exit code, once the run has ended."""
     words = {
@@ -76,7 +81,7 @@ def _on_terminal(watcher: Watcher) -> ExitCode:
             while True:
                 events, status = watcher.look()
                 for event in events:
-                    if event["kind"] != "run_closed" and (line := teller.line(event)):
+                    if line := teller.line(event):
                         console.print(Text(line))
                 progress.update(task, completed=watcher.state.progress, description=_headline(watcher.state, status))
                 live.refresh()
@@ -121,7 +126,7 @@ def _lines_until_end(watcher: Watcher) -> ExitCode:
     while True:
         events, status = watcher.look()
         for event in events:
-            if event["kind"] != "run_closed" and (line := teller.line(event)):
+            if line := teller.line(event):
                 _print(line)
         share, now = watcher.state.progress, time.monotonic()
         if events and (share - said >= LINE_SHARE or now - said_at >= LINE_SECONDS):
@@ -174,7 +179,7 @@ def _say_end(watcher: Watcher, status: Status) -> None:
         _print(f"error: the worker is lost: {printable(status.reason)}")
         _print(f"  hint: emodir resume {directory.id} · emodir logs {directory.id}")
     elif status.word == "stopped":
-        _print(f"stopped and saved · emodir resume {directory.id}")
+        _print(how_to_resume(directory))
 
 
 def _print(text: str) -> None:

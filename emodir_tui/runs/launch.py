@@ -16,7 +16,7 @@ from emodir_tui.profile import Profile, dump
 from emodir_tui.runs.checkpoint import Checkpoints
 from emodir_tui.runs.control import can_control
 from emodir_tui.runs.directory import RunDirectory, create, file_mode, read_json, write_file, write_json
-from emodir_tui.runs.events import Event, read_segment
+from emodir_tui.runs.events import Event, read_all, read_segment
 from emodir_tui.runs.heartbeat import read_heartbeat
 from emodir_tui.runs.lock import already_running
 from emodir_tui.runs.picks import new_picks
@@ -114,7 +114,7 @@ def start(directory: RunDirectory, checkpoint: str | None = None) -> None:
 
 def times_opened(directory: RunDirectory) -> int:
     """How often a worker was ready in a run."""
-    return sum(event["kind"] == "run_opened" for event in _new_events(directory, set()))
+    return sum(event["kind"] == "run_opened" for event in read_all(directory.events_folder))
 
 
 def discard(directory: RunDirectory, *, with_folder: bool) -> None:

@@ -16,15 +16,18 @@ class Teller:
     Args:
         state: What was known before the first of them.
         clock: The form of their times, as `strftime` takes it.
+        ends: Whether lines tell how attempts ended; who follows one is told otherwise.
     """
 
-    def __init__(self, state: RunState | None = None, clock: str = CLOCK) -> None:
+    def __init__(self, state: RunState | None = None, clock: str = CLOCK, *, ends: bool = False) -> None:
         self._state = state or RunState()
         self._clock = clock
+        self._ends = ends
 
     def line(self, event: Event) -> str:
         """The event's line, empty for most and for damaged ones."""
-        return line_of(event, self._state, self._clock) if apply(self._state, event) else ""
+        told = apply(self._state, event) and (self._ends or event["kind"] != "run_closed")
+        return line_of(event, self._state, self._clock) if told else ""
 
 
 def line_of(event: Event, state: RunState, form: str = CLOCK) -> str:

@@ -37,10 +37,10 @@ class Capacity:
 
     def impairments(self, errors: Floats, keeps: Bits) -> Floats:
         """Of errors float64[n] and keep vectors bool[n, genes]."""
-        factor = self._factor(keeps)
+        growth = self._growth(keeps)
         # Not finite stays not finite.
         inside = errors < 1.0
-        return np.where(inside, factor * errors / np.where(inside, 1.0 - errors + factor * errors, 1.0), errors)
+        return np.where(inside, (1.0 + growth) * errors / np.where(inside, 1.0 + growth * errors, 1.0), errors)
 
     def changes(self, changes: Changes, keep: Bits, cost: Floats) -> Changes:
         """The changes of the impairment, to first order, where a guide tells those of the error.
@@ -53,13 +53,13 @@ class Capacity:
         error = changes.error
         if error >= 1.0:
             return changes
-        factor = float(self._factor(keep[None])[0])
-        scale = 1.0 - error + factor * error
-        impairment = factor * error / scale
-        slope = factor / scale**2
+        growth = float(self._growth(keep[None])[0])
+        scale = 1.0 + growth * error
+        impairment = (1.0 + growth) * error / scale
+        slope = (1.0 + growth) / scale**2
         term = self.weight * impairment * (1.0 - impairment) * cost
         return Changes(impairment, slope * changes.removal + term, slope * changes.restoring - term)
 
-    def _factor(self, keeps: Bits) -> Floats:
-        """By how much the odds grow."""
-        return np.exp(self.weight * (1.0 - self.kept(keeps)))
+    def _growth(self, keeps: Bits) -> Floats:
+        """By which share of themselves the odds grow; 0 at weight 0, which leaves errors exactly as they are."""
+        return np.expm1(self.weight * (1.0 - self.kept(keeps)))

@@ -42,6 +42,7 @@ def test_a_measured_table_knows_every_layer_and_its_own_error(monkeypatch):
     graph = graph_of(*zoo_model("digits-resnet"))
     table = measure_table(graph, graph.network.example, seed=0)
     assert [times.node for times in table.layers] == [layer.node for layer in graph.layers]
+    assert all((times.milliseconds > 0).all() for times in table.layers)
     # They grow with the product of both widths, which is what lies between the table's numbers.
     assert table.error < 1e-6
     assert table.fixed_ms < 1e-6

@@ -210,7 +210,7 @@ def test_kinds_that_a_newer_version_writes_are_passed_over():
 
 
 def test_lines_tell_damaged_checkpoints_and_how_a_run_ended_and_nothing_of_damaged_events():
-    teller = Teller()
+    teller = Teller(ends=True)
 
     def told(kind, **data):
         return teller.line({"v": 1, "seq": 1, "time": 1.0, "kind": kind, **data}).partition("  ")[2]
@@ -224,6 +224,8 @@ def test_lines_tell_damaged_checkpoints_and_how_a_run_ended_and_nothing_of_damag
     assert told("run_closed", outcome="failed", error="CUDA out of memory", hint="") == "failed: CUDA out of memory"
     assert told("run_closed", outcome="stopped", error="", hint="") == "stopped"
     assert told("run_closed", outcome="finished", error="", hint="") == ""
+    closed = {"v": 1, "seq": 1, "time": 1.0, "kind": "run_closed", "outcome": "stopped", "error": "", "hint": ""}
+    assert Teller().line(closed) == ""
 
 
 json_values = st.recursive(
