@@ -5,7 +5,8 @@
 
 (a) Candidates per second of the sub-network evaluator: against NSGA-II by pymoo with a problem that copies the network,
 prunes the copy with Torch-Pruning and runs it whole; and against the bare forward pass of the sliced sub-network in the
-same precision, the limit. Networks and images are random here: only shapes matter. (b) For networks with weights,
+same precision, the limit. Both forms of the evaluator are measured, sliced and stacked; emodir's is the sliced one on a
+CPU, and the faster of a sub-network on a GPU, as in a run. Networks and images are random here: only shapes matter. (b) For networks with weights,
 seconds to the hypervolume that NSGA-II over the whole network reaches in its full budget, and how impairments in
 bfloat16 agree with those in full precision. (c) How both grow with depth. (d) Memory of both ways. Sides are measured in
 turn on the same masks and images. What --out holds already of other networks stays.
@@ -46,6 +47,7 @@ from emodir_tui.nets.precision import has_fast_bfloat16
 from emodir_tui.nets.removal import remove
 from emodir_tui.nets.sliced import SlicedNetwork
 from emodir_tui.nets.sources import load_model
+from emodir_tui.nets.stacked import StackedEvaluator
 from emodir_tui.nets.subnetwork import Division, SubNetwork, divide
 from emodir_tui.profile import validate
 from emodir_tui.stages.bench import Bench, choose_device, keep_all, open_bench
@@ -66,6 +68,7 @@ from emodir_tui.training.losses import cross_entropy
 
 HERE = Path(__file__).parent
 TURNS = 3
+FORMS = {"sliced": SubnetworkEvaluator, "stacked": StackedEvaluator}
 REACHING_IMAGES, JOINT_GENERATIONS = 250, 5
 
 
@@ -79,7 +82,9 @@ def main() -> None:
     parser.add_argument("--mean", type=float, nargs="+", default=[])
     parser.add_argument("--std", type=float, nargs="+", default=[])
     parser.add_argument("--images", type=int, default=500)
-    parser.add_argument("--masks", type=int, default=12)
+    parser.add_argument(
+        "--masks", type=int, default=12, help="on a GPU 16, or a multiple: so many are stacked in a pass"
+    )
     parser.add_argument("--generations", type=int, default=70, help="the whole-network search's full budget in (b)")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
@@ -114,30 +119,38 @@ def candidates(name: str, images: int, masks: int) -> dict[str, Any]:
     """(a) for one network: milliseconds per candidate, the mean over its sub-networks; the best of a few turns."""
     graph, batches, division = network(name, images)
     draws = np.random.default_rng(0)
+    device = batches[0].device
     dtypes = {"full": torch.float32}
-    if has_fast_bfloat16(batches[0].device):
+    if has_fast_bfloat16(device):
         dtypes["bfloat16"] = torch.bfloat16
     best: dict[str, list[float]] = defaultdict(list)
     features = batches
     for part in division.subnetworks:
         problem = GeneralTool(graph, part, batches)
         keeps = random_masks(graph, part, draws, masks)
-        outputs = task(graph, part, features, keeps, torch.float32)[1]
+        outputs = reference_of(graph, part, features, torch.float32)[1]
+        varying = ~keeps.all(axis=0)
         sides: dict[str, Callable[[], object]] = {}
         sides["general"] = lambda p=problem, k=keeps: p.run(k)
         for precision, dtype in dtypes.items():
-            evaluator, _ = task(graph, part, features, keeps, dtype)
+            given = (graph, part.start, part.stop, features, reference_of(graph, part, features, dtype)[0])
+            for form, kind in FORMS.items():
+                evaluator = kind(*given, varying=varying, dtype=dtype)
+                sides[f"{form}, {precision}"] = lambda e=evaluator, k=keeps: e.evaluate(k)
             networks = [bare_network(graph, part, keep, dtype) for keep in keeps]
-            sides[f"ours, {precision}"] = lambda e=evaluator, k=keeps: e.evaluate(k)
             sides[f"bare, {precision}"] = lambda n=networks, f=features, d=dtype: bare_pass(n, [b.to(d) for b in f])
         times: dict[str, list[float]] = defaultdict(list)
         for _ in range(TURNS):
             for side, work in sides.items():
                 began = time.perf_counter()
                 work()
+                wait(device)
                 times[side].append((time.perf_counter() - began) / masks * 1e3)
         for side, seconds in times.items():
             best[side].append(min(seconds))
+        for precision in dtypes:
+            forms = [best[f"{form}, {precision}"][-1] for form in FORMS]
+            best[f"ours, {precision}"].append(forms[0] if device.type == "cpu" else min(forms))
         features = outputs
     sums = {side: float(np.sum(values)) for side, values in best.items()}
     parts = len(division.subnetworks)
@@ -147,6 +160,7 @@ def candidates(name: str, images: int, masks: int) -> dict[str, Any]:
         **{
             precision: {
                 "ours_ms": round(sums[f"ours, {precision}"] / parts, 2),
+                **{f"{form}_ms": round(sums[f"{form}, {precision}"] / parts, 2) for form in FORMS},
                 "bare_ms": round(sums[f"bare, {precision}"] / parts, 2),
                 "times_faster": round(sums["general"] / sums[f"ours, {precision}"], 2),
                 "share_of_limit": round(sums[f"bare, {precision}"] / sums[f"ours, {precision}"], 3),
@@ -176,19 +190,15 @@ def random_masks(graph: ChannelGraph, part: SubNetwork, draws: np.random.Generat
     return keeps
 
 
-def task(
-    graph: ChannelGraph, part: SubNetwork, features: list[Tensor], keeps: np.ndarray, dtype: torch.dtype
-) -> tuple[SubnetworkEvaluator, list[Tensor]]:
-    """A sub-network's evaluator for these masks, and its outputs."""
+def reference_of(
+    graph: ChannelGraph, part: SubNetwork, features: list[Tensor], dtype: torch.dtype
+) -> tuple[FeatureError, list[Tensor]]:
+    """How a sub-network's output is judged, and the output."""
     span = SlicedNetwork(graph, part.start, part.stop, dtype=dtype)
     span.select(keep_all(graph)[0])
     with torch.no_grad():
         outputs = [span(batch) for batch in features]
-    error = FeatureError(graph, part.stop, outputs)
-    evaluator = SubnetworkEvaluator(
-        graph, part.start, part.stop, features, error, varying=~keeps.all(axis=0), dtype=dtype
-    )
-    return evaluator, outputs
+    return FeatureError(graph, part.stop, outputs), outputs
 
 
 def bare_network(graph: ChannelGraph, part: SubNetwork, keep: np.ndarray, dtype: torch.dtype) -> nn.Module:
@@ -261,7 +271,7 @@ class GeneralTool(ElementwiseProblem):
 
 
 def memory(name: str, images: int) -> dict[str, Any]:
-    """(d): growth of the largest resident memory of a process that evaluates a few candidates, in MB."""
+    """(d): growth of the largest memory of a process that evaluates a few candidates, in MB: the device's where it has its own."""
     context = multiprocessing.get_context("spawn")
     found = {}
     for side in ("ours", "general"):
@@ -276,22 +286,41 @@ def _grown(side: str, name: str, images: int) -> float:
     part = division.subnetworks[0]
     with torch.no_grad():
         graph.network.model(batches[0][:2])
-    # Linux sets the peak back to what is resident now.
-    Path("/proc/self/clear_refs").write_text("5")
-    before = peak()
+    device = batches[0].device
+    forget_peak(device)
+    before = peak(device)
     keeps = random_masks(graph, part, draws, 8)
     if side == "ours":
         dtype = torch.bfloat16 if has_fast_bfloat16(batches[0].device) else torch.float32
-        task(graph, part, batches, keeps, dtype)[0].evaluate(keeps)
+        error, _ = reference_of(graph, part, batches, dtype)
+        varying = ~keeps.all(axis=0)
+        SubnetworkEvaluator(graph, part.start, part.stop, batches, error, varying=varying, dtype=dtype).evaluate(keeps)
     else:
         GeneralTool(graph, part, batches).run(keeps)
-    return (peak() - before) / 1024
+    return (peak(device) - before) / 1e6
 
 
-def peak() -> int:
-    """The largest resident memory so far, in kB."""
+def forget_peak(device: torch.device) -> None:
+    """Let the largest memory so far be what is taken now."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        # Linux sets the peak back to what is resident now.
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak(device: torch.device) -> int:
+    """The largest memory so far in bytes: of a GPU's tensors, or resident."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
     lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+    return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+
+
+def wait(device: torch.device) -> None:
+    """Until a GPU has done what it was given; a CPU's work is done when it returns."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def reaching(name: str, weights_file: str, arguments: argparse.Namespace) -> dict[str, Any]:
