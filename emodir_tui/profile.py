@@ -32,7 +32,8 @@ class Model(Section):
     source: str = Field(
         default="digits-resnet",
         description="A network of the zoo (digits-resnet, vgg16, resnet20 … resnet110), 'torchvision:NAME', 'timm:NAME', "
-        "or 'module.path:factory' from your own code (called with the number of classes).",
+        "or 'module.path:factory' from your own code (called with the number of classes, as num_classes where it has that "
+        "argument).",
     )
     weights: str = Field(
         default="",
@@ -54,6 +55,9 @@ class Data(Section):
     download: bool = Field(default=True, description="Whether missing data may be downloaded.")
     classes_file: str = Field(
         default="", description="For folders: a file that lists the class folders to take, one a line. Empty: all."
+    )
+    channels: Literal[0, 1, 3] = Field(
+        default=0, description="Channels that the images of folders are read with: 1 for grey; 0: 3, as colour."
     )
     image_size: int = Field(default=0, ge=0, description="Side of the square images in pixels; 0 keeps the data's own.")
     mean: list[float] = Field(

@@ -105,7 +105,7 @@ def _graph_module(model: nn.Module, pair: Tensor) -> tuple[fx.GraphModule, dict[
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ProfileError(
             f"{name} can't process a batch of shape {shape}: {reason}",
-            "does the model fit the images' size and channels?",
+            "does the model fit the images' size and channels (data.image_size and data.channels set those of folders)?",
         ) from error
     graph, outputs = symbolic(model, pair)
     graph_module = fx.GraphModule(model, graph, name)

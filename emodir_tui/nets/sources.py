@@ -1,8 +1,9 @@
 """Where a model comes from: the zoo, torchvision, timm, or the user's own code; and its weights from a file."""
 
 import importlib
+import inspect
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -17,6 +18,7 @@ from emodir_tui.nets import zoo
 
 PREFIXES = ("module.", "model.", "_orig_mod.")
 WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
+CLASSES_ARGUMENTS = ("num_classes", "classes", "n_classes", "nb_classes")
 
 
 def load_model(source: str, weights: str, classes: int) -> nn.Module:
@@ -134,13 +136,30 @@ def _factory(source: str, module_name: str, name: str, classes: int) -> nn.Modul
             )
         public = [word for word in dir(module) if not word.startswith("_")]
         raise ProfileError(f"model.source: '{module_name}' has no function '{name}'", nearest(name, public))
+    argument = _classes_argument(factory)
+    called = f"{source}({'' if argument is None else f'{argument}={classes}' if argument else classes})"
     try:
-        model = factory(classes)
+        model = factory() if argument is None else factory(**{argument: classes}) if argument else factory(classes)
     except Exception as error:
-        raise ProfileError(f"model.source: {source}({classes}) fails: {type(error).__name__}: {error}") from error
+        raise ProfileError(f"model.source: {called} fails: {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
-        raise ProfileError(f"model.source: {source}({classes}) gives a {type(model).__name__}, not a torch module")
+        raise ProfileError(f"model.source: {called} gives a {type(model).__name__}, not a torch module")
     return model
+
+
+def _classes_argument(factory: Callable[..., Any]) -> str | None:
+    """The keyword under which a function takes the number of classes; empty if it is the first argument, None if it takes none.
+
+    A class's first argument is often something else, as the depth or the channels of its images.
+    """
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return ""
+    named = {name for name, it in parameters.items() if it.kind in (it.POSITIONAL_OR_KEYWORD, it.KEYWORD_ONLY)}
+    if known := [name for name in CLASSES_ARGUMENTS if name in named]:
+        return known[0]
+    return "" if parameters else None
 
 
 def _load_weights(model: nn.Module, weights: dict[str, Tensor], path: str, source: str) -> None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -51,11 +52,12 @@ class TensorImages:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileImages:
-    """Images in files, decoded by threads when they are taken; `size` is the side in pixels."""
+    """Images in files, decoded by threads when they are taken; `size` is the side in pixels, `channels` 1 or 3."""
 
     paths: tuple[str, ...]
     labels: Tensor
     size: int
+    channels: int
     threads: int
 
     def __len__(self) -> int:
@@ -68,13 +70,13 @@ class FileImages:
         if generator is not None:
             draws = torch.rand(len(chosen), 4, generator=generator).tolist()
         with ThreadPoolExecutor(self.threads) as pool:
-            arrays = list(pool.map(decode, chosen, [self.size] * len(chosen), draws))
+            arrays = list(pool.map(partial(decode, size=self.size, channels=self.channels), chosen, draws))
         return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
 
     def subset(self, positions: Tensor) -> "FileImages":
         """Only these, in this order."""
         paths = tuple(self.paths[int(position)] for position in positions)
-        return FileImages(paths=paths, labels=self.labels[positions], size=self.size, threads=self.threads)
+        return replace(self, paths=paths, labels=self.labels[positions])
 
 
 Images: TypeAlias = TensorImages | FileImages
@@ -147,28 +149,30 @@ class ImageData:
         return replace(self, train=train, search=search, test=test)
 
 
-def decode(path: str, size: int, draw: list[float] | None) -> np.ndarray:
-    """One file as uint8 [size, size, 3].
+def decode(path: str, draw: list[float] | None, size: int, channels: int) -> np.ndarray:
+    """One file as uint8 [size, size, channels].
 
     Args:
         path: The file.
-        size: Side in pixels.
         draw: Four numbers in 0..1 that choose a crop, as `crop_box` says; None takes the centre.
+        size: Side in pixels.
+        channels: 3, or 1 for shades of grey.
 
     Raises:
         ProfileError: It is no image that can be read.
     """
     from PIL import Image
 
+    mode = "L" if channels == 1 else "RGB"
     try:
         with Image.open(path) as file:
             if file.mode.startswith("I;16"):
                 # Pillow would clip sixteen bits to eight.
-                image = Image.fromarray((np.asarray(file) >> 8).astype(np.uint8)).convert("RGB")
+                image = Image.fromarray((np.asarray(file) >> 8).astype(np.uint8)).convert(mode)
             elif file.mode in ("I", "F"):
                 raise ProfileError(f"{path} has pixels of type {file.mode}", "Convert it to 8 bits a channel.")
             else:
-                image = file.convert("RGB")
+                image = file.convert(mode)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ProfileError(f"{path} can't be read as an image ({error})") from error
     width, height = image.size
@@ -180,12 +184,12 @@ def decode(path: str, size: int, draw: list[float] | None) -> np.ndarray:
         box = ((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
     if (width, height) != (size, size) or draw is not None:
         image = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
-    return np.asarray(image, dtype=np.uint8)
+    return np.asarray(image, dtype=np.uint8).reshape(size, size, channels)
 
 
 def load_files(images: FileImages) -> TensorImages:
     """All of them decoded into memory."""
-    pixels = torch.empty((len(images), 3, images.size, images.size), dtype=torch.uint8)
+    pixels = torch.empty((len(images), images.channels, images.size, images.size), dtype=torch.uint8)
     for start in range(0, len(images), 1000):
         positions = torch.arange(start, min(start + 1000, len(images)))
         pixels[start : start + len(positions)] = images.take(positions, None)

@@ -21,6 +21,8 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 DIGITS_MEAN, DIGITS_STD = (0.3053,), (0.3760,)
 # Folders whose decoded images stay below this are read into memory once.
 MEMORY_BYTES = 1 << 30
+# Images of a folder that are opened to see whether they have one size.
+LOOKED_AT = 32
 
 Pair = tuple[Images, Images, tuple[float, ...], tuple[float, ...]]
 
@@ -39,6 +41,11 @@ def load_data(settings: Data, device: torch.device) -> ImageData:
     if settings.image_size and tuple(shape[2:]) != (settings.image_size,) * 2:
         raise ProfileError(
             f"data.image_size is {settings.image_size}, but only folders of images can be resized; these are {shape[2]}x{shape[3]}",
+            "Leave it out.",
+        )
+    if settings.channels not in (0, shape[1]):
+        raise ProfileError(
+            f"data.channels is {settings.channels}, but only folders of images can be read otherwise than they are; these have {shape[1]}",
             "Leave it out.",
         )
     if settings.search_images >= len(train):
@@ -149,9 +156,10 @@ def _folder(settings: Data, folder: Path) -> Pair:
     # The size of one: a network that was trained on it is tested on it.
     pair = [first, replace(second, size=first.size)]
     size = pair[0].size
-    mean, std = (CIFAR_MEAN, CIFAR_STD) if size <= 64 else (IMAGENET_MEAN, IMAGENET_STD)
+    colours = (CIFAR_MEAN, CIFAR_STD) if size <= 64 else (IMAGENET_MEAN, IMAGENET_STD)
+    mean, std = colours if first.channels == 3 else ((sum(values) / 3,) for values in colours)
     if (
-        sum(len(images) for images in pair) * 3 * size * size <= MEMORY_BYTES
+        sum(len(images) for images in pair) * first.channels * size * size <= MEMORY_BYTES
         and settings.augment != "resized-crop-flip"
     ):
         return load_files(pair[0]), load_files(pair[1]), mean, std
@@ -183,14 +191,29 @@ def _files(settings: Data, folder: Path, classes: list[str]) -> FileImages:
     paths, labels = list_folder(folder, classes)
     if not paths:
         raise ProfileError(f"data.source: there are no images in the class folders of {folder}")
-    try:
-        with Image.open(paths[0]) as image:
-            own_size = min(image.size)
-    except (OSError, ValueError) as error:
-        raise ProfileError(f"{paths[0]} can't be read as an image ({error})") from error
+    # Headers alone are read, of a few images from all over the folder.
+    sizes = {}
+    for path in paths[:: -(-len(paths) // LOOKED_AT)]:
+        try:
+            with Image.open(path) as image:
+                sizes[image.size] = path
+        except (OSError, ValueError) as error:
+            raise ProfileError(f"{path} can't be read as an image ({error})") from error
+    if len(sizes) > 1 and not settings.image_size:
+        (one, first), (other, second) = list(sizes.items())[:2]
+        raise ProfileError(
+            f"data.source: images differ in size ({first} is {one[0]}x{one[1]}, {second} is {other[0]}x{other[1]}), and "
+            "data.image_size is 0",
+            "Set it to the size that the network takes, such as --set data.image_size=224",
+        )
+    own_size = min(next(iter(sizes)))
     threads = settings.workers if settings.workers > 0 else min(16, os.cpu_count() or 1)
     return FileImages(
-        paths=tuple(paths), labels=torch.tensor(labels), size=settings.image_size or own_size, threads=threads
+        paths=tuple(paths),
+        labels=torch.tensor(labels),
+        size=settings.image_size or own_size,
+        channels=settings.channels or 3,
+        threads=threads,
     )
 
 

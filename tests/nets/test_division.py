@@ -9,6 +9,7 @@ from emodir_tui.nets.importance import bn_scale, l1, taylor
 from emodir_tui.nets.sliced import SlicedNetwork
 from emodir_tui.nets.sources import load_model, read_weights
 from emodir_tui.nets.subnetwork import compared_at, divide
+from tests.nets import models
 from tests.nets.models import ZOO, graph_of, random_keep, zoo_model
 
 
@@ -226,8 +227,27 @@ def test_models_that_are_not_there_are_named_with_the_nearest(source, sentence, 
     assert hint in caught.value.hint
 
 
-def test_a_users_own_factory_is_called_with_the_number_of_classes():
-    assert load_model("tests.nets.models:UNet", "", 7).head.out_features == 7
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda outputs, depth=1: nn.Linear(8, outputs),
+        lambda depth=8, num_classes=10: nn.Linear(depth, num_classes),
+        lambda depth=8, *, n_classes: nn.Linear(depth, n_classes),
+        lambda *sizes: nn.Linear(8, *sizes),
+        lambda: nn.Linear(8, 7),
+    ],
+    ids=["first", "by name", "by its name only", "anything", "nothing"],
+)
+def test_a_users_own_factory_is_given_the_number_of_classes_as_it_takes_it(monkeypatch, make):
+    monkeypatch.setattr(models, "make", make, raising=False)
+    model = load_model("tests.nets.models:make", "", 7)
+    assert (model.in_features, model.out_features) == (8, 7)
+
+
+def test_how_a_users_own_factory_was_called_is_told_where_it_fails(monkeypatch):
+    monkeypatch.setattr(models, "make", lambda width, num_classes=10: None, raising=False)
+    with pytest.raises(ProfileError, match=r"models:make\(num_classes=7\) fails: TypeError"):
+        load_model("tests.nets.models:make", "", 7)
 
 
 def test_weights_with_prefixes_load_and_others_are_refused_by_name(tmp_path):

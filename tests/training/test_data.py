@@ -160,16 +160,48 @@ def test_test_images_are_read_at_the_size_of_the_training_images(tmp_path):
     assert next(data.test.batches(3))[0].shape == next(data.train.batches(3))[0].shape == (3, 3, 10, 10)
 
 
+def test_folders_are_read_as_grey_where_the_profile_says_so(tmp_path):
+    folder(tmp_path, size=10)
+    grey = load_data(Data(source=f"folder:{tmp_path}", channels=1, search_images=2), CPU)
+    colour = load_data(Data(source=f"folder:{tmp_path}", search_images=2), CPU)
+    assert (grey.channels, colour.channels) == (1, 3)
+    inputs, _ = next(grey.test.batches(3))
+    assert inputs.shape == (3, 1, 10, 10)
+    # Of a picture in grey both say the same, each normalised by its own numbers.
+    for place in (tmp_path / "test").iterdir():
+        for file in place.iterdir():
+            Image.open(file).convert("L").save(file)
+    single, double = (
+        data.test.images.take(torch.arange(3), None)
+        for data in (
+            load_data(Data(source=f"folder:{tmp_path}", channels=1, search_images=2), CPU),
+            load_data(Data(source=f"folder:{tmp_path}", search_images=2), CPU),
+        )
+    )
+    assert torch.equal(single.expand(-1, 3, -1, -1), double)
+    with pytest.raises(ProfileError, match=r"data\.channels is 3, but only folders .* these have 1"):
+        load_data(Data(search_images=300, channels=3), CPU)
+
+
+def test_images_of_several_sizes_need_a_size(tmp_path):
+    folder(tmp_path, size=10)
+    odd = tmp_path / "train" / "cat" / "1.png"
+    Image.open(odd).resize((20, 12)).save(odd)
+    with pytest.raises(ProfileError, match=r"images differ in size \(.* is 10x10, .*1\.png is 20x12\)"):
+        load_data(Data(source=f"folder:{tmp_path}", search_images=2), CPU)
+    assert load_data(Data(source=f"folder:{tmp_path}", image_size=8, search_images=2), CPU).size == 8
+
+
 def test_sixteen_bits_keep_their_greys_and_floats_are_refused(tmp_path):
     folder(tmp_path, size=16)
     greys = np.linspace(0, 65535, 256).reshape(16, 16)
     place = tmp_path / "train" / "cat" / "0.png"
     Image.fromarray(greys.astype(np.uint16)).save(place)
-    data = decode(str(place), 16, None)
+    data = decode(str(place), None, 16, 3)
     np.testing.assert_array_equal(data[..., 0], (greys.astype(np.uint16) >> 8).astype(np.uint8))
     Image.fromarray(greys.astype(np.float32)).save(tmp_path / "0.tif")
     with pytest.raises(ProfileError, match="pixels of type F"):
-        decode(str(tmp_path / "0.tif"), 16, None)
+        decode(str(tmp_path / "0.tif"), None, 16, 3)
 
 
 def test_a_class_list_has_a_name_a_line_even_with_blanks(tmp_path):
