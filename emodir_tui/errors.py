@@ -80,3 +80,8 @@ def _common(word: str, other: str) -> int:
     return next(
         (at for at, (one, two) in enumerate(zip(word, other, strict=False)) if one != two), min(len(word), len(other))
     )
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line that is not too long; what it is, where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

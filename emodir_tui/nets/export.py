@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
-from emodir_tui.errors import EmodirError, ProfileError
+from emodir_tui.errors import EmodirError, ProfileError, first_line
 from emodir_tui.nets.sources import load_tensors
 
 LARGEST_DIFFERENCE = 1e-4
@@ -48,7 +48,7 @@ def export(model: nn.Module, input_shape: tuple[int, ...], kind: str) -> tuple[b
     except (EmodirError, ImportError):
         raise
     except Exception as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise EmodirError(f"this network can't be written as {kind} ({reason})", "Try another --format.") from error
     if not difference <= LARGEST_DIFFERENCE:
         raise EmodirError(f"the {kind} file differs from the network by {difference:.2g}; it was not written")

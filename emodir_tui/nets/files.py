@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
-from emodir_tui.errors import NotFoundError, ProfileError
+from emodir_tui.errors import NotFoundError, ProfileError, first_line
 from emodir_tui.nets.removal import apply_structure
 from emodir_tui.nets.sources import is_own_code, load_model, load_tensors
 from emodir_tui.runs.directory import write_file
@@ -131,7 +131,7 @@ def load_pruned(path: Path, model: nn.Module | None = None) -> nn.Module:
         pruned = apply_structure(original, example, described.structure)
         load_tensors(pruned, weights)
     except (ProfileError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ProfileError(
             f"{path} does not fit the architecture of {described.source} ({reason})",
             "Is it the same version of the model?",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
-from emodir_tui.errors import ProfileError
+from emodir_tui.errors import ProfileError, first_line
 from emodir_tui.nets.shapes import MIXERS, localise_batch_sizes, read_sizes_directly, record
 from emodir_tui.nets.tracing import operation, symbolic
 
@@ -102,9 +102,8 @@ def _graph_module(model: nn.Module, pair: Tensor) -> tuple[fx.GraphModule, dict[
         with torch.no_grad():
             expected = model(pair.clone())
     except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ProfileError(
-            f"{name} can't process a batch of shape {shape}: {reason}",
+            f"{name} can't process a batch of shape {shape}: {first_line(error)}",
             "does the model fit the images' size and channels (data.image_size and data.channels set those of folders)?",
         ) from error
     graph, outputs = symbolic(model, pair)

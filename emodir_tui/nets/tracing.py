@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from emodir_tui.errors import ProfileError
+from emodir_tui.errors import ProfileError, first_line
 from emodir_tui.nets.channels import ChannelConstant, ChannelGather, ChannelPad, ChannelSplit, ChannelView
 from emodir_tui.nets.inplace import AliasError, functionalise
 
@@ -54,7 +54,7 @@ def symbolic(model: nn.Module, example: Tensor) -> tuple[fx.Graph, dict[str, tup
         except AliasError as error:
             place, reason = error.owner, str(error)
         except Exception as error:
-            place, reason = (tracer.path[-1] if tracer.path else ""), str(error).splitlines()[0]
+            place, reason = (tracer.path[-1] if tracer.path else ""), first_line(error)
         if not place:
             raise ProfileError(
                 f"{type(model).__name__} can't be traced by torch.fx: {reason}",

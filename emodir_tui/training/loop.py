@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -129,8 +129,10 @@ def train(
             group["lr"] = rate
         # Dropout draws from the device's own generator.
         torch.manual_seed(derive_seed(plan.seed, "dropout", step))
+        # Images are cropped in full precision.
+        batch = batches.take(step)
         with precision(split.device, mixed=plan.mixed_precision):
-            value, pieces, trouble = _backward(model, loss, (*batches.take(step), step), optimiser, pieces)
+            value, pieces, trouble = _backward(model, loss, (*batch, step), optimiser, pieces)
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_NORM)
         if not (math.isfinite(value) and math.isfinite(norm)):
             rollbacks, factor = rollbacks + 1, factor / 2
@@ -174,11 +176,17 @@ class _Batches:
 
 def _batch(split: Split, plan: Plan, per_epoch: int, step: int) -> tuple[Tensor, Tensor]:
     epoch, position = divmod(step, per_epoch)
-    order = torch.Generator().manual_seed(derive_seed(plan.seed, "order", epoch))
-    shuffled = torch.randperm(len(split), generator=order)
-    positions = shuffled[position * plan.batch : (position + 1) * plan.batch]
+    positions = _order(len(split), derive_seed(plan.seed, "order", epoch))[
+        position * plan.batch : (position + 1) * plan.batch
+    ]
     draws = torch.Generator().manual_seed(derive_seed(plan.seed, "draws", step))
     return split.shuffled_batch(positions, draws, plan.augmentation)
+
+
+@lru_cache(maxsize=1)
+def _order(images: int, seed: int) -> Tensor:
+    """The order of an epoch, int64[images]; made once, because of a million images it takes as long as many a step."""
+    return torch.randperm(images, generator=torch.Generator().manual_seed(seed))
 
 
 def _backward(

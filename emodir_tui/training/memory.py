@@ -11,10 +11,13 @@ from torch import Tensor
 # it finds no engine, and a handle without memory is not initialised.
 WORDS = (
     "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
     "unable to find an engine",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUBLAS_STATUS_NOT_INITIALIZED",
     "CUDA error: out of memory",
+    "CUDA driver error: out of memory",
     "DefaultCPUAllocator",
 )
 

@@ -35,10 +35,12 @@ def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> None:
     model.eval()
     for norm in norms:
         norm.reset_running_stats()
-        # Momentum None means the cumulative mean, in which every batch counts the same.
-        norm.momentum = None
         norm.train()
-    for inputs in batches:
+    for number, inputs in enumerate(batches, 1):
+        # The cumulative mean, in which every batch counts the same. Momentum None would mean it for batch normalisations, which
+        # then wait for a GPU, but nothing at all for those of instances.
+        for norm in norms:
+            norm.momentum = 1 / number
         model(inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emodir_tui.errors import ProfileError, nearest
+from emodir_tui.errors import ProfileError, first_line, nearest
 from emodir_tui.profile import Data
 from emodir_tui.seeds import derive_seed
 from emodir_tui.training.data import FileImages, ImageData, Images, Split, TensorImages, list_folder, load_files
@@ -129,9 +129,8 @@ def _cifar(settings: Data) -> Pair:
         try:
             data = kind(settings.root, train=train, download=settings.download)
         except (OSError, RuntimeError) as error:
-            reason = str(error).splitlines()[0][:200]
             raise ProfileError(
-                f"data.source: {settings.source} is not in {Path(settings.root).absolute()} and could not be fetched ({reason})",
+                f"data.source: {settings.source} is not in {Path(settings.root).absolute()} and could not be fetched ({first_line(error)})",
                 "Put the extracted archive there, or use a folder: --set data.source=folder:PATH",
             ) from error
         pixels = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()

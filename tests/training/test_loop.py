@@ -1,5 +1,6 @@
 import weakref
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -205,8 +206,25 @@ def test_pieces_give_what_the_whole_batch_gives():
     torch.testing.assert_close(in_pieces(model, x), model.inner(x))
 
 
-def test_recalibration_gives_the_mean_statistics_of_the_batches():
-    norm = nn.BatchNorm2d(3)
+def test_crops_are_as_exact_where_layers_are_not():
+    pixels = torch.randint(0, 256, (4, 1, 64, 64), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    images = TensorImages(pixels=pixels, labels=torch.zeros(4, dtype=torch.int64))
+    split = replace(blobs(), images=images)
+    seen = {}
+
+    def keeps(model, inputs, labels, step, *, mixed):
+        seen[mixed] = inputs
+        return (model(inputs) * 0).sum()
+
+    for mixed in (False, True):
+        plan = Plan(steps=1, batch=4, learning_rate=0.1, augmentation="resized-crop-flip", mixed_precision=mixed)
+        train(nn.Conv2d(1, 1, 1), split, partial(keeps, mixed=mixed), plan, on_step=lambda _: None)
+    assert torch.equal(seen[True], seen[False])
+
+
+@pytest.mark.parametrize("kind", [nn.BatchNorm2d, partial(nn.InstanceNorm2d, track_running_stats=True)])
+def test_recalibration_gives_the_mean_statistics_of_the_batches(kind):
+    norm = kind(3)
     batches = [torch.randn(8, 3, 4, 4) + index for index in range(4)]
     recalibrate(norm, batches)
     expected = torch.stack([batch.mean((0, 2, 3)) for batch in batches]).mean(0)

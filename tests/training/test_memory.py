@@ -3,7 +3,19 @@ from pathlib import Path
 
 import pytest
 
-from emodir_tui.training.memory import give_back
+from emodir_tui.training.memory import give_back, is_memory_out
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED", True),
+        ("CUDA driver error: out of memory", True),
+        ("CUDA error: an illegal memory access was encountered", False),
+    ],
+)
+def test_what_libraries_say_of_memory_is_understood(words, expected):
+    assert is_memory_out(RuntimeError(words)) is expected
 
 
 def resident() -> int:
