@@ -1,5 +1,6 @@
 """`emodir doctor`: whether this machine is one on which runs go well, with one line of advice for each thing that is not."""
 
+import json
 import locale
 import os
 import shutil
@@ -12,11 +13,19 @@ from emodir_tui.runs.process import has_nvidia_driver
 
 ENOUGH_BYTES = 5 << 30
 NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "lustre", "beegfs")
-# Counting GPUs may work where using them doesn't.
-TORCH = (
-    "import torch; works = torch.cuda.is_available(); "
-    "print(torch.__version__, torch.cuda.device_count() if works else 0, torch.cuda.get_device_name(0) if works else '')"
-)
+# Counting GPUs may work where using them doesn't, and so may naming one for which this torch has no kernels.
+TORCH = """
+import json, torch
+gpus, name, trouble = 0, "", ""
+if torch.cuda.is_available():
+    gpus = torch.cuda.device_count()
+    try:
+        name = torch.cuda.get_device_name(0)
+        torch.zeros(1, device="cuda").add_(1).item()
+    except RuntimeError as error:
+        trouble = str(error).splitlines()[0]
+print(json.dumps({"version": torch.__version__, "gpus": gpus, "name": name, "trouble": trouble}))
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,10 +62,19 @@ def _torch() -> list[Finding]:
     if result.returncode:
         reason = (result.stderr.strip().splitlines() or ["it does not load"])[-1]
         return [Finding(level="error", what="torch", found=reason, advice="Install emodir again: pip install -e .")]
-    version, count, *name = result.stdout.split()
-    findings = [Finding(level="ok", what="torch", found=version)]
-    if int(count):
-        findings.append(Finding(level="ok", what="GPUs", found=f"{count} × {' '.join(name)}"))
+    told = json.loads(result.stdout.splitlines()[-1])
+    findings = [Finding(level="ok", what="torch", found=told["version"])]
+    if told["trouble"]:
+        findings.append(
+            Finding(
+                level="error",
+                what="GPUs",
+                found=f"{told['gpus']} × {told['name']}, but torch can't compute there: {told['trouble']}",
+                advice="nvidia-smi tells who uses it and its driver; pytorch.org has builds for other cards and drivers.",
+            )
+        )
+    elif told["gpus"]:
+        findings.append(Finding(level="ok", what="GPUs", found=f"{told['gpus']} × {told['name']}"))
     elif has_nvidia_driver():
         findings.append(
             Finding(
