@@ -86,7 +86,7 @@ def main() -> None:
     arguments = parser.parse_args()
     profile = load(Path(arguments.profile), arguments.overrides)
     out = arguments.out or Path(__file__).parent / "results" / f"ablation-{profile.name}.json"
-    made = made_on("pymoo", "numpy", threads=profile.hardware.threads)
+    made = made_on("pymoo", "numpy", device=profile.device, threads=profile.hardware.threads)
     about = {"network": profile.name, "seconds": arguments.seconds, **made}
     rows: list[dict[str, Any]] = []
     if out.exists():

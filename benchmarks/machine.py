@@ -8,16 +8,22 @@ from typing import Any
 
 import torch
 
+from emodir_tui.stages.bench import choose_device
 
-def made_on(*libraries: str, threads: int = 0) -> dict[str, Any]:
-    """Commit, machine, device, and the versions of PyTorch and these libraries; `threads` where a profile sets them."""
+
+def made_on(*libraries: str, device: str = "auto", threads: int = 0) -> dict[str, Any]:
+    """Commit, machine, device, and the versions of PyTorch and these libraries; device and threads as a profile sets them."""
+    chosen = choose_device(device)
+    versions = {name: importlib.import_module(name.replace("-", "_")).__version__ for name in ("torch", *libraries)}
+    machine = platform.machine()
+    if chosen.type == "cuda":
+        machine = torch.cuda.get_device_name(chosen)
+        versions["cuDNN"] = str(torch.backends.cudnn.version())
     return {
         "revision": revision(),
-        "machine": f"{platform.machine()}, {threads or torch.get_num_threads()} threads",
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
-        "versions": {
-            name: importlib.import_module(name.replace("-", "_")).__version__ for name in ("torch", *libraries)
-        },
+        "machine": f"{machine}, {threads or torch.get_num_threads()} threads",
+        "device": chosen.type,
+        "versions": versions,
     }
 
 

@@ -241,11 +241,15 @@ class Seed:
         )
 
         def loss(network: nn.Module, inputs: Tensor, labels: Tensor, step: int) -> Tensor:
-            if step not in self.logits:
+            taught = self.logits.get(step) if len(inputs) == settings.batch else None
+            if taught is None:
                 with torch.no_grad():
-                    self.logits[step] = self.teacher.eval()(inputs).float()
+                    taught = self.teacher.eval()(inputs).float()
+                # Where memory does not hold a batch it comes in pieces.
+                if len(inputs) == settings.batch:
+                    self.logits[step] = taught
             logits = network(inputs).float()
-            return distillation(logits, self.logits[step], labels, settings.distillation, settings.temperature)
+            return distillation(logits, taught, labels, settings.distillation, settings.temperature)
 
         for parameter in model.parameters():
             parameter.requires_grad_(True)
@@ -331,7 +335,7 @@ def about(profile: Profile, arguments: argparse.Namespace) -> dict[str, Any]:
         },
         "baseline": None if profile.model.weights else profile.baseline.model_dump(),
         "emodir": {name: getattr(profile, name).model_dump() for name in ("divide", "search", "constrain", "joint")},
-        **made_on("torchvision", "torch-pruning", "numpy", threads=profile.hardware.threads),
+        **made_on("torchvision", "torch-pruning", "numpy", device=profile.device, threads=profile.hardware.threads),
     }
 
 

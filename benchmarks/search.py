@@ -5,7 +5,7 @@
 
 (a) Candidates per second of the sub-network evaluator: against NSGA-II by pymoo with a problem that copies the network,
 prunes the copy with Torch-Pruning and runs it whole; and against the bare forward pass of the sliced sub-network in the
-same precision, the limit. Both forms of the evaluator are measured, sliced and stacked; emodir's is the sliced one on a
+same precision, the limit (of one set of masks; the others meet new ones each turn). Both forms of the evaluator are measured, sliced and stacked; emodir's is the sliced one on a
 CPU, and the faster of a sub-network on a GPU, as in a run. Networks and images are random here: only shapes matter. (b) For networks with weights,
 seconds to the hypervolume that NSGA-II over the whole network reaches in its full budget, and how impairments in
 bfloat16 agree with those in full precision. (c) How both grow with depth. (d) Memory of both ways. Sides are measured in
@@ -127,23 +127,24 @@ def candidates(name: str, images: int, masks: int) -> dict[str, Any]:
     features = batches
     for part in division.subnetworks:
         problem = GeneralTool(graph, part, batches)
-        keeps = random_masks(graph, part, draws, masks)
+        # A search never sees a mask again, and what a GPU's libraries know of a shape they know from its first time.
+        keeps = [random_masks(graph, part, draws, masks) for _ in range(TURNS)]
         outputs = reference_of(graph, part, features, torch.float32)[1]
-        varying = ~keeps.all(axis=0)
-        sides: dict[str, Callable[[], object]] = {}
-        sides["general"] = lambda p=problem, k=keeps: p.run(k)
+        varying = ~np.concatenate(keeps).all(axis=0)
+        sides: dict[str, Callable[[int], object]] = {}
+        sides["general"] = lambda turn, p=problem, k=keeps: p.run(k[turn])
         for precision, dtype in dtypes.items():
             given = (graph, part.start, part.stop, features, reference_of(graph, part, features, dtype)[0])
             for form, kind in FORMS.items():
                 evaluator = kind(*given, varying=varying, dtype=dtype)
-                sides[f"{form}, {precision}"] = lambda e=evaluator, k=keeps: e.evaluate(k)
-            networks = [bare_network(graph, part, keep, dtype) for keep in keeps]
-            sides[f"bare, {precision}"] = lambda n=networks, f=features, d=dtype: bare_pass(n, [b.to(d) for b in f])
+                sides[f"{form}, {precision}"] = lambda turn, e=evaluator, k=keeps: e.evaluate(k[turn])
+            networks = [bare_network(graph, part, keep, dtype) for keep in keeps[0]]
+            sides[f"bare, {precision}"] = lambda _, n=networks, f=features, d=dtype: bare_pass(n, [b.to(d) for b in f])
         times: dict[str, list[float]] = defaultdict(list)
-        for _ in range(TURNS):
+        for turn in range(TURNS):
             for side, work in sides.items():
                 began = time.perf_counter()
-                work()
+                work(turn)
                 wait(device)
                 times[side].append((time.perf_counter() - began) / masks * 1e3)
         for side, seconds in times.items():
@@ -337,6 +338,8 @@ def reaching(name: str, weights_file: str, arguments: argparse.Namespace) -> dic
     whole = Whole(bench, weights, Adapted(weights=weights, fronts=[]), parts, REACHING_IMAGES, 125)
     importance = taylor(graph, bench.batches(bench.data.search, 500, 125), cross_entropy)
     reference = (1.0, float(whole.feature_errors(emptiest(bench, graph, division, importance))[0]))
+    # As a run does.
+    whole.stack()
     plain = whole_network(bench, whole, importance, reference, arguments.generations)
     budget = plain[-1][0]
     course = divided(bench, graph, division, whole, importance, reference, budget / 2)
@@ -368,6 +371,7 @@ def agreement(bench: Bench, weights: dict[str, Tensor], parts: Parts) -> dict[st
             update={"search": bench.profile.search.model_copy(update={"precision": precision})}
         )
         other = dataclasses.replace(bench, profile=settings)
+        torch.backends.cudnn.allow_tf32 = precision != "full"
         whole = Whole(other, weights, Adapted(weights=weights, fronts=[]), parts, REACHING_IMAGES, 125)
         if not errors:
             keeps = np.repeat(keep_all(whole.graph), 100, axis=0)
