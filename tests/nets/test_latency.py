@@ -31,13 +31,28 @@ def test_the_estimate_interpolates_between_widths_and_adds_up():
     np.testing.assert_allclose(model.measure(keep[None])[0], expected, rtol=1e-9)
 
 
-def test_a_measured_table_knows_every_layer_and_its_own_error(monkeypatch):
-    def operations(model, example, repeats=0):
-        """In place of times, which a busy machine stretches: what convolutions and linear layers multiply."""
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            model.eval()(example)
-        return float(counter.get_total_flops())
+def operations(model, example, repeats=0, calls=1):
+    """In place of times, which a busy machine stretches: what convolutions and linear layers multiply."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.eval()(example)
+    return float(counter.get_total_flops())
 
+
+def test_layers_that_take_longer_alone_than_together_are_in_proportion(monkeypatch):
+    graph = graph_of(*zoo_model("digits-resnet"))
+
+    def slow_alone(model, example, repeats=0, calls=1):
+        return operations(model, example) * (1 if isinstance(model, type(graph.network.model)) else 3)
+
+    monkeypatch.setattr(latency, "measure", slow_alone)
+    table = measure_table(graph, graph.network.example, seed=0)
+    whole = LatencyModel(graph, table).measure(np.ones((1, graph.genes), dtype=bool))[0]
+    assert whole == pytest.approx(operations(graph.network.model, graph.network.example))
+    assert table.fixed_ms == 0.0
+    assert table.error < 1e-6
+
+
+def test_a_measured_table_knows_every_layer_and_its_own_error(monkeypatch):
     monkeypatch.setattr(latency, "measure", operations)
     graph = graph_of(*zoo_model("digits-resnet"))
     table = measure_table(graph, graph.network.example, seed=0)
