@@ -130,6 +130,7 @@ def _work(run: Run) -> None:
     try:
         bench = open_bench(run.profile)
         bench.once = lambda name, decide: run.part(name, Choice, lambda: Choice(value=decide())).value
+        bench.say = run.say
         out_of_reach = beyond(run.profile, reach(run.profile, *bench.try_division()))
         if not extra_picks(run.directory):
             require_some_rule(run.profile, out_of_reach)

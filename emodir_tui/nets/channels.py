@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from emodir_tui.nets.transfer import sent
+
 Axis: TypeAlias = npt.NDArray[np.int64]
 """int64[positions]: the gene of each position; the number of genes (the last entry of `keep`) means: always kept."""
 Keep: TypeAlias = npt.NDArray[np.bool_]
@@ -98,7 +100,7 @@ class ChannelGather(nn.Module):
         if self.genes is not None:
             alive = keep[self.genes[0]]
             rank = np.cumsum(alive) - 1
-            self.index = torch.from_numpy(rank[self._positions[alive[self._positions]]]).to(device)
+            self.index = sent(rank[self._positions[alive[self._positions]]], device or self.index.device)
 
     def extra_repr(self) -> str:
         """What print shows."""

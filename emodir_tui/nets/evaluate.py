@@ -63,7 +63,7 @@ class FeatureError:
         """See Impairment."""
         channels = self.references[0].shape[self._dim]
         kept = None if self._cut is None else kept_channels(self._graph, self._cut, keep)
-        index = None if kept is None or len(kept) == channels else kept.to(self.references[0].device)
+        index = None if kept is None or len(kept) == channels else kept
         errors = []
         for output, reference, energy in zip(outputs, self.references, self._energies, strict=True):
             if index is None:

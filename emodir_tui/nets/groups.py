@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, fx
 
-from emodir_tui.errors import ProfileError
+from emodir_tui.errors import ProfileError, first_line
 from emodir_tui.nets.branches import Branch, find_branches
 from emodir_tui.nets.channels import Axis, Keep
 from emodir_tui.nets.graph import CutPoint, Network, evaluating, numbered
@@ -18,6 +18,7 @@ from emodir_tui.nets.propagation import Propagation, owner
 from emodir_tui.nets.protection import Family, Protected, asleep, protected
 from emodir_tui.nets.resolution import Resolution
 from emodir_tui.nets.rules import propagate
+from emodir_tui.nets.transfer import sent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,16 +179,17 @@ def _check_other_batches(network: Network, module: fx.GraphModule) -> None:
         ProfileError: It doesn't: a number of images became a constant.
     """
     three = torch.cat([network.example[:2], network.example[:1]])
+    reason = "with three it computes something else"
     with evaluating(network.model), evaluating(module):
         try:
             expected, found = network.model(three.clone()), module(three)
             scale = max(1.0, float(expected.abs().max())) if expected.numel() else 1.0
             same = found.shape == expected.shape and torch.allclose(found, expected, atol=1e-4 * scale, equal_nan=True)
-        except (RuntimeError, ValueError, IndexError, AssertionError):
-            same = False
+        except (RuntimeError, ValueError, IndexError, AssertionError) as error:
+            same, reason = False, first_line(error)
     if not same:
         raise ProfileError(
-            f"{type(network.model).__name__} as traced works for batches of two images only",
+            f"{type(network.model).__name__} as traced works for batches of two images only ({reason})",
             "its forward() may read the number of images with len(x): write x.size(0) or x.shape[0], or -1 in a reshape",
         )
 
@@ -242,7 +244,7 @@ def _assemble(
     single = [family for number, family in enumerate(families) if number not in renumbered]
     return ChannelGraph(
         network=network,
-        graph_module=normalise(p, resolution, gene_of_label),
+        graph_module=normalise(p, resolution, gene_of_label, network.example.device),
         groups=tuple(groups),
         genes=genes,
         protected=(*protected(p, resolution, single), *asleep(network.model, unreached)),
@@ -350,8 +352,9 @@ def channel_dim(graph: ChannelGraph, cut: CutPoint | None) -> int:
 
 
 def kept_channels(graph: ChannelGraph, cut: CutPoint, keep: Keep) -> Tensor:
-    """int64[kept]: the positions along a cut's `channel_dim` whose channels a keep vector keeps."""
-    return torch.from_numpy(np.flatnonzero(np.append(keep, True)[graph.axis(cut.node)[1]]))
+    """int64[kept] on the network's device: the positions along a cut's `channel_dim` whose channels a keep vector keeps."""
+    positions = np.flatnonzero(np.append(keep, True)[graph.axis(cut.node)[1]])
+    return sent(positions, graph.network.example.device)
 
 
 def take_channels(tensor: Tensor, dim: int, positions: Tensor) -> Tensor:

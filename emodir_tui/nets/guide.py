@@ -15,6 +15,7 @@ from emodir_tui.nets.lanes import in_lanes, lanes_for
 from emodir_tui.nets.masked import MaskedNetwork
 from emodir_tui.nets.precision import autocast
 from emodir_tui.nets.span import working_bytes
+from emodir_tui.nets.transfer import sent
 
 Floats = npt.NDArray[np.float64]
 
@@ -75,8 +76,9 @@ class ErrorGuide:
         device = self._pairs[0][1].device
         error = torch.zeros((), dtype=torch.float64, device=device)
         slope, curvature = torch.zeros(2, len(keep), dtype=torch.float64, device=device)
+        kept = sent(keep, device).float()
         for (inputs, reference), signs in zip(self._pairs, self._signs, strict=True):
-            gates = torch.from_numpy(keep).to(reference).expand(len(inputs), -1).clone().requires_grad_()
+            gates = kept.expand(len(inputs), -1).clone().requires_grad_()
             with autocast(inputs.device, self._dtype):
                 output = network(inputs, gates.to(self._dtype)).float()
             squares = (output - reference).square().sum()

@@ -17,8 +17,8 @@ _DROPOUTS: dict[str, type[nn.Dropout | nn.Dropout2d | nn.Dropout3d]] = {
 }
 
 
-def normalise(p: Propagation, resolution: Resolution, gene_of_label: Axis) -> fx.GraphModule:
-    """A copy of the labelled graph with channel leaves; it shares the model's modules, and nodes keep their names."""
+def normalise(p: Propagation, resolution: Resolution, gene_of_label: Axis, device: torch.device) -> fx.GraphModule:
+    """A copy of the labelled graph with channel leaves on this device; it shares the model's modules, and nodes keep their names."""
     graph = fx.Graph()
     made: dict[fx.Node, fx.Node] = {}
     leaves: dict[str, nn.Module] = {}
@@ -37,7 +37,7 @@ def normalise(p: Propagation, resolution: Resolution, gene_of_label: Axis) -> fx
             made[node] = _expand(graph, made, node, rewrite)
         else:
             target = str(node.target) if node.op == "call_module" else f"channels_{node.name}"
-            leaves[target] = _leaf(rewrite, gene_of_label)
+            leaves[target] = _leaf(rewrite, gene_of_label).to(device)
             sizes = _runtime_sizes(node, rewrite)
             args = fx.node.map_arg((rewrite.source, *sizes), lambda n: made[n])
             made[node] = graph.create_node("call_module", target, args, name=node.name)

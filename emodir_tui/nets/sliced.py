@@ -15,6 +15,7 @@ from emodir_tui.nets.precision import autocast
 from emodir_tui.nets.program import CHANNEL_LEAVES, NORMS, Program, set_tensor
 from emodir_tui.nets.settled import SUMS, gather_channels, pack_channels, settled
 from emodir_tui.nets.sizes import fit_sizes
+from emodir_tui.nets.transfer import sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +181,7 @@ class _Indices:
         some = [positions for positions in found if positions is not None]
         if not some:
             return [None] * len(found)
-        together = torch.from_numpy(np.concatenate(some))
-        if device.type == "cuda":
-            together = together.pin_memory().to(device, non_blocking=True)
-        parts = iter(together.split([len(positions) for positions in some]))
+        parts = iter(sent(np.concatenate(some), device).split([len(positions) for positions in some]))
         return [None if positions is None else next(parts) for positions in found]
 
 

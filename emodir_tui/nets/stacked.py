@@ -4,6 +4,7 @@ Nothing is sliced. Removed channels are masked where they are consumed, so all c
 one pass; on CUDA the pass is recorded once and replayed. Batch statistics stay each candidate's own.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from emodir_tui.errors import ProfileError, first_line
 from emodir_tui.nets.channels import Keep
 from emodir_tui.nets.evaluate import AT_ONCE, FeatureError, bytes_of
 from emodir_tui.nets.graph import CutPoint
@@ -176,6 +178,10 @@ class _Recorded:
     Args:
         work: Always the same operations on tensors of these shapes, without waiting for the device.
         arguments: An example; the later ones are like it.
+
+    Raises:
+        RuntimeError: The work fails, or waits for the device.
+        ProfileError: It can't be recorded for another reason.
     """
 
     def __init__(self, work: Callable[..., Tensor], arguments: Sequence[Tensor]) -> None:
@@ -191,15 +197,25 @@ class _Recorded:
                     work(*self._arguments)
                 # What would break a recording fails here, before there is one.
                 mode = torch.cuda.get_sync_debug_mode()
-                torch.cuda.set_sync_debug_mode("error")
                 try:
+                    # That this mode is a prototype is told as a warning.
+                    with warnings.catch_warnings(action="ignore"):
+                        torch.cuda.set_sync_debug_mode("error")
                     work(*self._arguments)
                 finally:
                     torch.cuda.set_sync_debug_mode(mode)
             torch.cuda.current_stream().wait_stream(stream)
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph, stream=stream):
-                self._result = work(*self._arguments)
+            try:
+                # Other threads may use the device meanwhile.
+                with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
+                    self._result = work(*self._arguments)
+            except RuntimeError as error:
+                # PyTorch's allocator stays in a recording that failed: this process can't go on.
+                raise ProfileError(
+                    f"what this network computes can't be recorded as a CUDA graph ({first_line(error)})",
+                    "Use search.evaluator = 'sliced'.",
+                ) from error
 
     def __call__(self, *arguments: Tensor) -> Tensor:
         """What the work gives; overwritten by the next call."""

@@ -124,9 +124,16 @@ def cache_file(bench: Bench) -> Path:
         profile.hardware.deterministic,
         [_identity(name) for name in (profile.data.source, profile.data.classes_file, profile.model.source)],
     )
-    digest = sha256(repr((*parts, torch.get_num_threads())).encode()).hexdigest()[:16]
+    digest = sha256(repr((*parts, *_rounding(bench))).encode()).hexdigest()[:16]
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return home / "emodir" / f"baseline-{digest}.result"
+
+
+def _rounding(bench: Bench) -> tuple[object, ...]:
+    """What decides how a device rounds: how many threads share a sum, or which GPU makes it and how exactly."""
+    if bench.device.type == "cuda":
+        return torch.cuda.get_device_name(bench.device), torch.backends.cudnn.allow_tf32
+    return (torch.get_num_threads(),)
 
 
 def _identity(name: str) -> tuple[int, int] | None:

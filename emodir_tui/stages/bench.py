@@ -36,6 +36,8 @@ class Bench:
     latencies: LatencyTable | None = None
     # What a measurement decides; a run keeps it, because a resumed one must not measure again and decide otherwise.
     once: Callable[[str, Callable[[], str]], str] = lambda _, decide: decide()
+    # Tells whoever follows the run: a sentence, and how grave it is.
+    say: Callable[[str, str], None] = lambda text, level: None  # noqa: ARG005
     # Of the network and its inputs; None until a network was built.
     memory_format: torch.memory_format | None = None
     _graphs: dict[int, tuple[Weights, ChannelGraph]] = field(default_factory=dict)

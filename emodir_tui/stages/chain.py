@@ -124,6 +124,6 @@ def _feature_error(graph: ChannelGraph, point: CutPoint, output: Tensor, target:
     """Relative error of the kept channels, as a share of the whole target's energy."""
     if output.shape == target.shape:
         return relative_error(output, target)
-    kept = kept_channels(graph, point, keep).to(target.device)
+    kept = kept_channels(graph, point, keep)
     missed = output - take_channels(target, channel_dim(graph, point), kept)
     return missed.square().sum() / target.square().sum().clamp_min(1e-12)

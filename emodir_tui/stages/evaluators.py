@@ -9,14 +9,14 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor
 
-from emodir_tui.errors import ProfileError
+from emodir_tui.errors import ProfileError, first_line
 from emodir_tui.nets.evaluate import FeatureError, Impairment, Keep, SubnetworkEvaluator
 from emodir_tui.nets.graph import CutPoint
 from emodir_tui.nets.groups import ChannelGraph
 from emodir_tui.nets.stacked import MOST, StackedEvaluator, UnstackableError
 from emodir_tui.stages.bench import Bench
 from emodir_tui.stages.results import Bits, Floats
-from emodir_tui.training.memory import free_memory
+from emodir_tui.training.memory import free_memory, is_memory_out
 
 REPEATS = 3
 # Both forms round differently, in bfloat16 by about a hundredth; more means that stacking is wrong for this network.
@@ -96,12 +96,19 @@ def stacked_where_faster(
         first, *others = (_probes(graph, varying, number) for number in range(REPEATS + 1))
         try:
             stacked = make()
-            if np.allclose(stacked.evaluate(first), sliced(first), rtol=RELATIVE, atol=ABSOLUTE):
-                return "stacked" if _seconds(stacked.evaluate, others) < _seconds(sliced, others) else "sliced"
-        except (RuntimeError, UnstackableError):
+            found, expected = stacked.evaluate(first), sliced(first)
+            if np.allclose(found, expected, rtol=RELATIVE, atol=ABSOLUTE):
+                times = {"stacked": _seconds(stacked.evaluate, others), "sliced": _seconds(sliced, others)}
+                told = ", ".join(f"{form} {1e3 * seconds / MOST:.2f} ms" for form, seconds in times.items())
+                bench.say(f"{name}: a mask takes {told}", "info")
+                return min(times, key=lambda form: times[form])
+            reason, out = f"its values are off by up to {np.abs(found - expected).max():.2g}", False
+        except (RuntimeError, UnstackableError) as error:
             # A network of somebody else's may do what can't be recorded or stacked, or take too much memory for it.
-            pass
-        free_memory()
+            reason, out = first_line(error), isinstance(error, RuntimeError) and is_memory_out(error)
+        bench.say(f"{name}: masks are evaluated sliced, because stacking fails: {reason}", "warning")
+        if out:
+            free_memory()
         return "sliced"
 
     if form == "stacked":

@@ -78,7 +78,7 @@ class Detector:
             pooled = _pool(output, self._dim)
             if kept is not None and pooled.shape[1] < self._channels:
                 whole = pooled.new_zeros(len(pooled), self._channels)
-                whole[:, kept.to(pooled.device)] = pooled
+                whole[:, kept] = pooled
                 pooled = whole
             losses.append(cross_entropy(self._head(pooled), labels) * len(output))
         return torch.stack(losses).double().sum() / sum(len(labels) for labels in self._labels)

@@ -107,19 +107,3 @@ def test_a_normalisation_inside_what_nobody_can_look_into_is_refused():
     graph = graph_of(model.eval(), example)
     with pytest.raises(UnstackableError, match="Moody normalises over its batch"):
         StackedEvaluator(graph, None, None, [example], FeatureError(graph, None, [torch.zeros(2, 10)]))
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_on_a_gpu_a_recorded_pass_gives_what_slicing_gives():
-    model, example = zoo_model("resnet20")
-    graph = graph_of(model.cuda(), example.cuda())
-    images = torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(0)).cuda()
-    for part in divide(graph).subnetworks:
-        features, outputs = inputs_of(graph, part, images)
-        own, keeps = masks_of(graph, part, 5)
-        span = (graph, part.start, part.stop, features, FeatureError(graph, part.stop, outputs))
-        expected = SubnetworkEvaluator(*span, varying=own).evaluate(keeps)
-        for dtype, tolerance in ((torch.float32, 1e-2), (torch.bfloat16, 5e-2)):
-            found = StackedEvaluator(*span, varying=own, candidates=3, dtype=dtype).evaluate(keeps)
-            np.testing.assert_allclose(found, expected, rtol=tolerance, atol=1e-4)

@@ -28,12 +28,6 @@ def test_a_gpu_is_chosen_with_its_number_which_torch_wants(monkeypatch, name, ex
     assert str(benches.choose_device(name)) == expected
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_bench_opens_on_a_gpu():
-    bench = benches.open_bench(load(Path("profiles/digits.toml")))
-    assert bench.graph(benches.weights_of(bench.model())).network.example.is_cuda
-
-
 def test_another_precision_has_another_cached_baseline(monkeypatch):
     monkeypatch.setattr(benches, "has_fast_bfloat16", lambda device: True)
     opened = [
@@ -41,6 +35,22 @@ def test_another_precision_has_another_cached_baseline(monkeypatch):
         for wanted in ("true", "false")
     ]
     assert cache_file(opened[0]) != cache_file(opened[1])
+
+
+def test_a_gpu_that_rounds_otherwise_has_another_cached_baseline(monkeypatch):
+    bench = benches.open_bench(load(Path("profiles/digits.toml"), ["hardware.mixed_precision=false"]))
+    bench.device = torch.device("cuda", 0)
+    card = {"name": "A"}
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: card["name"])
+    first = cache_file(bench)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", not torch.backends.cudnn.allow_tf32)
+    second = cache_file(bench)
+    card["name"] = "B"
+    third = cache_file(bench)
+    assert len({first, second, third}) == 3
+    # Its host's threads make none of its sums.
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 99)
+    assert cache_file(bench) == third
 
 
 def test_a_cached_baseline_is_not_expected_to_cost_its_training_again(monkeypatch, tmp_path):

@@ -1,0 +1,14 @@
+"""From NumPy to a device that is not waited for."""
+
+from typing import Any
+
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+
+def sent(values: npt.NDArray[Any], device: torch.device) -> Tensor:
+    """An array on a device. A GPU fetches it when it has done what it was given before, and the caller goes on."""
+    tensor = torch.from_numpy(values)
+    # Only of pinned memory is a copy queued; of other memory it waits for the queue to be empty.
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
