@@ -47,7 +47,7 @@ from emodir_tui.nets.precision import has_fast_bfloat16
 from emodir_tui.nets.removal import remove
 from emodir_tui.nets.sliced import SlicedNetwork
 from emodir_tui.nets.sources import load_model
-from emodir_tui.nets.stacked import StackedEvaluator
+from emodir_tui.nets.stacked import MOST, StackedEvaluator
 from emodir_tui.nets.subnetwork import Division, SubNetwork, divide
 from emodir_tui.profile import validate
 from emodir_tui.stages.bench import Bench, choose_device, keep_all, open_bench
@@ -68,7 +68,7 @@ from emodir_tui.training.losses import cross_entropy
 
 HERE = Path(__file__).parent
 TURNS = 3
-FORMS = {"sliced": SubnetworkEvaluator, "stacked": StackedEvaluator}
+FORMS = ("sliced", "stacked")
 REACHING_IMAGES, JOINT_GENERATIONS = 250, 5
 
 
@@ -82,9 +82,7 @@ def main() -> None:
     parser.add_argument("--mean", type=float, nargs="+", default=[])
     parser.add_argument("--std", type=float, nargs="+", default=[])
     parser.add_argument("--images", type=int, default=500)
-    parser.add_argument(
-        "--masks", type=int, default=12, help="on a GPU 16, or a multiple: so many are stacked in a pass"
-    )
+    parser.add_argument("--masks", type=int, default=12, help="on a GPU 16: so many are stacked in a pass")
     parser.add_argument("--generations", type=int, default=70, help="the whole-network search's full budget in (b)")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
@@ -135,23 +133,26 @@ def candidates(name: str, images: int, masks: int) -> dict[str, Any]:
         sides["general"] = lambda turn, p=problem, k=keeps: p.run(k[turn])
         for precision, dtype in dtypes.items():
             given = (graph, part.start, part.stop, features, reference_of(graph, part, features, dtype)[0])
-            for form, kind in FORMS.items():
-                evaluator = kind(*given, varying=varying, dtype=dtype)
+            forms: dict[str, SubnetworkEvaluator | StackedEvaluator] = {
+                "sliced": SubnetworkEvaluator(*given, varying=varying, dtype=dtype),
+                "stacked": StackedEvaluator(*given, varying=varying, dtype=dtype, candidates=min(masks, MOST)),
+            }
+            for form, evaluator in forms.items():
                 sides[f"{form}, {precision}"] = lambda turn, e=evaluator, k=keeps: e.evaluate(k[turn])
             networks = [bare_network(graph, part, keep, dtype) for keep in keeps[0]]
             sides[f"bare, {precision}"] = lambda _, n=networks, f=features, d=dtype: bare_pass(n, [b.to(d) for b in f])
-        times: dict[str, list[float]] = defaultdict(list)
+        taken: dict[str, list[float]] = defaultdict(list)
         for turn in range(TURNS):
             for side, work in sides.items():
                 began = time.perf_counter()
                 work(turn)
                 wait(device)
-                times[side].append((time.perf_counter() - began) / masks * 1e3)
-        for side, seconds in times.items():
+                taken[side].append((time.perf_counter() - began) / masks * 1e3)
+        for side, seconds in taken.items():
             best[side].append(min(seconds))
         for precision in dtypes:
-            forms = [best[f"{form}, {precision}"][-1] for form in FORMS]
-            best[f"ours, {precision}"].append(forms[0] if device.type == "cpu" else min(forms))
+            times = [best[f"{form}, {precision}"][-1] for form in FORMS]
+            best[f"ours, {precision}"].append(times[0] if device.type == "cpu" else min(times))
         features = outputs
     sums = {side: float(np.sum(values)) for side, values in best.items()}
     parts = len(division.subnetworks)
