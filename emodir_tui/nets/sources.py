@@ -1,6 +1,5 @@
 """Where a model comes from: the zoo, torchvision, timm, or the user's own code; and its weights from a file."""
 
-import importlib
 import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -13,8 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from emodir_tui.errors import ProfileError, nearest
+from emodir_tui.errors import ProfileError, first_line, nearest
 from emodir_tui.nets import zoo
+from emodir_tui.own_code import own_module
 
 PREFIXES = ("module.", "model.", "_orig_mod.")
 WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
@@ -34,7 +34,7 @@ def load_model(source: str, weights: str, classes: int) -> nn.Module:
     """
     model = _build(source, classes)
     if weights:
-        _load_weights(model, read_weights(Path(weights)), weights, source)
+        _load_weights(model, read_weights(Path(weights).expanduser()), weights, source)
     return model
 
 
@@ -67,7 +67,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     ) as error:
         raise ProfileError(
             f"model.weights: {path} holds no plain weights that can be read safely ({type(error).__name__})",
-            "Save model.state_dict() with torch.save or safetensors, and name that file.",
+            "A whole model that was pickled is not read. Save model.state_dict() with torch.save or safetensors, and name that file.",
         ) from error
     for key in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -121,13 +121,7 @@ def _timm(name: str, classes: int) -> nn.Module:
 
 
 def _factory(source: str, module_name: str, name: str, classes: int) -> nn.Module:
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ProfileError(
-            f"model.source: module '{module_name}' can't be imported ({error})",
-            "It is looked for where emodir is started, and in the environment.",
-        ) from error
+    module = own_module("model.source", module_name)
     factory = getattr(module, name, None)
     if not callable(factory):
         if hasattr(module, name):
@@ -141,7 +135,7 @@ def _factory(source: str, module_name: str, name: str, classes: int) -> nn.Modul
     try:
         model = factory() if argument is None else factory(**{argument: classes}) if argument else factory(classes)
     except Exception as error:
-        raise ProfileError(f"model.source: {called} fails: {type(error).__name__}: {error}") from error
+        raise ProfileError(f"model.source: {called} fails: {type(error).__name__}: {first_line(error)}") from error
     if not isinstance(model, nn.Module):
         raise ProfileError(f"model.source: {called} gives a {type(model).__name__}, not a torch module")
     return model

@@ -1,6 +1,5 @@
 """Where images come from: each source as (train, test) images, then split the same way for all."""
 
-import importlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from emodir_tui.errors import ProfileError, first_line, nearest
+from emodir_tui.own_code import own_module
 from emodir_tui.profile import Data
 from emodir_tui.seeds import derive_seed
 from emodir_tui.training.data import FileImages, ImageData, Images, Split, TensorImages, list_folder, load_files
@@ -97,9 +97,9 @@ def _source(settings: Data) -> Pair:
     if settings.source in ("cifar10", "cifar100"):
         return _cifar(settings)
     if kind == "folder" and rest:
-        return _folder(settings, Path(rest))
+        return _folder(settings, Path(rest).expanduser())
     if kind == "npz" and rest:
-        return _npz(Path(rest))
+        return _npz(Path(rest).expanduser())
     if rest:
         return _factory(settings.source)
     near = nearest(settings.source, ["digits", "cifar10", "cifar100"])
@@ -127,7 +127,7 @@ def _cifar(settings: Data) -> Pair:
 
     def images(train: bool) -> TensorImages:
         try:
-            data = kind(settings.root, train=train, download=settings.download)
+            data = kind(Path(settings.root).expanduser(), train=train, download=settings.download)
         except (OSError, RuntimeError) as error:
             raise ProfileError(
                 f"data.source: {settings.source} is not in {Path(settings.root).absolute()} and could not be fetched ({first_line(error)})",
@@ -148,9 +148,9 @@ def _folder(settings: Data, folder: Path) -> Pair:
                 f"data.source: there is no folder {place}", "It needs train/CLASS/* and test/CLASS/* (or val/CLASS/*)."
             )
     classes = _classes(settings, train)
-    missing = [name for name in classes if not (test / name).is_dir() or not (train / name).is_dir()]
+    missing = [place / name for name in classes for place in (train, test) if not (place / name).is_dir()]
     if missing:
-        raise ProfileError(f"data.source: there is no folder for class '{missing[0]}' in {train} and {test}")
+        raise ProfileError(f"data.source: there is no folder {missing[0]} for class '{missing[0].name}'")
     first, second = (_files(settings, place, classes) for place in (train, test))
     # The size of one: a network that was trained on it is tested on it.
     pair = [first, replace(second, size=first.size)]
@@ -170,7 +170,7 @@ def _classes(settings: Data, train: Path) -> list[str]:
     if not settings.classes_file:
         return there
     try:
-        lines = Path(settings.classes_file).read_text(encoding="utf-8").splitlines()
+        lines = Path(settings.classes_file).expanduser().read_text(encoding="utf-8").splitlines()
         wanted = [line.strip() for line in lines if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise ProfileError(f"data.classes_file: {settings.classes_file} can't be read ({error})") from error
@@ -268,13 +268,19 @@ def _array_images(images: np.ndarray, labels: np.ndarray, place: Path, split: st
 def _factory(source: str) -> Pair:
     """A function of the user's: () -> ((train_images, train_labels), (test_images, test_labels)), arrays as for npz."""
     module_name, _, name = source.partition(":")
+    module = own_module("data.source", module_name)
+    factory: Any = getattr(module, name, None)
+    if not callable(factory):
+        public = [word for word in dir(module) if not word.startswith("_")]
+        raise ProfileError(f"data.source: '{module_name}' has no function '{name}'", nearest(name, public))
     try:
-        factory: Any = getattr(importlib.import_module(module_name), name)
         (train_images, train_labels), (test_images, test_labels) = factory()
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+    # Somebody's own code raises whatever it likes.
+    except Exception as error:
         raise ProfileError(
-            f"data.source: '{source}' does not give ((images, labels), (images, labels)): {type(error).__name__}: {error}",
-            "There are: " + ", ".join(SOURCES) + ".",
+            f"data.source: {source}() does not give ((images, labels), (images, labels)): {type(error).__name__}: "
+            f"{first_line(error)}",
+            "Of the training and of the test split, as arrays.",
         ) from error
     return _arrays(
         np.asarray(train_images),

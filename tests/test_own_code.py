@@ -1,0 +1,30 @@
+import pytest
+
+from emodir_tui.errors import ProfileError
+from emodir_tui.own_code import own_module
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("def f(:", r"SyntaxError: .*broken\.py, line 1\)"),
+        ("import math\nx = unknown + 1", r"NameError: name 'unknown' is not defined \(.*broken\.py, line 2\)"),
+        ("import sys\nsys.exit(3)", r"SystemExit: 3 \(.*broken\.py, line 2\)"),
+        ("import no_such_library", r"can't be imported \(No module named 'no_such_library'\)"),
+    ],
+)
+def test_what_is_wrong_in_a_module_is_told_with_its_line(tmp_path, monkeypatch, code, words):
+    (tmp_path / "broken.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ProfileError, match=words):
+        own_module("model.source", "broken")
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [("net.py", "net:"), ("./net", "net:"), ("models/net.py", "models.net:"), ("", "package.module:")],
+)
+def test_a_file_in_place_of_a_module_is_told_how_to_write_it(name, right):
+    with pytest.raises(ProfileError, match="is no name of a module") as caught:
+        own_module("data.source", name)
+    assert f"Write {right}FUNCTION" in caught.value.hint
