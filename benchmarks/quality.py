@@ -34,8 +34,8 @@ from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.seeds import derive_seed
 from emodir_tui.snapshot import unpack
 from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, choose_device, open_bench
-from emodir_tui.stages.realise import RECALIBRATION_BATCH
 from emodir_tui.stages.results import Adapted, JointFront, Original, Parts, Pruned
+from emodir_tui.stages.statistics import RECALIBRATION_BATCH
 from emodir_tui.training.data import Split
 from emodir_tui.training.loop import Plan, train
 from emodir_tui.training.losses import distillation, kl

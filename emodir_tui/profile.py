@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -61,9 +61,13 @@ class Data(Section):
     )
     image_size: int = Field(default=0, ge=0, description="Side of the square images in pixels; 0 keeps the data's own.")
     mean: list[float] = Field(
-        default=[], description="Mean per channel on the 0..1 scale; empty: the data's usual one."
+        default=[],
+        description="Mean per channel on the 0..1 scale, which is taken off. Empty: for arrays that of the training "
+        "images; for folders CIFAR-10's up to 64 pixels, ImageNet's from there on (for grey the average over colours).",
     )
-    std: list[float] = Field(default=[], description="Standard deviation per channel; empty: the data's usual one.")
+    std: list[float] = Field(
+        default=[], description="Standard deviation per channel, by which is divided then; empty: as for data.mean."
+    )
     search_images: Count = Field(
         default=5000,
         description="Training images held out as the search split, which no training of emodir's ever sees.",
@@ -83,6 +87,8 @@ class Data(Section):
     def _channels(cls, value: list[float]) -> list[float]:
         if len(value) not in (0, 1, 3):
             raise ValueError("needs one value per channel: 1 or 3 of them (or none for the usual one)")
+        if value and max(map(abs, value)) > 1:
+            raise ValueError(f"{max(value, key=abs):g} is no value on the 0..1 scale; divide by 255?")
         return value
 
 
@@ -415,8 +421,8 @@ def keys() -> list[tuple[str, str, Any, str]]:
 
 def _type_name(annotation: Any) -> str:
     literals = get_args(annotation)
-    if literals and all(isinstance(item, str) for item in literals):
-        return " | ".join(f'"{item}"' for item in literals)
+    if get_origin(annotation) is Literal:
+        return " | ".join(f'"{item}"' if isinstance(item, str) else str(item) for item in literals)
     names = {str: "text", int: "integer", float: "number", bool: "true or false", list[str]: "list of texts"}
     return names.get(annotation, "list of numbers")
 
@@ -446,6 +452,17 @@ def _value(text: str) -> Any:
         return text
 
 
+# What is wrong with a value, where pydantic's words are of programs.
+EXPLAINED = {
+    "name": "names are letters, digits, '.', '_' and '-', 80 at most",
+    "device": "devices are 'auto', 'cpu', 'cuda' and 'cuda:N'",
+}
+KINDS = {
+    "model_type": "it is a section, with keys of its own",
+    "list_type": "it is a list, such as [0.5, 0.5]",
+}
+
+
 def _as_sentence(error: ValidationError, origin: str) -> ProfileError:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
@@ -460,7 +477,8 @@ def _as_sentence(error: ValidationError, origin: str) -> ProfileError:
     if first["type"] == "value_error":
         reason = str(first["ctx"]["error"])
         return ProfileError(f"{origin}: {key + ': ' if key else ''}{reason}")
-    reason = first["msg"][0].lower() + first["msg"][1:]
+    explained = EXPLAINED.get(key, "") if first["type"] == "string_pattern_mismatch" else KINDS.get(first["type"], "")
+    reason = explained or first["msg"][0].lower() + first["msg"][1:]
     shown = repr(value) if not isinstance(value, dict) else "a section"
     hint = (
         nearest(value, first["ctx"]["expected"].replace("'", "").split(" or ")[0].split(", "))

@@ -42,18 +42,22 @@ def check_profile(profile: Profile) -> dict[str, Any]:
                 "share": part.share,
             }
         )
+    mean, std = bench.data.normalisation
     seconds = _seconds_per_image(bench, graph)
     reading = _reading_seconds(bench)
     read = images_read(bench)
     # Images are read while the batch before is computed with.
     estimated = {
-        name: max(cost * seconds, read.get(name, 0.0) * reading) for name, cost in expected_costs(bench).items()
+        name: max(cost * seconds, read.get(name, 0.0) * reading)
+        for name, cost in expected_costs(bench, len(division.subnetworks)).items()
     }
     return {
         "model": profile.model.source,
         "device": str(bench.device),
         "images": {"train": len(bench.data.train), "search": len(bench.data.search), "test": len(bench.data.test)},
         "input_shape": list(bench.example.shape[1:]),
+        "mean": mean,
+        "std": std,
         "classes": bench.data.classes,
         "classes_seen": bench.data.classes_seen,
         "subnetworks": rows,

@@ -19,6 +19,7 @@ from emodir_tui.runs.log import Run
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, Weights, latency_example, weights_of
 from emodir_tui.stages.results import Original, Pruned
+from emodir_tui.stages.statistics import recalibrate_on_training_images
 from emodir_tui.stages.trainings import follow
 from emodir_tui.training.loop import Plan, TrainingState, train
 from emodir_tui.training.losses import cross_entropy, distillation
@@ -57,7 +58,7 @@ def finetune(run: Run, bench: Bench, original: Original, pruned: list[Pruned]) -
             source=bench.profile.model.source,
             classes=bench.profile.model.classes or bench.data.classes,
             input_shape=tuple(bench.example.shape[1:]),
-            details=_details(run, original, made, finished),
+            details=_details(run, bench, original, made, finished),
         )
         run.on_disk(sum(weight.nbytes for weight in finished.weights.values()), write)
         run.emit(
@@ -81,8 +82,8 @@ def _warnings(made: Pruned, finished: Finished) -> list[str]:
     if finished.accuracy < made.accuracy_recalibrated - WORSE:
         found.append(
             f"fine-tuning made '{finished.name}' worse ({made.accuracy_recalibrated:.2%} before, {finished.accuracy:.2%} "
-            "after): lower finetune.learning_rate, give it more epochs, or none; an original that is not trained out is a "
-            "poor teacher, finetune.distillation = 0 does without"
+            "after): lower finetune.learning_rate, give it more epochs, or none; where the original is not trained out it is "
+            "a poor teacher, finetune.distillation = 0 does without"
         )
     rule = made.pick.rule
     if rule.startswith("max_latency_ms=") and finished.latency_ms > parse_rule(rule)[1]:
@@ -99,6 +100,8 @@ def _finish(run: Run, bench: Bench, original: Original, made: Pruned, base: tupl
     bench.laid_out(model)
     if bench.profile.finetune.epochs > 0:
         _train(run, bench, original, model, made.pick.name, base)
+        # Running statistics follow the weights over some dozens of steps, and a short fine-tuning has no more than these.
+        recalibrate_on_training_images(bench, model)
     latencies = measure_beside([model, bench.graph(original.weights).network.model], latency_example(bench))
     return Finished(
         name=made.pick.name,
@@ -148,8 +151,9 @@ def distilled(
     return loss
 
 
-def _details(run: Run, original: Original, made: Pruned, finished: Finished) -> dict[str, Any]:
+def _details(run: Run, bench: Bench, original: Original, made: Pruned, finished: Finished) -> dict[str, Any]:
     """What the file says of itself. No times or paths: the same run gives the same bytes, latencies apart."""
+    mean, std = bench.data.normalisation
     return {
         "run": run.directory.id,
         "pick": made.pick.name,
@@ -163,4 +167,6 @@ def _details(run: Run, original: Original, made: Pruned, finished: Finished) -> 
         "accuracy": finished.accuracy,
         "accuracy_recalibrated": made.accuracy_recalibrated,
         "baseline_accuracy": original.accuracy,
+        "mean": mean,
+        "std": std,
     }

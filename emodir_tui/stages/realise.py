@@ -22,12 +22,12 @@ from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, Weights, keep_all, latency_example, weights_of
 from emodir_tui.stages.chain import CHAIN, Draw, Fitted, fit_chain
 from emodir_tui.stages.results import Adapted, Bits, Chosen, JointFront, Original, Pick, Pruned
-from emodir_tui.training.metrics import accuracy, recalibrate
+from emodir_tui.stages.statistics import recalibrate_on_training_images
+from emodir_tui.training.metrics import accuracy
 
 CHECK_IMAGES = 64
 # Masked and removed differ by rounding only; more than this is an error of the removal, and no network is given out.
 LARGEST_DIFFERENCE = 1e-3
-RECALIBRATION_BATCH = 250
 # Share of the last training's steps that are made in what the rules chose. Measured: docs/method.md.
 PICKED = 0.5
 ASKED_FOR = "asked for"
@@ -175,9 +175,7 @@ def _remove(bench: Bench, original: Original, graph: ChannelGraph, pick: Pick, k
     for module in model.modules():
         if isinstance(module, ChannelConstant):
             module.recalibrate()
-    settings = bench.profile.finetune
-    batches = bench.stream(bench.data.train, settings.recalibration_images, RECALIBRATION_BATCH)
-    recalibrate(model, (inputs for inputs, _ in batches))
+    recalibrate_on_training_images(bench, model)
     params = sum(weight.numel() for weight in model.parameters())
     macs = round(float(_macs(graph, keep)))
     return Pruned(

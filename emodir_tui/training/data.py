@@ -141,6 +141,12 @@ class ImageData:
     channels: int
     size: int
 
+    @property
+    def normalisation(self) -> tuple[list[float], list[float]]:
+        """(mean, std), one number a channel: what is taken off pixels of 0 to 1, and what they are divided by then."""
+        mean, std = self.train.mean.flatten().tolist(), self.train.std.flatten().tolist()
+        return [round(value, 6) for value in mean], [round(value, 6) for value in std]
+
     def laid_out(self, memory_format: torch.memory_format) -> "ImageData":
         """The same with inputs in this form."""
         train, search, test = (
