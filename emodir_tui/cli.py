@@ -319,7 +319,7 @@ def export(
 def verify(
     file: Annotated[Path, typer.Argument(help="A pruned network's file.")],
     profile: Annotated[
-        Path | None, typer.Option("--profile", help="Whose test images to use; the run's own if not given.")
+        str | None, typer.Option("--profile", help="Whose test images to use; the run's own if not given.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -328,7 +328,7 @@ def verify(
     from emodir_tui.reports.summary import print_verification
 
     _see_own_modules()
-    facts, checks = verify_file(file, profile)
+    facts, checks = verify_file(file, _profile_file(profile) if profile else None)
     print_verification(facts, checks, as_json=as_json)
     if any(check.agrees is False for check in checks):
         raise typer.Exit(ExitCode.RUN_FAILED)
@@ -411,9 +411,12 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
     except BrokenPipeError:
-        # The reader went away (head, say); nothing is left to tell, and nobody to tell it to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(ExitCode.OK)
+        _leave_without_reader()
+    except SystemExit as leaving:
+        # What typer makes of the same.
+        if isinstance(leaving.__context__, BrokenPipeError):
+            _leave_without_reader()
+        raise
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise
@@ -423,6 +426,12 @@ def main() -> None:
             sys.exit(ExitCode.USAGE)
         _fail(_usage_error(error))
     sys.exit(result if isinstance(result, int) else ExitCode.OK)
+
+
+def _leave_without_reader() -> NoReturn:
+    """Who read went away (head, say); nothing is left to tell, and nobody to tell it to."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(ExitCode.OK)
 
 
 def _usage_error(error: Any) -> ProfileError:
@@ -467,6 +476,11 @@ def _on_terminal() -> bool:
 def _profile(name: str, sets: list[str]) -> Any:
     from emodir_tui.profile import load
 
+    return load(_profile_file(name), sets)
+
+
+def _profile_file(name: str) -> Path:
+    """A profile's file, of this path or of this name among the shipped ones."""
     path = Path(name)
     # Path.is_file raises where a name is too long for a file.
     if not os.path.isfile(path):  # noqa: PTH113
@@ -475,7 +489,7 @@ def _profile(name: str, sets: list[str]) -> Any:
             hint = nearest(path.stem, shipped) or "Shipped profiles: " + ", ".join(sorted(shipped)) + "."
             raise NotFoundError(f"there is no profile '{name}'", hint)
         path = shipped[name.removesuffix(".toml")]
-    return load(path, sets)
+    return path
 
 
 def _profile_folders() -> list[Path]:

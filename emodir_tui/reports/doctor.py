@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emodir_tui.runs.process import has_nvidia_driver
+from emodir_tui.runs.text import locale_is_utf8
 
 ENOUGH_BYTES = 5 << 30
 NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "lustre", "beegfs")
@@ -143,8 +144,8 @@ def _sessions() -> Finding:
 
 
 def _encoding() -> Finding:
-    encoding = locale.getpreferredencoding(False)
-    if encoding.lower().replace("-", "") == "utf8":
+    encoding = locale.setlocale(locale.LC_CTYPE)
+    if locale_is_utf8():
         return Finding(level="ok", what="encoding", found=encoding)
     return Finding(
         level="warning", what="encoding", found=encoding, advice="export LC_ALL=C.UTF-8, or emodir watch --ascii"

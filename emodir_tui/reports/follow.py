@@ -145,7 +145,8 @@ def _headline(state: RunState, status: Status) -> str:
         return status.word if status.word != "running" else "loading"
     words = [status.word if status.word != "running" else "", stage.name]
     if stage.steps:
-        words.append(f"{stage.note + ' ' if stage.note else ''}{stage.unit} {stage.step}/{stage.steps}")
+        # Steps are the stage's, of which a part is only what it is at.
+        words += [f"{stage.unit} {stage.step}/{stage.steps}", *filter(None, [stage.note])]
     hypervolume = _hypervolume(state)
     if hypervolume is not None:
         words.append(f"hypervolume {number(hypervolume)}")

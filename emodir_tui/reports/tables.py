@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -20,22 +21,43 @@ def print_json(document: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps({"schema": SCHEMA, **document}, indent=1) + "\n")
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
-    """A table on a terminal; lines of tab-separated cells, headed, elsewhere. Cells are shown literally."""
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", optional: Sequence[str] = ()
+) -> None:
+    """A table on a terminal; lines of tab-separated cells, headed, elsewhere. Cells are shown literally.
+
+    Where a terminal is too narrow for whole cells, `optional` columns are left out, the first of them first, and named.
+    """
     clean = [[printable(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for cells in ([column.lower() for column in columns], *clean):
             sys.stdout.write("\t".join(cells) + "\n")
         return
+    console = Console()
+    out = _left_out(columns, clean, optional, console.width)
     table = Table(
         title=Text(title) if title else None, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0)
     )
     for number, column in enumerate(columns):
         numeric = bool(clean) and all(_is_number(row[number]) for row in clean)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        if column not in out:
+            table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in clean:
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+        table.add_row(*(Text(cell) for column, cell in zip(columns, row, strict=True) if column not in out))
+    console.print(table)
+    if out:
+        console.print(Text(f"(too narrow here for {', '.join(out)})"), style="dim")
+
+
+def _left_out(columns: Sequence[str], rows: list[list[str]], optional: Sequence[str], width: int) -> list[str]:
+    """The optional columns without which the others have room for whole cells; as few as possible."""
+    widths = {column: max(map(cell_len, (column, *cells))) + 2 for column, *cells in zip(columns, *rows, strict=True)}
+    out: list[str] = []
+    for column in optional:
+        if sum(widths.values()) - 2 > width:
+            out.append(column)
+            del widths[column]
+    return out
 
 
 def percent(share: float | None, digits: int = 1) -> str:

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ from textual.filter import LineFilter, Monochrome, NoColor
 from textual.screen import Screen
 
 from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.runs.text import locale_is_utf8
 from emodir_tui.tui.commands import MOVE, Command, commands_of
 from emodir_tui.tui.feed import LiveSource, Source
 from emodir_tui.tui.look import THEMES, Look, look_of
@@ -61,7 +61,7 @@ def run_dashboard(
         replay=replay,
         speed=speed,
         read_only=read_only,
-        ascii_only=ascii_only or "utf" not in (sys.stderr.encoding or "utf-8").lower(),
+        ascii_only=ascii_only or not locale_is_utf8(),
         refresh_seconds=refresh_seconds,
         compare=compare,
     )

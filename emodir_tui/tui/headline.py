@@ -184,8 +184,9 @@ def _step(stage: Stage, state: RunState) -> str:
         return f" · {literal(item.name)} generation {item.generation}/{item.generations}"
     if not stage.steps:
         return ""
-    note = f"{literal(stage.note, 40)} " if stage.note else ""
-    return f" · {note}{literal(stage.unit, 20)} {stage.step}/{stage.steps}"
+    # Steps are the stage's, of which a part is only what it is at.
+    note = f" · {literal(stage.note, 40)}" if stage.note else ""
+    return f" · {literal(stage.unit, 20)} {stage.step}/{stage.steps}{note}"
 
 
 def _times(view: View, *, short: bool) -> tuple[str, ...]:

@@ -156,6 +156,15 @@ async def test_a_filter_that_is_left_is_kept_and_its_box_goes(app, way):
         assert app.screen.query_one("#message").display
 
 
+async def test_what_is_typed_ahead_of_the_filter_is_no_command_either(app):
+    async with app.run_test(size=(120, 40)) as pilot:
+        dashboard = await at(app, pilot)
+        await dashboard.press("3")
+        # As a paste comes, or keys over a slow line: the second is read before anything is drawn.
+        app.screen.action_filter()
+        assert app.focused is app.screen.query_one("#filter")
+
+
 async def test_letters_typed_into_the_filter_are_no_commands(app):
     async with app.run_test(size=(120, 40)) as pilot:
         dashboard = await at(app, pilot)

@@ -28,7 +28,8 @@ class FilterBox(Input):
     def open(self) -> None:
         """Begin a new filter."""
         self.value, self.display = "", True
-        self.focus()
+        # At once, which focus() is not: what is typed ahead would be keys that save, pause and stop.
+        self.screen.set_focus(self)
 
     def close(self, *, keep: bool) -> None:
         """Put it away; what was typed goes on to count, or not."""
