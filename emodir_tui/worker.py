@@ -131,27 +131,46 @@ def _work(run: Run) -> None:
         bench = open_bench(run.profile)
         bench.once = lambda name, decide: run.part(name, Choice, lambda: Choice(value=decide())).value
         bench.say = run.say
-        out_of_reach = beyond(run.profile, reach(run.profile, *bench.try_division()))
+        graph, division = bench.try_division()
+        out_of_reach, parts = beyond(run.profile, reach(run.profile, graph, division)), len(division.subnetworks)
+        # Networks are large, and this one has told what it had to.
+        del graph, division
         if not extra_picks(run.directory):
             require_some_rule(run.profile, out_of_reach)
         # A finished stage's features and recorded passes make room for the next one's.
         run.listeners.append(lambda kind, _: free_memory() if kind == "stage_finished" else None)
         run.open(str(bench.device))
-        run.emit("plan_made", costs=expected_costs(bench))
+        _compute_as_before(run, bench)
+        run.emit("plan_made", costs=expected_costs(bench, parts))
         if run.profile.device == "auto" and bench.device.type == "cpu" and has_nvidia_driver():
             run.say("torch can't use the GPU of this machine, so the run is on the CPU; see emodir doctor", "warning")
         if run.profile.hardware.mixed_precision and not bench.mixed_precision:
             run.say("hardware.mixed_precision: this device has no native bfloat16; trainings run in full precision")
         if run.attempt == 1:
-            _warn(run, bench, out_of_reach)
+            _warn(run, bench, parts, out_of_reach)
         _make_room_for_new_picks(run)
         _prune_for_all_picks(run, bench)
     finally:
         scalars.close()
 
 
-def _warn(run: Run, bench: "Bench", out_of_reach: dict[str, str]) -> None:
+def _compute_as_before(run: Run, bench: "Bench") -> None:
+    """With as many threads as the run began with: how many share a sum decides how it is rounded."""
+    import torch
+
+    if bench.device.type != "cpu" or run.profile.hardware.threads:
+        return
+    threads = int(bench.once("threads", lambda: str(torch.get_num_threads())))
+    if threads != torch.get_num_threads():
+        run.say(f"goes on with {threads} threads, as it began, and not with the {torch.get_num_threads()} of now")
+        torch.set_num_threads(threads)
+
+
+def _warn(run: Run, bench: "Bench", parts: int, out_of_reach: dict[str, str]) -> None:
     """Of what works, and is hardly meant so."""
+    if run.profile.divide.subnetworks > parts:
+        asked = run.profile.divide.subnetworks
+        run.say(f"divide.subnetworks is {asked}, but this network's cut points make {parts}", "warning")
     if bench.data.classes_seen < bench.data.classes:
         seen = f"only {bench.data.classes_seen} of {bench.data.classes} classes have training images"
         run.say(f"{seen}; are labels numbered from 0 on?", "warning")

@@ -200,6 +200,10 @@ def test_another_seed_gives_other_fronts(finished):
         (["stop", "nothing"], 3, "there are no runs"),
         (["run"], 2, "missing argument"),
         (["verify", "nothing.safetensors"], 3, "there is no file nothing.safetensors"),
+        (["check", "tiny.toml", "--set", "data.mean=[76.5]"], 2, "76.5 is no value on the 0..1 scale"),
+        (["check", "tiny.toml", "--set", "device=gpu"], 2, "devices are 'auto', 'cpu', 'cuda' and 'cuda:N'"),
+        (["check", "tiny.toml", "--set", "data.std=0.3"], 2, "it is a list"),
+        (["check", "tiny.toml", "--set", "model=resnet20"], 2, "there is no key 'model'"),
     ],
 )
 def test_wrong_input_gets_one_sentence_and_its_exit_code(emodir, arguments, code, sentence):
@@ -309,7 +313,11 @@ def test_verify_measures_again_and_tells_a_lie(finished, tmp_path):
     assert partly.returncode == 0
     assert "not measured" in partly.stdout
     assert json.loads(emodir("verify", str(elsewhere), "--json").stdout)["agrees"] is None
-    assert emodir("verify", str(elsewhere), "--profile", "tin.toml").returncode == 2
+    # What the network's inputs have to be is said by the file itself.
+    assert header["details"]["mean"] == [0.3053]
+    assert "pixels of 0 to 1, less [0.3053], then divided by [0.376]" in honest.stdout
+    assert "Did you mean" in emodir("verify", str(elsewhere), "--profile", "digts").stderr
+    assert emodir("verify", str(elsewhere), "--profile", "tin.toml").returncode == 3
     pixels = np.zeros((1200, 16, 16), dtype=np.uint8)
     labels = np.arange(1200) % 2
     np.savez(tmp_path / "others.npz", train_images=pixels, train_labels=labels, test_images=pixels, test_labels=labels)
@@ -329,6 +337,34 @@ def test_verify_measures_again_and_tells_a_lie(finished, tmp_path):
     bare = emodir("verify", str(liar))
     assert bare.returncode == 2
     assert "holds weights alone" in bare.stderr
+
+
+def test_running_statistics_are_those_of_the_weights_that_fine_tuning_left(finished):
+    import torch
+
+    from emodir_tui.profile import load
+    from emodir_tui.stages.bench import open_bench
+    from emodir_tui.stages.statistics import recalibrate_on_training_images
+
+    emodir, run, _ = finished
+    directory = emodir.folder / "runs" / run
+    model = emodir_tui.load(directory / "export" / "knee.safetensors")
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    recalibrate_on_training_images(open_bench(load(directory / "profile.toml")), model)
+    assert any("running_var" in name for name in before)
+    for name, value in model.named_buffers():
+        torch.testing.assert_close(value, before[name], msg=name)
+
+
+def test_who_stops_reading_is_no_error(finished):
+    emodir, run, _ = finished
+    command = f'{sys.executable} -c "from emodir_tui.cli import main; main()" events {run} | head -n 1; echo ${{PIPESTATUS[0]}}'
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=emodir.folder, env=emodir.environment, capture_output=True, text=True, check=False
+    )
+    first, code = done.stdout.splitlines()
+    assert json.loads(first)["kind"] == "run_opened"
+    assert (code, done.stderr) == ("0", "")
 
 
 def test_one_more_scheme_of_a_finished_run_is_realised(finished, tmp_path):

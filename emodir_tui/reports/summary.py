@@ -83,7 +83,9 @@ def print_result(state: RunState) -> None:
         "ms",
         "Original's ms",
     ]
-    print_table(columns, rows)
+    print_table(
+        columns, rows, optional=("Removal diff.", "Original's ms", "MACs", "Before tuning", "ms", "Params kept")
+    )
 
 
 def print_run(state: RunState, view: dict[str, Any]) -> None:
@@ -156,7 +158,7 @@ def print_ranking(directory: RunDirectory, top: int) -> None:
         ]
         for row in ranking_view(directory)[: top or None]
     ]
-    columns = ["Rank", "Level", "Part", "Member", "MACs kept", "Local", "Global", "Accuracy", "Joint uses"]
+    columns = ["Rank", "Level", "Part", "Member", "MACs kept", "Local", "Global", "Change", "Joint uses"]
     print_table(columns, rows)
 
 
@@ -192,6 +194,7 @@ def print_verification(facts: dict[str, Any], checks: Sequence["Check"], *, as_j
             "kept",
             f"{percent(details.get('macs_kept'))} of the MACs, {percent(details.get('params_kept'))} of the parameters",
         ],
+        ["input", f"pixels of 0 to 1, less {details.get('mean', '—')}, then divided by {details.get('std', '—')}"],
         ["latency", f"{number(facts['latency_ms'], 3)} ms for 32 images here"],
     ]
     print_table(["What", "Value"], lines)
@@ -209,6 +212,7 @@ def print_check(view: dict[str, Any]) -> None:
         ["model", f"{view['model']} on {view['device']}, {big(view['macs'])} MACs"],
         ["images", f"{images['train']} to train, {images['search']} to search, {images['test']} to test"],
         ["input", f"{'×'.join(str(size) for size in view['input_shape'])}, {classes}"],
+        ["pixels", f"of 0 to 1, less {view['mean']}, then divided by {view['std']}"],
         [
             "reach",
             f"down to {percent(view['least_macs_kept'])} of the MACs, {percent(view['least_params_kept'])} of the parameters",
@@ -279,7 +283,7 @@ def print_comparison(rows: list[dict[str, Any]]) -> None:
         "Evaluations",
         "Time",
     ]
-    print_table(columns, cells)
+    print_table(columns, cells, optional=("Evaluations", "Joint HV", "Params kept", "Time"))
 
 
 def print_findings(findings: Sequence["Finding"], *, as_json: bool) -> None:

@@ -30,6 +30,10 @@ class Trained:
     weights: Weights
 
 
+# Times as often as guessing: a network below this knows nothing of the images.
+HARDLY = 2.0
+
+
 def baseline(run: Run, bench: Bench) -> Original:
     """Load or train the network, and measure it on the search and the test split."""
     trained = not bench.profile.model.weights
@@ -53,6 +57,13 @@ def baseline(run: Run, bench: Bench) -> Original:
         latency_ms=original.latency_ms,
         trained=trained,
     )
+    if not trained and original.accuracy < HARDLY / bench.data.classes:
+        run.say(
+            f"the original network is right on {original.accuracy:.2%} of the test images, where guessing is on "
+            f"{1 / bench.data.classes:.2%}: are the order of classes, data.mean and data.std those that it was trained with?",
+            "warning",
+            "baseline",
+        )
     return original
 
 
@@ -140,7 +151,7 @@ def _identity(name: str) -> tuple[int, int] | None:
     """Size and time of a file that a setting names (`npz:FILE`, `FILE`, `module.path:factory`), so that a changed one is seen."""
     head, _, tail = name.partition(":")
     for text in (name, tail, head.replace(".", "/") + ".py"):
-        if text and Path(text).is_file():
-            known = Path(text).stat()
+        if text and (path := Path(text).expanduser()).is_file():
+            known = path.stat()
             return known.st_size, known.st_mtime_ns
     return None

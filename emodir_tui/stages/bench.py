@@ -112,7 +112,7 @@ class Bench:
             made = f"gives {list(shape[1:])}" if len(shape) != 2 else f"tells {shape[1]} classes apart"
             raise ProfileError(
                 f"{self.profile.model.source} {made} for an image, but data.source has {self.data.classes} classes",
-                "Set model.classes to the number of classes, or leave it out.",
+                f"Set model.classes to {self.data.classes}, or leave it out; a factory of your own is given that number.",
             )
         check_finite(model.state_dict(), "Is model.weights the right file?")
 

@@ -13,10 +13,9 @@ DIVIDING = 200.0
 DESCENT = 200
 
 
-def expected_costs(bench: Bench) -> dict[str, float]:
-    """Forward passes of the whole original network on one image, per stage."""
+def expected_costs(bench: Bench, subnetworks: int) -> dict[str, float]:
+    """Forward passes of the whole original network on one image, per stage; of so many sub-networks."""
     profile = bench.profile
-    subnetworks = profile.divide.subnetworks or (len(profile.divide.cuts) + 1 if profile.divide.cuts else 4)
     guided = profile.search.guided * CHILDREN
     candidates = profile.search.population * (profile.search.generations + 1) + guided * profile.search.generations
     schemes = profile.joint.population * (profile.joint.generations + profile.joint.polish + 1)

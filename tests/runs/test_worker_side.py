@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from emodir_tui.profile import Profile
+from emodir_tui.profile import Hardware, Profile
 from emodir_tui.runs import log
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.control import send
@@ -16,12 +16,35 @@ from emodir_tui.runs.events import read_all
 from emodir_tui.runs.fold import replay
 from emodir_tui.runs.log import Run
 from emodir_tui.runs.process import Process, this_process
+from emodir_tui.worker import _compute_as_before
 
 CODEC = SimpleNamespace(pack=lambda value: value, unpack=lambda payload, _: payload)
 
 
 def state_of(directory):
     return replay(read_all(directory.events_folder))
+
+
+@pytest.mark.parametrize(("device", "asked", "told"), [("cpu", 0, 1), ("cpu", 3, 0), ("cuda", 0, 0)])
+def test_a_resumed_run_goes_on_with_its_threads(directory, monkeypatch, device, asked, told):
+    torch = pytest.importorskip("torch")
+    now = [4]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: now[0])
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: now.__setitem__(0, threads))
+    kept = {}
+    bench = SimpleNamespace(
+        device=SimpleNamespace(type=device), once=lambda name, decide: kept.setdefault(name, decide())
+    )
+    profile = Profile(hardware=Hardware(threads=asked))
+    with Run(directory, profile, CODEC) as run:
+        said = []
+        monkeypatch.setattr(run, "say", said.append)
+        _compute_as_before(run, bench)
+        assert not said
+        now[0] = 2
+        _compute_as_before(run, bench)
+    assert len(said) == told
+    assert now[0] == (4 if told else 2)
 
 
 def test_one_continue_ends_a_pause_that_was_asked_for_twice(directory):

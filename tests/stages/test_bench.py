@@ -56,18 +56,15 @@ def test_a_gpu_that_rounds_otherwise_has_another_cached_baseline(monkeypatch):
 def test_a_cached_baseline_is_not_expected_to_cost_its_training_again(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     bench = benches.open_bench(load(Path("profiles/digits.toml")))
-    before = expected_costs(bench)["baseline"]
+    before = expected_costs(bench, 3)["baseline"]
     cache_file(bench).parent.mkdir(parents=True)
     cache_file(bench).touch()
-    assert expected_costs(bench)["baseline"] == len(bench.data.test) < before
+    assert expected_costs(bench, 3)["baseline"] == len(bench.data.test) < before
 
 
 def test_more_sub_networks_have_more_members_to_rank():
-    costs = [
-        expected_costs(benches.open_bench(load(Path("profiles/digits.toml"), [f"divide.subnetworks={count}"])))["rank"]
-        for count in (2, 6)
-    ]
-    assert costs[1] == 3 * costs[0]
+    bench = benches.open_bench(load(Path("profiles/digits.toml")))
+    assert expected_costs(bench, 6)["rank"] == 3 * expected_costs(bench, 2)["rank"]
 
 
 @pytest.mark.parametrize(("images", "batch"), [(273, 16), (300, 125), (299, 20), (7, 20), (7, 2)])
