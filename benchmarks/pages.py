@@ -76,9 +76,10 @@ streams stay whole for all; only emodir and the pruner with searched ratios may 
 **Fine-tunings are short here,** 200 steps or half an epoch, because one CPU core made them. Leads shrink as fine-tuning grows
 longer; the rows with more steps show how. Nothing was measured at the length that the shipped profiles have.
 
-Two changes are younger than some tables of accuracy at the same MACs. ResNet-20's were made before emodir's trainings compared
-features at the ends of blocks, ResNet-20's and ResNet-56's before parameters counted in the odds of the error (docs/method.md);
-VGG-16's have both. What the two are worth on ResNet-20 is told further below, under "what each step of the method is worth".
+One change is younger than ResNet-56's table of accuracy at the same MACs: there parameters did not yet count in the odds of the
+error (docs/method.md). Of ResNet-20 the rows of emodir with more steps are older than its others. Accuracies before
+fine-tuning are under batch statistics of images as they are, for all methods; emodir's own runs augment these images, with
+which all networks are somewhat better (docs/method.md).
 """
 # Fewer epochs leave an original from which fine-tuning itself gains.
 TRAINED_OUT = 30

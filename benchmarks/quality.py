@@ -35,13 +35,14 @@ from emodir_tui.seeds import derive_seed
 from emodir_tui.snapshot import unpack
 from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, choose_device, open_bench
 from emodir_tui.stages.results import Adapted, JointFront, Original, Parts, Pruned
-from emodir_tui.stages.statistics import RECALIBRATION_BATCH
 from emodir_tui.training.data import Split
 from emodir_tui.training.loop import Plan, train
 from emodir_tui.training.losses import distillation, kl
 from emodir_tui.training.metrics import accuracy, recalibrate
 
 HERE = Path(__file__).parent
+# Of training images as they are, for all methods; emodir's own runs augment them, which gives all networks some more.
+RECALIBRATION_BATCH = 250
 EMODIR = {"emodir": (), "emodir, no constrained training": ("constrain.steps=0", "constrain.final_steps=0")}
 QUICK = [
     "baseline.epochs=3", "baseline.cache=false", "data.train_images=400", "search.population=16", "search.images=100",

@@ -269,7 +269,9 @@ class Finetune(Section):
         default=0.9, description="Weight of the original network's soft labels; 0: hard labels only."
     )
     temperature: Positive = Field(default=4.0, description="Temperature of the soft labels.")
-    recalibration_images: Count = Field(default=2000, description="Training images for the batch statistics.")
+    recalibration_images: Count = Field(
+        default=2000, description="Training images, augmented as for training, of which batch statistics are set anew."
+    )
 
 
 class Checkpoint(Section):
