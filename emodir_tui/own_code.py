@@ -13,7 +13,7 @@ def own_module(key: str, name: str) -> ModuleType:
     Raises:
         ProfileError: It can't be imported; says why, and in which line.
     """
-    if not all(part.isidentifier() for part in name.split(".")) or name.endswith(".py"):
+    if not name.strip(".") or name.startswith(".") or "/" in name or name.endswith(".py"):
         plain = name.removesuffix(".py").strip("./").replace("/", ".") or "package.module"
         raise ProfileError(f"{key}: '{name}' is no name of a module", f"Write {plain}:FUNCTION, as for import.")
     try:

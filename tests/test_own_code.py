@@ -20,6 +20,12 @@ def test_what_is_wrong_in_a_module_is_told_with_its_line(tmp_path, monkeypatch, 
         own_module("model.source", "broken")
 
 
+def test_a_module_may_have_a_name_that_no_import_statement_could_have(tmp_path, monkeypatch):
+    (tmp_path / "my-net.py").write_text("width = 8")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert own_module("model.source", "my-net").width == 8
+
+
 @pytest.mark.parametrize(
     ("name", "right"),
     [("net.py", "net:"), ("./net", "net:"), ("models/net.py", "models.net:"), ("", "package.module:")],
