@@ -74,6 +74,7 @@ def run(
     from emodir_tui.runs.directory import runs_directory
     from emodir_tui.runs.launch import discard, prepare, start
 
+    _one_way(detach=detach, foreground=foreground)
     settings = _profile(profile, sets or [])
     new = not runs_directory(runs_dir).exists()
     directory = prepare(settings, runs_directory(runs_dir), name or settings.name, shared=shared)
@@ -107,6 +108,7 @@ def resume(
     from emodir_tui.reports.resumption import what_is_lost
     from emodir_tui.runs.launch import check_resumable, start
 
+    _one_way(detach=detach, foreground=foreground)
     directory = _find(run_name, runs_dir)
     check_resumable(directory, checkpoint)
     _note(what_is_lost(directory, checkpoint))
@@ -202,6 +204,7 @@ def realise(
     from emodir_tui.runs.launch import check_resumable, start
     from emodir_tui.runs.picks import noted
 
+    _one_way(detach=detach, foreground=foreground)
     directory = _find(run_name, runs_dir)
     state, status = look_at(directory)
     number = find_scheme(directory, state, scheme, kept)
@@ -502,6 +505,13 @@ def _find(name: str, runs_dir: Path | None) -> "RunDirectory":
     from emodir_tui.runs.directory import find, runs_directory
 
     return find(runs_directory(runs_dir), name)
+
+
+def _one_way(*, detach: bool, foreground: bool) -> None:
+    if detach and foreground:
+        raise ProfileError(
+            "--detach returns at once and --foreground when the run has ended", "Give one of them, or neither."
+        )
 
 
 def _after_start(directory: "RunDirectory", *, detach: bool, no_tui: bool) -> None:

@@ -201,6 +201,7 @@ def test_another_seed_gives_other_fronts(finished):
         (["run"], 2, "missing argument"),
         (["verify", "nothing.safetensors"], 3, "there is no file nothing.safetensors"),
         (["check", "tiny.toml", "--set", "data.mean=[76.5]"], 2, "76.5 is no value on the 0..1 scale"),
+        (["run", "tiny.toml", "--detach", "--foreground"], 2, "Give one of them"),
         (["check", "tiny.toml", "--set", "device=gpu"], 2, "devices are 'auto', 'cpu', 'cuda' and 'cuda:N'"),
         (["check", "tiny.toml", "--set", "data.std=0.3"], 2, "it is a list"),
         (["check", "tiny.toml", "--set", "model=resnet20"], 2, "there is no key 'model'"),
@@ -288,6 +289,13 @@ def test_a_pick_is_exported_once_and_written_over_only_if_forced(finished, kind,
     assert target.stat().st_size > 1000
     assert emodir("export", run, "--format", kind, "-o", str(target)).returncode == 4
     assert emodir("export", run, "--format", kind, "-o", str(target), "--force").returncode == 0
+
+
+def test_a_folder_to_export_to_gets_a_file_of_the_usual_name(finished, tmp_path):
+    emodir, run, _ = finished
+    done = emodir("export", run, "--format", "state", "-o", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(tmp_path / "knee-state.safetensors")
 
 
 def test_exports_of_what_is_not_there_name_the_nearest(finished):

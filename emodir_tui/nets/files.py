@@ -81,7 +81,8 @@ def read_pruned(path: Path) -> tuple[PrunedFile, dict[str, Tensor]]:
         raise NotFoundError(f"there is no file {path}") from error
     except (SafetensorError, OSError, ValueError) as error:
         raise ProfileError(
-            f"{path} is not a whole safetensors file ({error})", "Export it again from its run."
+            f"{path} is not a whole safetensors file ({error})",
+            "Pruned networks are in .safetensors files; export it again from its run.",
         ) from error
     if KEY not in metadata:
         raise ProfileError(

@@ -50,7 +50,8 @@ def export_pick(
         raise ProfileError(f"'{kind}' is no format", nearest(kind, FORMATS) or "There are: " + ", ".join(FORMATS) + ".")
     pick = _pick(directory, wanted)
     source = directory.path / (pick.file or "")
-    target = target or default_file(source, kind)
+    usual = default_file(source, kind)
+    target = usual if target is None else target / usual.name if target.is_dir() else target
     if target.exists() and not force:
         raise ConflictError(f"{target} is there already", "--force writes over it.")
     described, _ = read_pruned(source)

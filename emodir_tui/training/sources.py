@@ -49,9 +49,11 @@ def load_data(settings: Data, device: torch.device) -> ImageData:
             "Leave it out.",
         )
     if settings.search_images >= len(train):
+        few = max(1, len(train) // 10)
         raise ProfileError(
             f"data.search_images is {settings.search_images}, but there are only {len(train)} training images",
-            "Leave most of them for training, such as --set data.search_images=" + str(max(1, len(train) // 10)),
+            f"Leave most of them for training, such as --set data.search_images={few}, and search on no more: "
+            f"--set search.images={few}",
         )
     generator = torch.Generator().manual_seed(derive_seed(settings.split_seed, "split"))
     order = torch.randperm(len(train), generator=generator)

@@ -84,6 +84,14 @@ async def test_brackets_go_through_the_fronts(app):
         assert "‹ merged ›" in await dashboard.press("left_square_bracket")
 
 
+async def test_points_of_a_front_that_still_changes_say_that_they_have_no_details(recorded):
+    app = StillDashboard(recorded, Still(until("joint_generation", generation=6), Status(word="paused")))
+    async with app.run_test(size=(80, 24)) as pilot:
+        dashboard = await at(app, pilot)
+        await dashboard.press("4", "right", "enter")
+        assert "points have details once this front is finished" in dashboard.message
+
+
 async def test_moving_in_the_sub_networks_chooses_the_front(app):
     async with app.run_test(size=(120, 40)) as pilot:
         dashboard = await at(app, pilot)

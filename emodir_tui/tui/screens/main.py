@@ -432,6 +432,10 @@ class MainScreen(Screen[None]):
         self._board.front.move(event.by)
         self.draw(plots=True)
 
+    @on(FrontPanel.Unknown)
+    def _point_unknown(self) -> None:
+        self.say("points have details once this front is finished")
+
     @on(FrontPanel.Chosen)
     def _point_chosen(self, event: FrontPanel.Chosen) -> None:
         self._open(event.subject)

@@ -65,6 +65,9 @@ class FrontPanel(Panel):
             super().__init__()
             self.subject = subject
 
+    class Unknown(Message):
+        """Enter on a point of which nothing more is known yet."""
+
     def __init__(self) -> None:
         super().__init__()
         self._selected: int | None = None
@@ -100,6 +103,8 @@ class FrontPanel(Panel):
             self.move(0)
         if self.subject is not None:
             self.post_message(self.Chosen(self.subject))
+        elif self._selected is not None:
+            self.post_message(self.Unknown())
 
     def show(self, view: View) -> None:
         """Draw the front."""
