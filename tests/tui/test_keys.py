@@ -1,6 +1,7 @@
 """Each key that looks at things, as a reader would press it."""
 
 import pytest
+from textual import events
 
 from emodir_tui.runs.status import Status
 from emodir_tui.tui.commands import COMMANDS, MAIN
@@ -164,13 +165,19 @@ async def test_a_filter_that_is_left_is_kept_and_its_box_goes(app, way):
         assert app.screen.query_one("#message").display
 
 
-async def test_what_is_typed_ahead_of_the_filter_is_no_command_either(app):
+@pytest.mark.parametrize("log", [False, True])
+async def test_what_is_typed_ahead_of_the_filter_is_no_command_either(app, log):
     async with app.run_test(size=(120, 40)) as pilot:
         dashboard = await at(app, pilot)
-        await dashboard.press("3")
-        # As a paste comes, or keys over a slow line: the second is read before anything is drawn.
-        app.screen.action_filter()
-        assert app.focused is app.screen.query_one("#filter")
+        await dashboard.press("l" if log else "3")
+        # As a paste comes, or keys over a slow line: all are there before the first is acted on.
+        for key in ("slash", "s", "n", "3"):
+            app.post_message(events.Key(key, "/" if key == "slash" else key))
+        await pilot.pause(0.3)
+        box = app.screen.query_one("#filter")
+        assert (box.value, app.focused) == ("sn3", box)
+        await dashboard.press("7")
+        assert box.value == "sn37"
 
 
 async def test_letters_typed_into_the_filter_are_no_commands(app):

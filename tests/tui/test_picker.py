@@ -27,7 +27,9 @@ def shows(app, *words):
 async def open_picker(runs, pilot):
     def read():
         shown = screen_text(pilot.app)
-        return "4 runs" in shown and shown.count("✓ finished") == 3 and "lost-0004" in shown
+        lost = next((line for line in shown.splitlines() if "lost-0004" in line), "…")
+        # Runs are read one after the other; … stands for what is still to be read.
+        return "4 runs" in shown and shown.count("✓ finished") == 3 and "…" not in lost
 
     await wait_for(pilot, read)
 

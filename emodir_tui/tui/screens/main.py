@@ -14,7 +14,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.css.query import NoMatches
-from textual.screen import Screen
 
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.text import printable
@@ -33,7 +32,7 @@ from emodir_tui.tui.subjects import Subject
 from emodir_tui.tui.text import literal
 from emodir_tui.tui.view import View
 from emodir_tui.tui.widgets.board import PANELS, Board
-from emodir_tui.tui.widgets.filter_box import FilterBox
+from emodir_tui.tui.widgets.filter_box import FilterBox, FilteredScreen
 from emodir_tui.tui.widgets.front import FrontPanel, FrontPlot
 from emodir_tui.tui.widgets.header import RunHeader
 from emodir_tui.tui.widgets.lines import Line, key_line, tabs
@@ -48,7 +47,7 @@ MESSAGE_SECONDS = 8.0
 CATCHING_UP_SECONDS = 0.01
 
 
-class MainScreen(Screen[None]):
+class MainScreen(FilteredScreen):
     """One run."""
 
     SCREENS_OF_COMMANDS: tuple[str, ...] = (MAIN, REPLAY)
@@ -380,7 +379,7 @@ class MainScreen(Screen[None]):
             self.action_panel(6)
         self._filtered = self._board.filtered
         self.query_one("#message", Line).display = False
-        self.query_one(FilterBox).open()
+        super().action_filter()
         self._filter("")
 
     @on(FilterBox.Changed)

@@ -7,7 +7,6 @@ from pathlib import Path
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.screen import Screen
 
 from emodir_tui.errors import EmodirError
 from emodir_tui.tui.background import in_background
@@ -15,7 +14,7 @@ from emodir_tui.tui.commands import LOG, bindings, keys_of
 from emodir_tui.tui.look import Look
 from emodir_tui.tui.screens.notice import NoticeScreen
 from emodir_tui.tui.text import literal, literal_lines, plural
-from emodir_tui.tui.widgets.filter_box import FilterBox
+from emodir_tui.tui.widgets.filter_box import FilterBox, FilteredScreen
 from emodir_tui.tui.widgets.lines import Line, key_line
 from emodir_tui.tui.widgets.rows import Cells, Column, Rows
 
@@ -27,7 +26,7 @@ _COLUMNS = (
 )
 
 
-class WorkerLogScreen(Screen[None]):
+class WorkerLogScreen(FilteredScreen):
     """The worker's standard output and error."""
 
     SCREENS_OF_COMMANDS: tuple[str, ...] = (LOG,)
@@ -91,7 +90,7 @@ class WorkerLogScreen(Screen[None]):
     def action_filter(self) -> None:
         """Open the filter."""
         self.query_one("#message", Line).display = False
-        self.query_one(FilterBox).open()
+        super().action_filter()
 
     @on(FilterBox.Changed)
     def _filter_changed(self, event: FilterBox.Changed) -> None:
