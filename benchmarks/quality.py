@@ -242,12 +242,13 @@ class Seed:
         )
 
         def loss(network: nn.Module, inputs: Tensor, labels: Tensor, step: int) -> Tensor:
-            taught = self.logits.get(step) if len(inputs) == settings.batch else None
+            # Where memory does not hold a batch it comes in pieces.
+            whole = len(inputs) == settings.batch
+            taught = self.logits.get(step) if whole else None
             if taught is None:
                 with torch.no_grad():
                     taught = self.teacher.eval()(inputs).float()
-                # Where memory does not hold a batch it comes in pieces.
-                if len(inputs) == settings.batch:
+                if whole:
                     self.logits[step] = taught
             logits = network(inputs).float()
             return distillation(logits, taught, labels, settings.distillation, settings.temperature)

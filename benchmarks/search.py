@@ -5,11 +5,12 @@
 
 (a) Candidates per second of the sub-network evaluator: against NSGA-II by pymoo with a problem that copies the network,
 prunes the copy with Torch-Pruning and runs it whole; and against the bare forward pass of the sliced sub-network in the
-same precision, the limit (of one set of masks; the others meet new ones each turn). Both forms of the evaluator are measured, sliced and stacked; emodir's is the sliced one on a
-CPU, and the faster of a sub-network on a GPU, as in a run. Networks and images are random here: only shapes matter. (b) For networks with weights,
-seconds to the hypervolume that NSGA-II over the whole network reaches in its full budget, and how impairments in
-bfloat16 agree with those in full precision. (c) How both grow with depth. (d) Memory of both ways. Sides are measured in
-turn on the same masks and images. What --out holds already of other networks stays.
+same precision, the limit. Both forms of the evaluator are measured, sliced and stacked; emodir's is the sliced one on a
+CPU, and the faster of a sub-network on a GPU, as in a run. Networks and images are random here: only shapes matter. (b) For
+networks with weights, seconds to the hypervolume that NSGA-II over the whole network reaches in its full budget, and how
+impairments in bfloat16 agree with those in full precision. (c) How both grow with depth. (d) Memory of both ways. Sides
+take turns on the same images, with the same new masks in each turn; the limit keeps the first turn's. What --out holds
+already of other networks stays.
 """
 
 import argparse

@@ -2,9 +2,28 @@
 
 import importlib
 import traceback
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
-from emodir_tui.errors import ProfileError, first_line
+from emodir_tui.errors import ProfileError, first_line, nearest
+
+
+def own_function(key: str, source: str) -> Callable[..., Any]:
+    """The function or class that the profile's `key` names as `module.path:name`.
+
+    Raises:
+        ProfileError: Its module can't be imported, or has none of that name.
+    """
+    module_name, _, name = source.partition(":")
+    module = own_module(key, module_name)
+    found = getattr(module, name, None)
+    if callable(found):
+        return found  # type: ignore[no-any-return]
+    if hasattr(module, name):
+        raise ProfileError(f"{key}: '{name}' of '{module_name}' is a {type(found).__name__}, not a function")
+    public = [word for word in dir(module) if not word.startswith("_")]
+    raise ProfileError(f"{key}: '{module_name}' has no function '{name}'", nearest(name, public))
 
 
 def own_module(key: str, name: str) -> ModuleType:

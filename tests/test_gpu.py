@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from emodir_tui.nets.removal import remove
 from emodir_tui.nets.sources import load_model
 from emodir_tui.nets.stacked import StackedEvaluator, _Recorded
 from emodir_tui.nets.subnetwork import divide
+from emodir_tui.profile import load
+from emodir_tui.stages.bench import open_bench, weights_of
 from tests.nets.models import ZOO, difference, disturbed, graph_of, random_keep, zoo_model
 from tests.nets.test_stacked import inputs_of, masks_of
 
@@ -22,6 +25,11 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 @pytest.fixture(autouse=True)
 def exactly(monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
+def test_a_bench_opens_on_a_gpu():
+    bench = open_bench(load(Path("profiles/digits.toml"), ["device=cuda"]))
+    assert bench.graph(weights_of(bench.model())).network.example.is_cuda
 
 
 @pytest.mark.parametrize("name", [*ZOO, "torchvision:shufflenet_v2_x0_5", "torchvision:mobilenet_v3_small"])

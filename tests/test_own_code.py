@@ -1,7 +1,7 @@
 import pytest
 
 from emodir_tui.errors import ProfileError
-from emodir_tui.own_code import own_module
+from emodir_tui.own_code import own_function, own_module
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,10 @@ def test_a_file_in_place_of_a_module_is_told_how_to_write_it(name, right):
     with pytest.raises(ProfileError, match="is no name of a module") as caught:
         own_module("data.source", name)
     assert f"Write {right}FUNCTION" in caught.value.hint
+
+
+def test_what_is_no_function_is_told_by_its_kind(tmp_path, monkeypatch):
+    (tmp_path / "settings_only.py").write_text("width = 8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ProfileError, match=r"data\.source: 'width' of 'settings_only' is a int, not a function"):
+        own_function("data.source", "settings_only:width")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from emodir_tui.errors import ProfileError, first_line, nearest
 from emodir_tui.nets import zoo
-from emodir_tui.own_code import own_module
+from emodir_tui.own_code import own_function
 
 PREFIXES = ("module.", "model.", "_orig_mod.")
 WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
@@ -95,7 +95,7 @@ def _build(source: str, classes: int) -> nn.Module:
         return _torchvision(name, classes)
     if kind == "timm":
         return _timm(name, classes)
-    return _factory(source, kind, name, classes)
+    return _factory(source, classes)
 
 
 def _torchvision(name: str, classes: int) -> nn.Module:
@@ -120,16 +120,8 @@ def _timm(name: str, classes: int) -> nn.Module:
     return model
 
 
-def _factory(source: str, module_name: str, name: str, classes: int) -> nn.Module:
-    module = own_module("model.source", module_name)
-    factory = getattr(module, name, None)
-    if not callable(factory):
-        if hasattr(module, name):
-            raise ProfileError(
-                f"model.source: '{name}' of '{module_name}' is a {type(factory).__name__}, not a function"
-            )
-        public = [word for word in dir(module) if not word.startswith("_")]
-        raise ProfileError(f"model.source: '{module_name}' has no function '{name}'", nearest(name, public))
+def _factory(source: str, classes: int) -> nn.Module:
+    factory = own_function("model.source", source)
     argument = _classes_argument(factory)
     called = f"{source}({'' if argument is None else f'{argument}={classes}' if argument else classes})"
     try:

@@ -16,7 +16,7 @@ from emodir_tui.nets.groups import ChannelGraph
 from emodir_tui.nets.stacked import MOST, StackedEvaluator, UnstackableError
 from emodir_tui.stages.bench import Bench
 from emodir_tui.stages.results import Bits, Floats
-from emodir_tui.training.memory import free_memory, is_memory_out
+from emodir_tui.training.memory import free_memory
 
 REPEATS = 3
 # Both forms round differently, in bfloat16 by about a hundredth; more means that stacking is wrong for this network.
@@ -102,13 +102,12 @@ def stacked_where_faster(
                 told = ", ".join(f"{form} {1e3 * seconds / MOST:.2f} ms" for form, seconds in times.items())
                 bench.say(f"{name}: a mask takes {told}", "info")
                 return min(times, key=lambda form: times[form])
-            reason, out = f"its values are off by up to {np.abs(found - expected).max():.2g}", False
+            reason = f"its values are off by up to {np.abs(found - expected).max():.2g}"
         except (RuntimeError, UnstackableError) as error:
             # A network of somebody else's may do what can't be recorded or stacked, or take too much memory for it.
-            reason, out = first_line(error), isinstance(error, RuntimeError) and is_memory_out(error)
+            reason = first_line(error)
         bench.say(f"{name}: masks are evaluated sliced, because stacking fails: {reason}", "warning")
-        if out:
-            free_memory()
+        free_memory()
         return "sliced"
 
     if form == "stacked":

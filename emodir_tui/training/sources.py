@@ -3,14 +3,13 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from emodir_tui.errors import ProfileError, first_line, nearest
-from emodir_tui.own_code import own_module
+from emodir_tui.own_code import own_function
 from emodir_tui.profile import Data
 from emodir_tui.seeds import derive_seed
 from emodir_tui.training.data import FileImages, ImageData, Images, Split, TensorImages, list_folder, load_files
@@ -127,12 +126,14 @@ def _cifar(settings: Data) -> Pair:
 
     kind = datasets.CIFAR10 if settings.source == "cifar10" else datasets.CIFAR100
 
+    root = Path(settings.root).expanduser()
+
     def images(train: bool) -> TensorImages:
         try:
-            data = kind(Path(settings.root).expanduser(), train=train, download=settings.download)
+            data = kind(root, train=train, download=settings.download)
         except (OSError, RuntimeError) as error:
             raise ProfileError(
-                f"data.source: {settings.source} is not in {Path(settings.root).absolute()} and could not be fetched ({first_line(error)})",
+                f"data.source: {settings.source} is not in {root.absolute()} and could not be fetched ({first_line(error)})",
                 "Put the extracted archive there, or use a folder: --set data.source=folder:PATH",
             ) from error
         pixels = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
@@ -269,12 +270,7 @@ def _array_images(images: np.ndarray, labels: np.ndarray, place: Path, split: st
 
 def _factory(source: str) -> Pair:
     """A function of the user's: () -> ((train_images, train_labels), (test_images, test_labels)), arrays as for npz."""
-    module_name, _, name = source.partition(":")
-    module = own_module("data.source", module_name)
-    factory: Any = getattr(module, name, None)
-    if not callable(factory):
-        public = [word for word in dir(module) if not word.startswith("_")]
-        raise ProfileError(f"data.source: '{module_name}' has no function '{name}'", nearest(name, public))
+    factory = own_function("data.source", source)
     try:
         (train_images, train_labels), (test_images, test_labels) = factory()
     # Somebody's own code raises whatever it likes.
