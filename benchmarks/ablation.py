@@ -22,30 +22,32 @@ import torch
 from machine import made_on
 from steps import held_out
 
+from emodir_tui.bench import Bench, open_bench
 from emodir_tui.emo.front import hypervolume, non_dominated
-from emodir_tui.emo.joint import JointVariation, PositionSpace
+from emodir_tui.emo.mask_space import MaskSpace, Variation
 from emodir_tui.emo.nsga2 import Nsga2, SearchState
-from emodir_tui.emo.operators import MaskSpace, Variation
+from emodir_tui.emo.position_space import JointVariation, PositionSpace
 from emodir_tui.emo.space import distinct
-from emodir_tui.nets.evaluate import FeatureError
-from emodir_tui.nets.importance import taylor
-from emodir_tui.nets.subnetwork import SubNetwork, divide
-from emodir_tui.profile import Profile, load
-from emodir_tui.seeds import derive_seed
-from emodir_tui.stages.bench import Bench, open_bench
-from emodir_tui.stages.guiding import make_guidance
-from emodir_tui.stages.polishing import GUIDED_PARENTS, GeneByGene
-from emodir_tui.stages.results import Adapted, Parts
-from emodir_tui.stages.searching import (
+from emodir_tui.nets.division import SubNetwork, divide
+from emodir_tui.nets.execution.evaluators import FeatureError
+from emodir_tui.nets.measures.importance import taylor
+from emodir_tui.problems.gene_by_gene import GeneByGene
+from emodir_tui.problems.guidance import make_guidance
+from emodir_tui.problems.members import Members, combine
+from emodir_tui.problems.network import Whole
+from emodir_tui.problems.subnetwork import (
     expand,
-    first_state,
     genome_of,
     kept_share,
     make_search,
     original_outputs,
     subnetwork_evaluator,
 )
-from emodir_tui.stages.whole import Members, Whole, combine
+from emodir_tui.profile import Profile, load
+from emodir_tui.results import Adapted, Parts
+from emodir_tui.seeds import derive_seed
+from emodir_tui.stages.support.polishing import GUIDED_PARENTS
+from emodir_tui.stages.support.search_loop import first_state
 from emodir_tui.training.losses import cross_entropy
 
 HELD_OUT = 1000

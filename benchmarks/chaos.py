@@ -428,7 +428,7 @@ def chaos_in(folder: Path | None, seed: int) -> Iterator[Chaos]:
 
     import emodir_tui.stages.finetune
     import emodir_tui.stages.joint
-    import emodir_tui.stages.scalars  # noqa: F401  (loaded before the workers are forked)
+    import emodir_tui.tensorboard  # noqa: F401  (loaded before the workers are forked)
 
     torch.set_num_threads(1)
     if folder is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from emodir_tui.stages.bench import choose_device
+from emodir_tui.bench import choose_device
 
 
 def made_on(*libraries: str, device: str = "auto", threads: int = 0) -> dict[str, Any]:

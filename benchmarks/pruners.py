@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from emodir_tui.emo.joint import PositionSpace
+from emodir_tui.bench import Bench, keep_all
 from emodir_tui.emo.nsga2 import Nsga2
-from emodir_tui.nets.complexity import ComplexityModel
-from emodir_tui.nets.groups import ChannelGraph
-from emodir_tui.nets.importance import bn_scale, l1, taylor
+from emodir_tui.emo.position_space import PositionSpace
+from emodir_tui.nets.coupling.channel_graph import ChannelGraph
+from emodir_tui.nets.measures.complexity import ComplexityModel
+from emodir_tui.nets.measures.importance import bn_scale, l1, taylor
 from emodir_tui.nets.removal import remove
-from emodir_tui.stages.bench import Bench, keep_all
-from emodir_tui.stages.results import Adapted, Parts
-from emodir_tui.stages.searching import first_state
-from emodir_tui.stages.whole import Whole
+from emodir_tui.problems.network import Whole
+from emodir_tui.results import Adapted, Parts
+from emodir_tui.stages.support.search_loop import first_state
 from emodir_tui.training.losses import cross_entropy
 
 IMPORTANCE_IMAGES, BATCH = 512, 64

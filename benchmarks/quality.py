@@ -6,7 +6,7 @@
 
 The first runs on the digits that scikit-learn ships. For the others PROFILE and --set name network, weights and data as
 for `emodir run`; the third fine-tunes longer, in rows of their own. Every measurement is added to a JSON file as soon as
-it is made, and none is made twice, so a stopped benchmark goes on. `benchmarks/pages.py` writes the tables from these
+it is made, and none is made twice, so a stopped benchmark goes on. `tools/pages.py` writes the tables from these
 files.
 """
 
@@ -25,16 +25,16 @@ from machine import made_on
 from pruners import Context, UnreachableError, baselines
 from torch import Tensor, nn
 
-from emodir_tui.nets.precision import has_fast_bfloat16
+from emodir_tui.bench import EVALUATION_BATCH, Bench, choose_device, open_bench
+from emodir_tui.nets.modules.precision import has_fast_bfloat16
 from emodir_tui.nets.removal import apply_structure
-from emodir_tui.nets.sources import load_tensors
+from emodir_tui.nets.sources.models import load_tensors
 from emodir_tui.profile import Profile, load
+from emodir_tui.results import Adapted, JointFront, Original, Parts, Pruned
 from emodir_tui.runs.checkpoint import Results
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.seeds import derive_seed
 from emodir_tui.snapshot import unpack
-from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, choose_device, open_bench
-from emodir_tui.stages.results import Adapted, JointFront, Original, Parts, Pruned
 from emodir_tui.training.data import Split
 from emodir_tui.training.loop import Plan, train
 from emodir_tui.training.losses import distillation, kl

@@ -35,36 +35,31 @@ from pymoo.operators.mutation.bitflip import BitflipMutation
 from pymoo.optimize import minimize
 from torch import Tensor, nn
 
+from emodir_tui.bench import Bench, choose_device, keep_all, open_bench
 from emodir_tui.emo.front import hypervolume, non_dominated
-from emodir_tui.emo.joint import PositionSpace
 from emodir_tui.emo.nsga2 import Nsga2
+from emodir_tui.emo.position_space import PositionSpace
 from emodir_tui.emo.space import distinct, keys
-from emodir_tui.nets.evaluate import FeatureError, SubnetworkEvaluator
-from emodir_tui.nets.graph import trace
-from emodir_tui.nets.groups import ChannelGraph, analyse
-from emodir_tui.nets.importance import taylor
-from emodir_tui.nets.lanes import in_lanes, lanes_for
-from emodir_tui.nets.precision import has_fast_bfloat16
+from emodir_tui.nets.coupling.channel_graph import ChannelGraph, analyse
+from emodir_tui.nets.division import Division, SubNetwork, divide
+from emodir_tui.nets.execution.evaluators import FeatureError, SubnetworkEvaluator
+from emodir_tui.nets.execution.parallel import in_lanes, lanes_for
+from emodir_tui.nets.execution.sliced import SlicedNetwork
+from emodir_tui.nets.execution.stacked import MOST, StackedEvaluator
+from emodir_tui.nets.measures.importance import taylor
+from emodir_tui.nets.modules.precision import has_fast_bfloat16
 from emodir_tui.nets.removal import remove
-from emodir_tui.nets.sliced import SlicedNetwork
-from emodir_tui.nets.sources import load_model
-from emodir_tui.nets.stacked import MOST, StackedEvaluator
-from emodir_tui.nets.subnetwork import Division, SubNetwork, divide
+from emodir_tui.nets.sources.models import load_model
+from emodir_tui.nets.tracing.network import trace
+from emodir_tui.problems.gene_by_gene import GeneByGene
+from emodir_tui.problems.guidance import make_guidance
+from emodir_tui.problems.members import Members, combine
+from emodir_tui.problems.network import Whole
+from emodir_tui.problems.subnetwork import expand, genome_of, kept_share, make_search, own_genes, subnetwork_evaluator
 from emodir_tui.profile import validate
-from emodir_tui.stages.bench import Bench, choose_device, keep_all, open_bench
-from emodir_tui.stages.guiding import make_guidance
-from emodir_tui.stages.polishing import GUIDED_PARENTS, GeneByGene
-from emodir_tui.stages.results import Adapted, Parts
-from emodir_tui.stages.searching import (
-    expand,
-    first_state,
-    genome_of,
-    kept_share,
-    make_search,
-    own_genes,
-    subnetwork_evaluator,
-)
-from emodir_tui.stages.whole import Members, Whole, combine
+from emodir_tui.results import Adapted, Parts
+from emodir_tui.stages.support.polishing import GUIDED_PARENTS
+from emodir_tui.stages.support.search_loop import first_state
 from emodir_tui.training.losses import cross_entropy
 
 HERE = Path(__file__).parent

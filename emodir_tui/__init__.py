@@ -24,6 +24,6 @@ def load(path: "str | os.PathLike[str]", model: "nn.Module | None" = None) -> "n
     # Imported here, so that the command line starts without torch.
     from pathlib import Path
 
-    from emodir_tui.nets.files import load_pruned
+    from emodir_tui.nets.export.pruned_file import load_pruned
 
     return load_pruned(Path(path), model)

@@ -199,7 +199,7 @@ def realise(
     runs_dir: RunsDir = None,
 ) -> None:
     """Make a network of one more scheme; a run that has ended is started again for it."""
-    from emodir_tui.reports.controlling import ask_for_scheme, find_scheme
+    from emodir_tui.reports.control import ask_for_scheme, find_scheme
     from emodir_tui.reports.views import look_at
     from emodir_tui.runs.launch import check_resumable, start
     from emodir_tui.runs.picks import noted
@@ -291,7 +291,7 @@ def events(
     runs_dir: RunsDir = None,
 ) -> None:
     """Print a run's events, a JSON object a line."""
-    from emodir_tui.reports.stream import print_events
+    from emodir_tui.reports.events import print_events
 
     print_events(_find(run_name, runs_dir), follow=follow)
 
@@ -345,10 +345,10 @@ def check(
 ) -> None:
     """Try a profile without a run: the division, what can't be pruned and why, the reach, time and memory."""
     settings = _profile(profile, sets or [])
-    from emodir_tui.reports.checking import check_profile
+    from emodir_tui.problems.reach import require_some_rule
+    from emodir_tui.reports.check import check_profile
     from emodir_tui.reports.summary import print_check
     from emodir_tui.reports.tables import print_json
-    from emodir_tui.stages.reach import require_some_rule
 
     _see_own_modules()
     view = check_profile(settings)
@@ -453,7 +453,7 @@ def _usage_error(error: Any) -> ProfileError:
 
 
 def _fail(error: EmodirError) -> NoReturn:
-    from emodir_tui.runs.text import printable
+    from emodir_tui.runs.printable import printable
 
     hint = "\n".join(printable(line) for line in error.hint.splitlines())
     sys.stderr.write(f"error: {printable(error.message)}\n" + (f"  hint: {hint}\n" if hint else ""))
@@ -604,6 +604,6 @@ def _stdout_on_stderr() -> Iterator[None]:
 
 
 def _control(directory: "RunDirectory", command: str, *, wait: bool) -> None:
-    from emodir_tui.reports.controlling import ask
+    from emodir_tui.reports.control import ask
 
     sys.stdout.write(ask(directory, command, wait=wait) + "\n")

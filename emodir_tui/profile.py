@@ -488,3 +488,10 @@ def _as_sentence(error: ValidationError, origin: str) -> ProfileError:
         else ""
     )
     return ProfileError(f"{origin}: {key} is {shown[:80]}; {reason}", hint)
+
+
+def budgets(profile: Profile) -> list[float]:
+    """The limits that the pick rules set on the searched complexity: shares, or milliseconds where that is latency."""
+    kind = profile.complexity.kind
+    name = "max_latency_ms" if kind == "latency" else f"max_{kind}"
+    return sorted({limit for rule, limit in map(parse_rule, profile.pick.rules) if rule == name})

@@ -17,13 +17,13 @@ from emodir_tui.errors import EmodirError, ExitCode
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.events import decode, encode, read_all
 from emodir_tui.runs.fold import replay
-from emodir_tui.runs.lines import Teller
-from emodir_tui.runs.log import Run, Stopped
+from emodir_tui.runs.narration import Teller
 from emodir_tui.runs.picks import extra_picks
 from emodir_tui.runs.process import has_nvidia_driver
+from emodir_tui.runs.run import Run, Stopped
 
 if TYPE_CHECKING:
-    from emodir_tui.stages.bench import Bench
+    from emodir_tui.bench import Bench
 
 
 def prune(run: Run, bench: "Bench") -> None:
@@ -33,10 +33,10 @@ def prune(run: Run, bench: "Bench") -> None:
     from emodir_tui.stages.divide import divide
     from emodir_tui.stages.finetune import finetune
     from emodir_tui.stages.joint import joint
-    from emodir_tui.stages.latencies import use_latencies
     from emodir_tui.stages.rank import rank
     from emodir_tui.stages.realise import realise
     from emodir_tui.stages.search import search
+    from emodir_tui.stages.support.latencies import use_latencies
 
     original = run.once(baseline, bench)
     use_latencies(run, bench, original)
@@ -118,11 +118,11 @@ def _work(run: Run) -> None:
     _go_home(run)
     # Read when torch is loaded: threads that wait sleep, instead of taking the cores from whatever runs beside.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from emodir_tui.stages.bench import open_bench
+    from emodir_tui.bench import open_bench
+    from emodir_tui.problems.reach import beyond, reach, require_some_rule
+    from emodir_tui.results import Choice
     from emodir_tui.stages.costs import expected_costs
-    from emodir_tui.stages.reach import beyond, reach, require_some_rule
-    from emodir_tui.stages.results import Choice
-    from emodir_tui.stages.scalars import Scalars
+    from emodir_tui.tensorboard import Scalars
     from emodir_tui.training.memory import free_memory
 
     scalars = Scalars(run.directory.tensorboard_folder)

@@ -138,9 +138,9 @@ def test_a_pruned_file_loads_in_a_fresh_process_with_the_accuracy_it_says(finish
     emodir, run, _ = finished
     path = emodir.folder / "runs" / run / "export" / "max_macs-0.5.safetensors"
     model = emodir_tui.load(path)
-    from emodir_tui.nets.files import read_pruned
+    from emodir_tui.bench import open_bench
+    from emodir_tui.nets.export.pruned_file import read_pruned
     from emodir_tui.profile import load
-    from emodir_tui.stages.bench import open_bench
     from emodir_tui.training.metrics import accuracy
 
     bench = open_bench(load(emodir.profile))
@@ -350,9 +350,9 @@ def test_verify_measures_again_and_tells_a_lie(finished, tmp_path):
 def test_running_statistics_are_those_of_the_weights_that_fine_tuning_left(finished):
     import torch
 
+    from emodir_tui.bench import open_bench
     from emodir_tui.profile import load
-    from emodir_tui.stages.bench import open_bench
-    from emodir_tui.stages.statistics import recalibrate_on_training_images
+    from emodir_tui.stages.support.recalibration import recalibrate_on_training_images
 
     emodir, run, _ = finished
     directory = emodir.folder / "runs" / run

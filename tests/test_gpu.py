@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from emodir_tui.nets.evaluate import FeatureError, SubnetworkEvaluator
-from emodir_tui.nets.masked import MaskedNetwork
+from emodir_tui.bench import open_bench, weights_of
+from emodir_tui.nets.division import divide
+from emodir_tui.nets.execution.evaluators import FeatureError, SubnetworkEvaluator
+from emodir_tui.nets.execution.masked import MaskedNetwork
+from emodir_tui.nets.execution.stacked import StackedEvaluator, _Recorded
 from emodir_tui.nets.removal import remove
-from emodir_tui.nets.sources import load_model
-from emodir_tui.nets.stacked import StackedEvaluator, _Recorded
-from emodir_tui.nets.subnetwork import divide
+from emodir_tui.nets.sources.models import load_model
 from emodir_tui.profile import load
-from emodir_tui.stages.bench import open_bench, weights_of
 from tests.nets.models import ZOO, difference, disturbed, graph_of, random_keep, zoo_model
-from tests.nets.test_stacked import inputs_of, masks_of
+from tests.nets.execution.test_stacked import inputs_of, masks_of
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 

@@ -98,7 +98,7 @@ def test_pick_rules_are_names_with_limits():
 
 
 def test_the_page_of_all_keys_is_up_to_date():
-    from benchmarks.profile_page import page
+    from tools.profile_page import page
 
     written = Path(__file__).parent.parent / "docs" / "profile.md"
-    assert written.read_text() == page(), "run: python benchmarks/profile_page.py"
+    assert written.read_text() == page(), "run: python tools/profile_page.py"

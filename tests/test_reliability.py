@@ -249,7 +249,7 @@ def test_in_the_foreground_the_exit_code_is_the_runs(emodir):
 
 def test_in_the_foreground_own_code_prints_beside_the_result_and_a_start_that_fails_leaves_nothing(emodir):
     (emodir.folder / "own.py").write_text(
-        "from emodir_tui.nets.sources import load_model\n\n"
+        "from emodir_tui.nets.sources.models import load_model\n\n"
         "def make(classes):\n    print('OWN')\n    return load_model('digits-resnet', '', classes)\n"
     )
     result = emodir("run", "tiny.toml", "--foreground", "--set", "model.source=own:make", "--runs-dir", "there")
@@ -306,7 +306,7 @@ def test_a_scheme_asked_for_until_the_very_end_is_realised_by_the_same_worker(em
     from emodir_tui import snapshot, worker
     from emodir_tui.profile import Profile
     from emodir_tui.runs.control import send
-    from emodir_tui.runs.log import Run
+    from emodir_tui.runs.run import Run
 
     directory = RunDirectory(emodir.folder)
     asked = []

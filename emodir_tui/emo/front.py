@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from emodir_tui.arrays import Floats
+
 Indices = npt.NDArray[np.int64]
 
 

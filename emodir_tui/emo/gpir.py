@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emodir_tui.emo.front import Floats, Indices, sort_levels
+from emodir_tui.arrays import Floats
+from emodir_tui.emo.front import Indices, sort_levels
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,8 +10,8 @@ from pymoo.core.population import Population
 from pymoo.core.problem import Problem
 from pymoo.operators.selection.tournament import TournamentSelection
 
-from emodir_tui.emo.front import Floats
-from emodir_tui.emo.space import Space, Vectors, keys
+from emodir_tui.arrays import Floats, Vectors
+from emodir_tui.emo.space import Space, keys
 
 # How often a population's worth of children is bred before `ask` returns fewer than it wants.
 TRIES = 20

@@ -13,9 +13,10 @@ from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.core.problem import Problem
 from pymoo.core.termination import NoTermination
 
-from emodir_tui.emo.front import Floats, Indices, hypervolume, non_dominated
+from emodir_tui.arrays import Floats, Vectors
+from emodir_tui.emo.front import Indices, hypervolume, non_dominated
 from emodir_tui.emo.mating import TRIES, Mating, members
-from emodir_tui.emo.space import Space, Vectors, distinct, keys, packed, unpacked
+from emodir_tui.emo.space import Space, distinct, keys, packed, unpacked
 from emodir_tui.seeds import derive_seed
 
 

@@ -1,13 +1,11 @@
 """What a search needs to know of the space it searches, and how its vectors are told apart and packed."""
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-# Masks (bool[n, length]) or joint positions (int64[n, length]); one space uses one of the two throughout.
-Vectors = npt.NDArray[Any]
+from emodir_tui.arrays import Vectors
 
 
 class Space(Protocol):

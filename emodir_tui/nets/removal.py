@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from emodir_tui.nets.channels import ChannelConstant, Keep
-from emodir_tui.nets.graph import trace
-from emodir_tui.nets.groups import ChannelGraph, analyse
-from emodir_tui.nets.program import CHANNEL_LEAVES
-from emodir_tui.nets.sizes import fit_sizes
-from emodir_tui.nets.sliced import SlicedNetwork
-from emodir_tui.nets.tracing import drop_unused, operation
+from emodir_tui.arrays import KeepVectors
+from emodir_tui.nets.coupling.channel_graph import ChannelGraph, analyse
+from emodir_tui.nets.execution.program import CHANNEL_LEAVES
+from emodir_tui.nets.execution.sliced import SlicedNetwork
+from emodir_tui.nets.modules.channel_modules import ChannelConstant
+from emodir_tui.nets.modules.layer_sizes import fit_sizes
+from emodir_tui.nets.tracing.network import trace
+from emodir_tui.nets.tracing.tracer import drop_unused, operation
 
 __all__ = ["ChannelConstant", "apply_structure", "remove", "structure"]
 
@@ -29,7 +30,7 @@ class Nothing(nn.Module):
         return x[:, :0]
 
 
-def remove(graph: ChannelGraph, keep: Keep, *, statistics: str = "running") -> nn.Module:
+def remove(graph: ChannelGraph, keep: KeepVectors, *, statistics: str = "running") -> nn.Module:
     """A copy of the model without the channels that a keep vector drops.
 
     It is of the user's own class where the class's code says nothing about numbers of channels; else a GraphModule of
@@ -78,7 +79,7 @@ def _agree(own: nn.Module, as_graph: nn.Module, example: Tensor) -> bool:
     return found.shape == expected.shape and torch.allclose(found, expected, atol=1e-4 * largest, equal_nan=True)
 
 
-def structure(graph: ChannelGraph, keep: Keep) -> dict[str, Any]:
+def structure(graph: ChannelGraph, keep: KeepVectors) -> dict[str, Any]:
     """What `apply_structure` needs, as JSON values: for each group the positions of its kept genes."""
     groups = {}
     for group in graph.groups:
@@ -116,7 +117,9 @@ def apply_structure(model: nn.Module, example: Tensor, described: dict[str, Any]
 
 
 @torch.no_grad()
-def _constants(graph: ChannelGraph, keep: Keep, emptied: list[int], statistics: str) -> dict[int, ChannelConstant]:
+def _constants(
+    graph: ChannelGraph, keep: KeepVectors, emptied: list[int], statistics: str
+) -> dict[int, ChannelConstant]:
     """What each emptied branch gives, under running and under batch statistics."""
     if not emptied:
         return {}

@@ -9,8 +9,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from emodir_tui.runs.printable import locale_is_utf8
 from emodir_tui.runs.process import has_nvidia_driver
-from emodir_tui.runs.text import locale_is_utf8
 
 ENOUGH_BYTES = 5 << 30
 NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "lustre", "beegfs")

@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from emodir_tui.bench import EVALUATION_BATCH, open_bench
 from emodir_tui.errors import ConflictError, EmodirError, NotFoundError, ProfileError, nearest
-from emodir_tui.nets.complexity import ComplexityModel
-from emodir_tui.nets.export import FORMATS, default_file, export
-from emodir_tui.nets.files import PrunedFile, load_pruned, read_pruned
-from emodir_tui.nets.graph import trace
-from emodir_tui.nets.groups import analyse
-from emodir_tui.nets.latency import measure
-from emodir_tui.nets.sources import is_own_code, load_model
+from emodir_tui.nets.coupling.channel_graph import analyse
+from emodir_tui.nets.export.formats import FORMATS, default_file, export
+from emodir_tui.nets.export.pruned_file import PrunedFile, load_pruned, read_pruned
+from emodir_tui.nets.measures.complexity import ComplexityModel
+from emodir_tui.nets.measures.latency import measure
+from emodir_tui.nets.sources.models import is_own_code, load_model
+from emodir_tui.nets.tracing.network import trace
 from emodir_tui.profile import load
 from emodir_tui.reports.views import look_at
 from emodir_tui.runs.directory import RunDirectory, write_file
 from emodir_tui.runs.state import Pick
-from emodir_tui.stages.bench import EVALUATION_BATCH, open_bench
 from emodir_tui.training.metrics import accuracy
 
 ACCURACY_SLACK_IMAGES = 2

@@ -14,10 +14,10 @@ from emodir_tui.errors import EmodirError, ExitCode
 from emodir_tui.reports.tables import duration, number
 from emodir_tui.runs.control import send
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.runs.lines import Teller
+from emodir_tui.runs.narration import Teller
+from emodir_tui.runs.printable import printable
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Status
-from emodir_tui.runs.text import printable
 from emodir_tui.runs.watcher import Watcher
 
 POLL_SECONDS = 0.25

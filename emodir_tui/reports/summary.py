@@ -166,8 +166,8 @@ def print_logs(directory: RunDirectory, count: int, *, worker: bool) -> None:
     """The run's log (or what the worker printed), its last lines."""
     from emodir_tui.runs.events import read_all
     from emodir_tui.runs.launch import last_lines
-    from emodir_tui.runs.lines import Teller
-    from emodir_tui.runs.text import printable
+    from emodir_tui.runs.narration import Teller
+    from emodir_tui.runs.printable import printable
 
     if worker:
         for line in last_lines(directory.worker_log, count).splitlines():

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from emodir_tui.runs.text import printable
+from emodir_tui.runs.printable import printable
 
 SCHEMA = 1
 

@@ -18,7 +18,7 @@ from emodir_tui.runs.control import can_control
 from emodir_tui.runs.directory import RunDirectory, create, file_mode, read_json, write_file, write_json
 from emodir_tui.runs.events import Event, read_all, read_segment
 from emodir_tui.runs.heartbeat import read_heartbeat
-from emodir_tui.runs.lock import already_running
+from emodir_tui.runs.ownership import already_running
 from emodir_tui.runs.picks import new_picks
 from emodir_tui.runs.process import from_json, start_ticks
 from emodir_tui.runs.status import stands_still

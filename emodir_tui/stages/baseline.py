@@ -8,16 +8,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from emodir_tui.bench import EVALUATION_BATCH, Bench, keep_all, latency_example, weights_of
 from emodir_tui.errors import DamagedFileError
-from emodir_tui.nets.complexity import ComplexityModel
-from emodir_tui.nets.latency import measure
+from emodir_tui.nets.measures.complexity import ComplexityModel
+from emodir_tui.nets.measures.latency import measure
+from emodir_tui.results import Original, Weights
 from emodir_tui.runs.checkpoint import Place, read_checked, write_checked
-from emodir_tui.runs.log import Run
+from emodir_tui.runs.run import Run
 from emodir_tui.seeds import derive_seed
 from emodir_tui.snapshot import pack, unpack
-from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, Weights, keep_all, latency_example, weights_of
-from emodir_tui.stages.results import Original
-from emodir_tui.stages.trainings import follow
+from emodir_tui.stages.support.training_events import follow
 from emodir_tui.training.loop import Plan, TrainingState, train
 from emodir_tui.training.losses import cross_entropy
 from emodir_tui.training.metrics import accuracy

@@ -1,6 +1,6 @@
 """Step 4: train the sub-networks under cross-network constraints, then measure their fronts again.
 
-All sub-networks are trained together, as one chain (`stages/chain.py`); each step draws a member of every front.
+All sub-networks are trained together, as one chain (`stages/support/chain_training.py`); each step draws a member of every front.
 """
 
 from collections.abc import Callable
@@ -9,31 +9,28 @@ from functools import partial
 import numpy as np
 from torch import Tensor
 
+from emodir_tui.arrays import Bools, Floats
+from emodir_tui.bench import Bench
 from emodir_tui.emo.front import hypervolume, non_dominated
-from emodir_tui.nets.groups import ChannelGraph
-from emodir_tui.nets.subnetwork import Division
-from emodir_tui.runs.checkpoint import Place
-from emodir_tui.runs.log import Run
-from emodir_tui.seeds import derive_seed
-from emodir_tui.stages.batches import in_memory
-from emodir_tui.stages.bench import Bench
-from emodir_tui.stages.chain import CHAIN, Draw, Fitted, fit_chain
-from emodir_tui.stages.guiding import make_guidance
-from emodir_tui.stages.impairments import build_impairment
-from emodir_tui.stages.results import Adapted, Bits, Floats, Front, Importance, Original, Parts
-from emodir_tui.stages.searching import (
-    first_state,
-    front_of,
-    generation_events,
+from emodir_tui.nets.coupling.channel_graph import ChannelGraph
+from emodir_tui.nets.division import Division
+from emodir_tui.problems.guidance import make_guidance
+from emodir_tui.problems.impairments import build_impairment
+from emodir_tui.problems.members import Members, combine, members_of
+from emodir_tui.problems.subnetwork import (
     make_search,
     measure_masks,
     original_outputs,
-    run_search,
     search_features,
     subnetwork_evaluator,
-    tell_front,
 )
-from emodir_tui.stages.whole import Members, combine, members_of
+from emodir_tui.results import Adapted, Front, Importance, Original, Parts
+from emodir_tui.runs.checkpoint import Place
+from emodir_tui.runs.run import Run
+from emodir_tui.seeds import derive_seed
+from emodir_tui.stages.support.batch_backoff import in_memory
+from emodir_tui.stages.support.chain_training import CHAIN, Draw, Fitted, fit_chain
+from emodir_tui.stages.support.search_loop import first_state, front_of, generation_events, run_search, tell_front
 
 # Members of one scheme are about equally pruned: places in their fronts, as shares, differ by about this much.
 SPREAD = 0.1
@@ -58,7 +55,7 @@ def drawn_from(fronts: list[Members], seed: int) -> Draw:
     """Schemes of a member of every front, about equally pruned."""
     lengths = np.array([len(front.keeps) for front in fronts])
 
-    def draw(step: int) -> Bits:
+    def draw(step: int) -> Bools:
         draws = np.random.default_rng(derive_seed(seed, "scheme", step))
         shares = np.clip(draws.random() + draws.normal(0, SPREAD, len(lengths)), 0, 1)
         keeps = combine(fronts, np.rint(shares * (lengths - 1)).astype(np.int64)[None])
@@ -96,7 +93,7 @@ def _remeasure(
     return measured
 
 
-def _again(front: Front, measure: Callable[[Bits], Floats]) -> Front:
+def _again(front: Front, measure: Callable[[Bools], Floats]) -> Front:
     """The front as measured now. Its hypervolumes begin anew: other weights' can't be compared with these."""
     objectives = measure(front.masks)
     chosen = non_dominated(objectives)
@@ -118,7 +115,7 @@ def _second_round(
     adapted: tuple[ChannelGraph, Division],
     index: int,
     front: Front,
-    objectives: Callable[[Bits], Floats],
+    objectives: Callable[[Bools], Floats],
     features: list[Tensor],
     outputs: list[Tensor],
 ) -> Front:

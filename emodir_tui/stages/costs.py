@@ -1,9 +1,10 @@
 """What each stage is expected to cost, so that a time to the end can be told from what was measured so far."""
 
+from emodir_tui.bench import Bench
+from emodir_tui.problems.guidance import AT_LIMIT, CHILDREN
+from emodir_tui.profile import budgets
 from emodir_tui.stages.baseline import cache_file
-from emodir_tui.stages.bench import Bench
-from emodir_tui.stages.guiding import AT_LIMIT, CHILDREN
-from emodir_tui.stages.polishing import GUIDED_PARENTS, budgets
+from emodir_tui.stages.support.polishing import GUIDED_PARENTS
 
 # Backward costs about twice a forward pass; sliced candidates average a bit more than half of the network.
 TRAINING, CANDIDATE = 3.0, 0.6

@@ -1,10 +1,10 @@
 """Step 2: divide the network at its cut points into sub-networks of balanced complexity."""
 
-from emodir_tui.nets.subnetwork import Division
-from emodir_tui.nets.subnetwork import divide as divide_network
-from emodir_tui.runs.log import Run
-from emodir_tui.stages.bench import Bench
-from emodir_tui.stages.results import Original, Parts
+from emodir_tui.bench import Bench
+from emodir_tui.nets.division import Division
+from emodir_tui.nets.division import divide as divide_network
+from emodir_tui.results import Original, Parts
+from emodir_tui.runs.run import Run
 
 
 def divide(run: Run, bench: Bench, original: Original) -> Parts:

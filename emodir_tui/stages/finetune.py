@@ -9,18 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from emodir_tui.nets.files import save_pruned
-from emodir_tui.nets.latency import measure_beside
+from emodir_tui.bench import EVALUATION_BATCH, Bench, latency_example, weights_of
+from emodir_tui.nets.export.pruned_file import save_pruned
+from emodir_tui.nets.measures.latency import measure_beside
 from emodir_tui.nets.removal import apply_structure
-from emodir_tui.nets.sources import load_tensors
+from emodir_tui.nets.sources.models import load_tensors
 from emodir_tui.profile import parse_rule
+from emodir_tui.results import Original, Pruned, Weights
 from emodir_tui.runs.checkpoint import Place
-from emodir_tui.runs.log import Run
+from emodir_tui.runs.run import Run
 from emodir_tui.seeds import derive_seed
-from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, Weights, latency_example, weights_of
-from emodir_tui.stages.results import Original, Pruned
-from emodir_tui.stages.statistics import recalibrate_on_training_images
-from emodir_tui.stages.trainings import follow
+from emodir_tui.stages.support.recalibration import recalibrate_on_training_images
+from emodir_tui.stages.support.training_events import follow
 from emodir_tui.training.loop import Plan, TrainingState, train
 from emodir_tui.training.losses import cross_entropy, distillation
 from emodir_tui.training.metrics import accuracy

@@ -6,18 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from emodir_tui.emo.joint import PositionSpace
+from emodir_tui.arrays import Bools, Floats
+from emodir_tui.bench import Bench
 from emodir_tui.emo.nsga2 import Nsga2, SearchState
+from emodir_tui.emo.position_space import PositionSpace
+from emodir_tui.problems.capacity import Capacity
+from emodir_tui.problems.members import Members, combine, members_of, nearest_members
+from emodir_tui.problems.network import Whole
+from emodir_tui.profile import budgets
+from emodir_tui.results import Adapted, Importance, JointFront, Original, Parts, Ranking, Schemes
 from emodir_tui.runs.checkpoint import Place
-from emodir_tui.runs.log import Run
+from emodir_tui.runs.run import Run
 from emodir_tui.seeds import derive_seed
-from emodir_tui.stages.batches import in_memory
-from emodir_tui.stages.bench import Bench
-from emodir_tui.stages.capacity import Capacity
-from emodir_tui.stages.polishing import budgets, nearest_members, polish
-from emodir_tui.stages.results import Adapted, Bits, Floats, Importance, JointFront, Original, Parts, Ranking, Schemes
-from emodir_tui.stages.searching import rounded, run_search
-from emodir_tui.stages.whole import Members, Whole, combine, members_of
+from emodir_tui.stages.support.batch_backoff import in_memory
+from emodir_tui.stages.support.polishing import polish
+from emodir_tui.stages.support.search_loop import rounded, run_search
 
 
 def joint(run: Run, bench: Bench, original: Original, parts: Parts, adapted: Adapted, ranking: Ranking) -> JointFront:
@@ -39,7 +42,7 @@ def _joint_in_batches(
         whole.stack()
     capacity = Capacity(bench, whole.graph, settings.capacity if features else 0.0)
 
-    def objectives(keeps: Bits) -> Floats:
+    def objectives(keeps: Bools) -> Floats:
         damages = whole.feature_errors(keeps, run.check) if features else whole.divergences(keeps, run.check)
         return np.stack([whole.complexity(keeps), capacity.impairments(damages, keeps)], axis=1)
 
@@ -64,7 +67,7 @@ def _limits(bench: Bench, whole: Whole) -> list[float]:
 
 
 def _search(
-    run: Run, bench: Bench, members: list[Members], ranking: Ranking, objectives: Callable[[Bits], Floats]
+    run: Run, bench: Bench, members: list[Members], ranking: Ranking, objectives: Callable[[Bools], Floats]
 ) -> Schemes:
     """The search of the positions in the fronts."""
     settings = bench.profile.joint

@@ -5,14 +5,15 @@ from functools import partial
 
 import numpy as np
 
+from emodir_tui.bench import Bench
 from emodir_tui.emo.gpir import RankingRow
 from emodir_tui.emo.gpir import rank as rank_rows
+from emodir_tui.problems.members import Members, members_of
+from emodir_tui.problems.network import Whole
+from emodir_tui.results import Adapted, Importance, Original, Parts, Ranking
 from emodir_tui.runs.checkpoint import Place
-from emodir_tui.runs.log import Run
-from emodir_tui.stages.batches import in_memory
-from emodir_tui.stages.bench import Bench
-from emodir_tui.stages.results import Adapted, Importance, Original, Parts, Ranking
-from emodir_tui.stages.whole import Members, Whole, members_of
+from emodir_tui.runs.run import Run
+from emodir_tui.stages.support.batch_backoff import in_memory
 
 ROWS_PER_EVENT = 200
 ROWS_AT_ONCE = 10

@@ -8,21 +8,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from emodir_tui.arrays import Bools
+from emodir_tui.bench import EVALUATION_BATCH, Bench, keep_all, latency_example, weights_of
 from emodir_tui.emo.front import knee
 from emodir_tui.errors import EmodirError
-from emodir_tui.nets.complexity import ComplexityModel
-from emodir_tui.nets.groups import ChannelGraph
-from emodir_tui.nets.latency import measure
-from emodir_tui.nets.masked import MaskedNetwork
+from emodir_tui.nets.coupling.channel_graph import ChannelGraph
+from emodir_tui.nets.execution.masked import MaskedNetwork
+from emodir_tui.nets.measures.complexity import ComplexityModel
+from emodir_tui.nets.measures.latency import measure
 from emodir_tui.nets.removal import ChannelConstant, remove, structure
 from emodir_tui.profile import parse_rule
-from emodir_tui.runs.log import Run
+from emodir_tui.results import Adapted, Chosen, JointFront, Original, Pick, Pruned, Weights
 from emodir_tui.runs.picks import drop_pick, extra_picks
+from emodir_tui.runs.run import Run
 from emodir_tui.seeds import derive_seed
-from emodir_tui.stages.bench import EVALUATION_BATCH, Bench, Weights, keep_all, latency_example, weights_of
-from emodir_tui.stages.chain import CHAIN, Draw, Fitted, fit_chain
-from emodir_tui.stages.results import Adapted, Bits, Chosen, JointFront, Original, Pick, Pruned
-from emodir_tui.stages.statistics import recalibrate_on_training_images
+from emodir_tui.stages.support.chain_training import CHAIN, Draw, Fitted, fit_chain
+from emodir_tui.stages.support.recalibration import recalibrate_on_training_images
 from emodir_tui.training.metrics import accuracy
 
 CHECK_IMAGES = 64
@@ -86,7 +87,7 @@ def drawn_from(front: JointFront, picks: list[int], seed: int) -> Draw:
     """
     kept = front.objectives[:, 0]
 
-    def draw(step: int) -> Bits:
+    def draw(step: int) -> Bools:
         draws = np.random.default_rng(derive_seed(seed, "scheme", step))
         wanted = draws.uniform(kept.min(), kept.max())
         # More schemes may be asked for at any time, so the picks do not get all steps.

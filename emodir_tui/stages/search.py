@@ -6,28 +6,26 @@ from functools import partial
 import numpy as np
 from torch import Tensor
 
-from emodir_tui.nets.groups import ChannelGraph
-from emodir_tui.nets.importance import taylor
-from emodir_tui.nets.subnetwork import SubNetwork
-from emodir_tui.runs.checkpoint import Place
-from emodir_tui.runs.log import Run
-from emodir_tui.stages.batches import in_memory
-from emodir_tui.stages.bench import Bench
-from emodir_tui.stages.guiding import make_guidance
-from emodir_tui.stages.impairments import build_impairment
-from emodir_tui.stages.results import Floats, Front, Importance, Original, Parts
-from emodir_tui.stages.searching import (
-    front_of,
-    generation_events,
+from emodir_tui.arrays import Floats
+from emodir_tui.bench import Bench
+from emodir_tui.nets.coupling.channel_graph import ChannelGraph
+from emodir_tui.nets.division import SubNetwork
+from emodir_tui.nets.measures.importance import taylor
+from emodir_tui.problems.guidance import make_guidance
+from emodir_tui.problems.impairments import build_impairment
+from emodir_tui.problems.subnetwork import (
     make_search,
     measure_masks,
     original_outputs,
-    run_search,
     search_features,
     search_images,
     subnetwork_evaluator,
-    tell_front,
 )
+from emodir_tui.results import Front, Importance, Original, Parts
+from emodir_tui.runs.checkpoint import Place
+from emodir_tui.runs.run import Run
+from emodir_tui.stages.support.batch_backoff import in_memory
+from emodir_tui.stages.support.search_loop import front_of, generation_events, run_search, tell_front
 from emodir_tui.training.losses import cross_entropy
 
 IMPORTANCE_IMAGES = 512

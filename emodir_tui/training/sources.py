@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from emodir_tui.errors import ProfileError, first_line, nearest
-from emodir_tui.own_code import own_function
 from emodir_tui.profile import Data
 from emodir_tui.seeds import derive_seed
 from emodir_tui.training.data import FileImages, ImageData, Images, Split, TensorImages, list_folder, load_files
+from emodir_tui.user_code import own_function
 
 SOURCES = ("digits", "cifar10", "cifar100", "folder:PATH", "npz:FILE", "module.path:factory")
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)

@@ -17,13 +17,14 @@ from textual.filter import LineFilter, Monochrome, NoColor
 from textual.screen import Screen
 
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.runs.text import locale_is_utf8
-from emodir_tui.tui.commands import MOVE, Command, commands_of
-from emodir_tui.tui.feed import LiveSource, Source
-from emodir_tui.tui.look import THEMES, Look, look_of
-from emodir_tui.tui.plain_ascii import AsciiFilter
-from emodir_tui.tui.replay import ReplaySource
+from emodir_tui.runs.printable import locale_is_utf8
+from emodir_tui.tui.control.keymap import MOVE, Command, commands_of
+from emodir_tui.tui.drawing.ascii import AsciiFilter
+from emodir_tui.tui.drawing.theme import THEMES, Look, look_of
 from emodir_tui.tui.screens.main import MainScreen
+from emodir_tui.tui.sources.live import LiveSource
+from emodir_tui.tui.sources.replay import ReplaySource
+from emodir_tui.tui.sources.source import Source
 
 WATCHDOG_SECONDS = 5.0
 GRACE_SECONDS = 1.0

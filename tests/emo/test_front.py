@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from pymoo.indicators.hv import HV
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
-from emodir_tui.emo.front import Floats, hypervolume, knee, non_dominated, sort_levels, stagnated
+from emodir_tui.arrays import Floats
+from emodir_tui.emo.front import hypervolume, knee, non_dominated, sort_levels, stagnated
 
 # Coordinates from a coarse grid, so that equal objectives and equal points are met.
 point_lists = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), min_size=1, max_size=40)

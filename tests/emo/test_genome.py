@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from emodir_tui.emo.genome import GeneGroup, Genome, Masks
+from emodir_tui.arrays import Masks
+from emodir_tui.emo.genome import GeneGroup, Genome
 
 from .toys import genomes_with_masks, is_valid
 

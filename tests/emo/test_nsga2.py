@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emodir_tui.arrays import Vectors
 from emodir_tui.emo.front import hypervolume
 from emodir_tui.emo.genome import GeneGroup, Genome
+from emodir_tui.emo.mask_space import MaskSpace
 from emodir_tui.emo.nsga2 import Nsga2, SearchState
-from emodir_tui.emo.operators import MaskSpace
-from emodir_tui.emo.space import Vectors, distinct
+from emodir_tui.emo.space import distinct
 
 from .toys import ToyTask, genomes, is_valid, search_of, searched, seeds, toy_task
 

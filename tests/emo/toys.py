@@ -3,9 +3,10 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from emodir_tui.emo.genome import Floats, GeneGroup, Genome, Masks
+from emodir_tui.arrays import Floats, Masks
+from emodir_tui.emo.genome import GeneGroup, Genome
+from emodir_tui.emo.mask_space import MaskSpace
 from emodir_tui.emo.nsga2 import Nsga2, SearchState
-from emodir_tui.emo.operators import MaskSpace
 
 seeds = st.integers(0, 2**31)
 

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emodir_tui.nets import zoo
-from emodir_tui.nets.graph import trace
-from emodir_tui.nets.groups import ChannelGraph, analyse
+from emodir_tui.nets.coupling.channel_graph import ChannelGraph, analyse
+from emodir_tui.nets.sources import zoo
+from emodir_tui.nets.tracing.network import trace
 
 ZOO = list(zoo.NAMES)
 

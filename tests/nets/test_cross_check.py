@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from emodir_tui.nets.sources import load_model
+from emodir_tui.nets.sources.models import load_model
 from tests.nets.models import graph_of
 
 with warnings.catch_warnings():

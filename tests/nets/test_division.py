@@ -4,11 +4,11 @@ import torch
 from torch import nn
 
 from emodir_tui.errors import ProfileError
-from emodir_tui.nets.evaluate import FeatureError, NetworkEvaluator, SubnetworkEvaluator
-from emodir_tui.nets.importance import bn_scale, l1, taylor
-from emodir_tui.nets.sliced import SlicedNetwork
-from emodir_tui.nets.sources import load_model, read_weights
-from emodir_tui.nets.subnetwork import compared_at, divide
+from emodir_tui.nets.division import compared_at, divide
+from emodir_tui.nets.execution.evaluators import FeatureError, NetworkEvaluator, SubnetworkEvaluator
+from emodir_tui.nets.execution.sliced import SlicedNetwork
+from emodir_tui.nets.measures.importance import bn_scale, l1, taylor
+from emodir_tui.nets.sources.models import load_model, read_weights
 from tests.nets import models
 from tests.nets.models import ZOO, graph_of, random_keep, zoo_model
 

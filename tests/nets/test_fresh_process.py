@@ -4,9 +4,9 @@ import sys
 
 import torch
 
-from emodir_tui.nets.files import save_pruned
+from emodir_tui.nets.export.pruned_file import save_pruned
 from emodir_tui.nets.removal import remove, structure
-from emodir_tui.nets.sources import load_model
+from emodir_tui.nets.sources.models import load_model
 from tests.nets.models import disturbed, graph_of, random_keep
 
 LOAD = """
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 import torch
 from safetensors.torch import load_file
-from emodir_tui.nets.files import load_pruned
+from emodir_tui.nets.export.pruned_file import load_pruned
 for folder in map(Path, sys.argv[1:]):
     known = load_file(folder / "known.safetensors")
     with torch.no_grad():

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from emodir_tui.nets.latency import measure_table
-from emodir_tui.nets.masked import MaskedNetwork
+from emodir_tui.nets.execution.masked import MaskedNetwork
+from emodir_tui.nets.execution.sliced import SlicedNetwork
+from emodir_tui.nets.measures.latency import measure_table
 from emodir_tui.nets.removal import remove
-from emodir_tui.nets.sliced import SlicedNetwork
 from tests.nets.models import Middle, disturbed, graph_of, layer, random_keep
 
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from emodir_tui.nets.complexity import ComplexityModel
-from emodir_tui.nets.masked import MaskedNetwork
+from emodir_tui.nets.division import divide
+from emodir_tui.nets.execution.masked import MaskedNetwork
+from emodir_tui.nets.execution.sliced import SlicedNetwork, _Indices
+from emodir_tui.nets.measures.complexity import ComplexityModel
 from emodir_tui.nets.removal import ChannelConstant, apply_structure, remove, structure
-from emodir_tui.nets.sliced import SlicedNetwork, _Indices
-from emodir_tui.nets.sources import load_model
-from emodir_tui.nets.subnetwork import divide
+from emodir_tui.nets.sources.models import load_model
 from tests.nets.models import ZOO, InPlace, Odd, Shared, UNet, difference, disturbed, graph_of, random_keep, zoo_model
 
 TORCHVISION = [

@@ -10,15 +10,15 @@ from torch import fx, nn
 from torch.nn.utils import parametrizations
 
 from emodir_tui.errors import ProfileError
-from emodir_tui.nets.channels import ChannelConstant
-from emodir_tui.nets.complexity import ComplexityModel
-from emodir_tui.nets.graph import trace
-from emodir_tui.nets.groups import analyse
-from emodir_tui.nets.masked import MaskedNetwork
+from emodir_tui.nets.coupling.channel_graph import analyse
+from emodir_tui.nets.division import divide
+from emodir_tui.nets.execution.masked import MaskedNetwork
+from emodir_tui.nets.execution.sliced import SlicedNetwork
+from emodir_tui.nets.measures.complexity import ComplexityModel
+from emodir_tui.nets.modules.channel_modules import ChannelConstant
 from emodir_tui.nets.removal import apply_structure, remove, structure
-from emodir_tui.nets.sliced import SlicedNetwork
-from emodir_tui.nets.sources import load_model
-from emodir_tui.nets.subnetwork import divide
+from emodir_tui.nets.sources.models import load_model
+from emodir_tui.nets.tracing.network import trace
 from tests.nets.models import Middle, difference, disturbed, graph_of, layer, random_keep
 from tests.nets.test_removal import macs_by_hooks
 

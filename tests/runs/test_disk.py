@@ -12,7 +12,7 @@ from emodir_tui.runs.checkpoint import Checkpoints, Place, Results, rewind, writ
 from emodir_tui.runs.control import Request, can_control, send, take
 from emodir_tui.runs.directory import RunDirectory, create, find, list_runs, write_file
 from emodir_tui.runs.heartbeat import SLOT_BYTES, Heartbeat, read_heartbeat
-from emodir_tui.runs.lock import holds_lock, release_lock, take_lock
+from emodir_tui.runs.ownership import holds_lock, release_lock, take_lock
 from emodir_tui.runs.process import Process, this_process
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Observer

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from emodir_tui.runs.events import EventReader, EventWriter, decode, encode, read_all
 from emodir_tui.runs.fold import apply, replay
-from emodir_tui.runs.lines import Teller, line_of
+from emodir_tui.runs.narration import Teller, line_of
 from emodir_tui.runs.state import RunState
 
 

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 import pytest
 
 from emodir_tui.profile import Hardware, Profile
-from emodir_tui.runs import log
+from emodir_tui.runs import run as log
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.control import send
 from emodir_tui.runs.events import read_all
 from emodir_tui.runs.fold import replay
-from emodir_tui.runs.log import Run
 from emodir_tui.runs.process import Process, this_process
+from emodir_tui.runs.run import Run
 from emodir_tui.worker import _compute_as_before
 
 CODEC = SimpleNamespace(pack=lambda value: value, unpack=lambda payload, _: payload)

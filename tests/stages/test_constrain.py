@@ -5,20 +5,20 @@ import pytest
 import torch
 
 from emodir_tui import snapshot
-from emodir_tui.nets.subnetwork import divide, fitting_points
+from emodir_tui.bench import keep_all, open_bench, weights_of
+from emodir_tui.nets.division import divide, fitting_points
+from emodir_tui.problems.members import Members
+from emodir_tui.problems.subnetwork import own_genes
 from emodir_tui.profile import load
+from emodir_tui.results import Front, Original
 from emodir_tui.runs.checkpoint import Results
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.runs.log import Run
+from emodir_tui.runs.run import Run
 from emodir_tui.snapshot import unpack
-from emodir_tui.stages.bench import keep_all, open_bench, weights_of
-from emodir_tui.stages.chain import Chain
 from emodir_tui.stages.constrain import _again, _remeasure, drawn_from
 from emodir_tui.stages.divide import divide as divide_stage
-from emodir_tui.stages.results import Front, Original
 from emodir_tui.stages.search import search
-from emodir_tui.stages.searching import own_genes
-from emodir_tui.stages.whole import Members
+from emodir_tui.stages.support.chain_training import Chain
 from emodir_tui.training.loop import Plan, train
 
 SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)

@@ -4,13 +4,13 @@ from pathlib import Path
 import pytest
 
 from emodir_tui import snapshot
+from emodir_tui.bench import open_bench
 from emodir_tui.profile import load
+from emodir_tui.results import Original, Pick, Pruned
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.runs.log import Run
+from emodir_tui.runs.run import Run
 from emodir_tui.stages import finetune as stage
-from emodir_tui.stages.bench import open_bench
 from emodir_tui.stages.finetune import Finished, finetune
-from emodir_tui.stages.results import Original, Pick, Pruned
 
 
 def said_of(tmp_path, monkeypatch, rule, **measured):

@@ -5,18 +5,18 @@ import pytest
 import torch
 
 from emodir_tui import snapshot
+from emodir_tui.bench import open_bench, weights_of
 from emodir_tui.errors import EmodirError
 from emodir_tui.profile import load
+from emodir_tui.results import Adapted, JointFront, Original, Pruned
 from emodir_tui.runs.checkpoint import Results
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.runs.log import Run
 from emodir_tui.runs.picks import add_pick, extra_picks
+from emodir_tui.runs.run import Run
 from emodir_tui.snapshot import unpack
 from emodir_tui.stages import realise
-from emodir_tui.stages.bench import open_bench, weights_of
-from emodir_tui.stages.chain import CHAIN, Fitted
 from emodir_tui.stages.realise import choose, drawn_from
-from emodir_tui.stages.results import Adapted, JointFront, Original, Pruned
+from emodir_tui.stages.support.chain_training import CHAIN, Fitted
 
 
 def front_of(kept):

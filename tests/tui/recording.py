@@ -16,9 +16,9 @@ from emodir_tui.runs.heartbeat import Heartbeat
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Status
 from emodir_tui.tui.app import Dashboard
-from emodir_tui.tui.feed import Source, Story
-from emodir_tui.tui.gpus import Gpu
-from emodir_tui.tui.view import Playback
+from emodir_tui.tui.sources.event_log import Story
+from emodir_tui.tui.sources.gpus import Gpu
+from emodir_tui.tui.sources.source import Playback, Source
 
 RECORDED = Path(__file__).parent.parent / "data" / "recorded-run"
 RUN_ID = "digits-8322"

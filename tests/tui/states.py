@@ -7,8 +7,8 @@ import pytest
 
 from emodir_tui.runs.events import Event
 from emodir_tui.runs.status import Status
-from emodir_tui.tui.gpus import Gpu
-from emodir_tui.tui.view import Playback
+from emodir_tui.tui.sources.gpus import Gpu
+from emodir_tui.tui.sources.source import Playback
 from tests.tui.recording import Still, beat, live, recorded_events, until
 
 SIZES = ((80, 24), (100, 30), (120, 40), (200, 60))

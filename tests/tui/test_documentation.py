@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from emodir_tui.tui.commands import COMMANDS, key_table
-from emodir_tui.tui.look import STATUS_GLYPHS, STATUS_WORDS
+from emodir_tui.tui.control.keymap import COMMANDS, key_table
+from emodir_tui.tui.drawing.theme import STATUS_GLYPHS, STATUS_WORDS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "dashboard.md").read_text()
 
 
 def test_the_page_has_the_table_of_keys():
     assert key_table() in PAGE, (
-        "put the output of emodir_tui.tui.commands.key_table() between the marks in docs/dashboard.md"
+        "put the output of emodir_tui.tui.control.keymap.key_table() between the marks in docs/dashboard.md"
     )
 
 

@@ -3,7 +3,7 @@
 import pytest
 from textual.app import App
 
-from emodir_tui.tui.look import look_of
+from emodir_tui.tui.drawing.theme import look_of
 from emodir_tui.tui.widgets.rows import Column, Rows
 
 

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from emodir_tui.tui.feed import LiveSource
-from emodir_tui.tui.narrate import narrate
-from emodir_tui.tui.replay import ReplaySource
+from emodir_tui.tui.sources.live import LiveSource
+from emodir_tui.tui.sources.narrate import narrate
+from emodir_tui.tui.sources.replay import ReplaySource
 from tests.tui.recording import RECORDED, recorded_events
 
 

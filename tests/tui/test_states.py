@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from emodir_tui.runs.status import Status
-from emodir_tui.tui.headline import headline
-from emodir_tui.tui.look import look_of
-from emodir_tui.tui.view import View
+from emodir_tui.tui.drawing.theme import look_of
+from emodir_tui.tui.presenters.headline import headline
+from emodir_tui.tui.presenters.view import View
 from tests.tui.recording import RUN_ID, Still, StillDashboard, live, recorded_events, screen_text
 from tests.tui.states import MIDDLE, SIZES, STATES, State, at_each_size, closed
 

@@ -14,12 +14,13 @@ from textual.screen import Screen
 
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.state import Point, RunState
-from emodir_tui.tui.chart import Chart, Series, thin_out
-from emodir_tui.tui.commands import COMPARISON, bindings, keys_of
-from emodir_tui.tui.feed import LiveSource, Source
-from emodir_tui.tui.look import MEMBER, STATUS_GLYPHS, STATUS_WORDS, Look
-from emodir_tui.tui.scopes import JOINT, spots
-from emodir_tui.tui.text import NOTHING, duration, literal, number, percent, points
+from emodir_tui.tui.control.keymap import COMPARISON, bindings, keys_of
+from emodir_tui.tui.drawing.cells import NOTHING, duration, literal, number, percent, points
+from emodir_tui.tui.drawing.chart import Chart, Series, thin_out
+from emodir_tui.tui.drawing.theme import MEMBER, STATUS_GLYPHS, STATUS_WORDS, Look
+from emodir_tui.tui.presenters.scopes import JOINT, spots
+from emodir_tui.tui.sources.live import LiveSource
+from emodir_tui.tui.sources.source import Source
 from emodir_tui.tui.widgets.hypervolume import curve
 from emodir_tui.tui.widgets.lines import Line, key_line
 from emodir_tui.tui.widgets.plot import Plot

@@ -9,10 +9,10 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from emodir_tui.tui.commands import DETAILS, bindings
-from emodir_tui.tui.details import Detail, describe
-from emodir_tui.tui.subjects import Subject
-from emodir_tui.tui.view import View
+from emodir_tui.tui.control.keymap import DETAILS, bindings
+from emodir_tui.tui.presenters.details import Detail, describe
+from emodir_tui.tui.presenters.subjects import Subject
+from emodir_tui.tui.presenters.view import View
 from emodir_tui.tui.widgets.rows import Cells, Column, Rows
 
 _LINK_COLUMNS = (Column(key="label", label="", width=20, stretch=True),)

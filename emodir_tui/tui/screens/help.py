@@ -11,8 +11,8 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from emodir_tui.tui.commands import COMMANDS
-from emodir_tui.tui.look import KNEE, MEMBER, PICK, SELECTED, STATUS_GLYPHS, STATUS_WORDS, Look
+from emodir_tui.tui.control.keymap import COMMANDS
+from emodir_tui.tui.drawing.theme import KNEE, MEMBER, PICK, SELECTED, STATUS_GLYPHS, STATUS_WORDS, Look
 
 _MARKS = (
     (MEMBER, "a member of a front; the line through them is what they dominate"),

@@ -16,21 +16,22 @@ from textual.binding import BindingType
 from textual.css.query import NoMatches
 
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.runs.text import printable
-from emodir_tui.tui.commands import MAIN, PLAY, REPLAY, Command, bindings, commands_of
-from emodir_tui.tui.controls import Controls
-from emodir_tui.tui.feed import POLL_SECONDS, Source
-from emodir_tui.tui.headline import status_line
-from emodir_tui.tui.look import Look
-from emodir_tui.tui.replay import ReplaySource
-from emodir_tui.tui.scopes import natural_scope, scopes
+from emodir_tui.runs.printable import printable
+from emodir_tui.tui.control.controls import Controls
+from emodir_tui.tui.control.keymap import MAIN, PLAY, REPLAY, Command, bindings, commands_of
+from emodir_tui.tui.drawing.cells import literal
+from emodir_tui.tui.drawing.theme import Look
+from emodir_tui.tui.presenters.headline import status_line
+from emodir_tui.tui.presenters.scopes import natural_scope, scopes
+from emodir_tui.tui.presenters.subjects import Subject
+from emodir_tui.tui.presenters.view import View
 from emodir_tui.tui.screens.confirm import ConfirmScreen
 from emodir_tui.tui.screens.details import DetailsScreen
 from emodir_tui.tui.screens.notice import NoticeScreen
 from emodir_tui.tui.screens.worker_log import WorkerLogScreen
-from emodir_tui.tui.subjects import Subject
-from emodir_tui.tui.text import literal
-from emodir_tui.tui.view import View
+from emodir_tui.tui.sources.live import POLL_SECONDS
+from emodir_tui.tui.sources.replay import ReplaySource
+from emodir_tui.tui.sources.source import Source
 from emodir_tui.tui.widgets.board import PANELS, Board
 from emodir_tui.tui.widgets.filter_box import FilterBox, FilteredScreen
 from emodir_tui.tui.widgets.front import FrontPanel, FrontPlot

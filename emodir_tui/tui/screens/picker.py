@@ -12,12 +12,12 @@ from textual.screen import Screen
 
 from emodir_tui.errors import EmodirError
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.tui.background import Mailbox, in_background
-from emodir_tui.tui.commands import PICKER, bindings, keys_of
-from emodir_tui.tui.look import STATUS_GLYPHS, STATUS_WORDS, Look, bar
+from emodir_tui.tui.control.keymap import PICKER, bindings, keys_of
+from emodir_tui.tui.drawing.cells import age, literal, literal_lines, percent, plural, points
+from emodir_tui.tui.drawing.theme import STATUS_GLYPHS, STATUS_WORDS, Look, bar
 from emodir_tui.tui.screens.notice import NoticeScreen
-from emodir_tui.tui.summaries import Summaries, Summary
-from emodir_tui.tui.text import age, literal, literal_lines, percent, plural, points
+from emodir_tui.tui.sources.background import Mailbox, in_background
+from emodir_tui.tui.sources.summaries import Summaries, Summary
 from emodir_tui.tui.widgets.lines import Line, key_line
 from emodir_tui.tui.widgets.rows import Cells, Column, Rows
 

@@ -9,11 +9,11 @@ from textual import on
 from textual.app import ComposeResult
 
 from emodir_tui.errors import EmodirError
-from emodir_tui.tui.background import in_background
-from emodir_tui.tui.commands import LOG, bindings, keys_of
-from emodir_tui.tui.look import Look
+from emodir_tui.tui.control.keymap import LOG, bindings, keys_of
+from emodir_tui.tui.drawing.cells import literal, literal_lines, plural
+from emodir_tui.tui.drawing.theme import Look
 from emodir_tui.tui.screens.notice import NoticeScreen
-from emodir_tui.tui.text import literal, literal_lines, plural
+from emodir_tui.tui.sources.background import in_background
 from emodir_tui.tui.widgets.filter_box import FilterBox, FilteredScreen
 from emodir_tui.tui.widgets.lines import Line, key_line
 from emodir_tui.tui.widgets.rows import Cells, Column, Rows

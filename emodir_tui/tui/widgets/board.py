@@ -6,8 +6,8 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.message import Message
 
-from emodir_tui.tui.subjects import Subject
-from emodir_tui.tui.view import View
+from emodir_tui.tui.presenters.subjects import Subject
+from emodir_tui.tui.presenters.view import View
 from emodir_tui.tui.widgets.checkpoints import CheckpointsPanel
 from emodir_tui.tui.widgets.front import FrontPanel
 from emodir_tui.tui.widgets.hypervolume import HypervolumePanel

@@ -5,8 +5,8 @@ from collections.abc import Hashable
 from textual.app import ComposeResult
 
 from emodir_tui.runs.state import Checkpoint
-from emodir_tui.tui.text import NOTHING, age, literal, size
-from emodir_tui.tui.view import View
+from emodir_tui.tui.drawing.cells import NOTHING, age, literal, size
+from emodir_tui.tui.presenters.view import View
 from emodir_tui.tui.widgets.panel import Panel
 from emodir_tui.tui.widgets.rows import Cells, Column, Rows
 

@@ -9,12 +9,12 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from emodir_tui.runs.state import RunState
-from emodir_tui.tui.chart import Chart, Series
-from emodir_tui.tui.look import KNEE, MEMBER, PICK, SELECTED
-from emodir_tui.tui.scopes import JOINT, MERGED, Spot, knee, spots
-from emodir_tui.tui.subjects import Subject
-from emodir_tui.tui.text import literal, number, percent, plural
-from emodir_tui.tui.view import View
+from emodir_tui.tui.drawing.cells import literal, number, percent, plural
+from emodir_tui.tui.drawing.chart import Chart, Series
+from emodir_tui.tui.drawing.theme import KNEE, MEMBER, PICK, SELECTED
+from emodir_tui.tui.presenters.scopes import JOINT, MERGED, Spot, knee, spots
+from emodir_tui.tui.presenters.subjects import Subject
+from emodir_tui.tui.presenters.view import View
 from emodir_tui.tui.widgets.lines import Line
 from emodir_tui.tui.widgets.panel import Panel
 from emodir_tui.tui.widgets.plot import Plot

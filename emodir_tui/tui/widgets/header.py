@@ -1,7 +1,7 @@
 """The header: two lines that say how the run is."""
 
-from emodir_tui.tui.headline import headline
-from emodir_tui.tui.view import View
+from emodir_tui.tui.presenters.headline import headline
+from emodir_tui.tui.presenters.view import View
 from emodir_tui.tui.widgets.lines import Line
 
 

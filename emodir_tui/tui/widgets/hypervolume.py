@@ -4,10 +4,10 @@ from rich.style import Style
 from textual.app import ComposeResult
 
 from emodir_tui.runs.state import Point, RunState, Subnetwork
-from emodir_tui.tui.chart import Chart, Series, thin_out
-from emodir_tui.tui.look import Look
-from emodir_tui.tui.text import literal, number
-from emodir_tui.tui.view import View
+from emodir_tui.tui.drawing.cells import literal, number
+from emodir_tui.tui.drawing.chart import Chart, Series, thin_out
+from emodir_tui.tui.drawing.theme import Look
+from emodir_tui.tui.presenters.view import View
 from emodir_tui.tui.widgets.panel import Panel
 from emodir_tui.tui.widgets.plot import Plot
 

@@ -8,7 +8,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from emodir_tui.tui.look import Look
+from emodir_tui.tui.drawing.theme import Look
 
 
 class Line(Widget):

@@ -4,9 +4,9 @@ from collections.abc import Hashable
 
 from textual.app import ComposeResult
 
-from emodir_tui.tui.narrate import LEVELS, LogLine
-from emodir_tui.tui.text import clock, literal
-from emodir_tui.tui.view import View
+from emodir_tui.tui.drawing.cells import clock, literal
+from emodir_tui.tui.presenters.view import View
+from emodir_tui.tui.sources.narrate import LEVELS, LogLine
 from emodir_tui.tui.widgets.panel import Panel
 from emodir_tui.tui.widgets.rows import Cells, Column, Rows
 

@@ -3,7 +3,7 @@
 from textual.containers import Vertical
 from textual.content import Content
 
-from emodir_tui.tui.view import View
+from emodir_tui.tui.presenters.view import View
 
 
 class Panel(Vertical):

@@ -5,7 +5,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from emodir_tui.tui.chart import Chart, draw
+from emodir_tui.tui.drawing.chart import Chart, draw
 
 
 class Plot(Widget, can_focus=True):

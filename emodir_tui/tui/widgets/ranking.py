@@ -7,9 +7,9 @@ from rich.style import Style
 from textual.app import ComposeResult
 
 from emodir_tui.runs.state import RankingRow
-from emodir_tui.tui.look import STAGE_GLYPHS
-from emodir_tui.tui.text import literal, number, percent, points
-from emodir_tui.tui.view import View
+from emodir_tui.tui.drawing.cells import literal, number, percent, points
+from emodir_tui.tui.drawing.theme import STAGE_GLYPHS
+from emodir_tui.tui.presenters.view import View
 from emodir_tui.tui.widgets.panel import Panel
 from emodir_tui.tui.widgets.rows import Cells, Column, Rows
 

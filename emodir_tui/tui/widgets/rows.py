@@ -16,8 +16,8 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from emodir_tui.tui.look import Look
-from emodir_tui.tui.text import fit
+from emodir_tui.tui.drawing.cells import fit
+from emodir_tui.tui.drawing.theme import Look
 
 Cell = tuple[str, Style | None]
 Cells = Sequence[str | Cell]

@@ -1,0 +1,1 @@
+"""Which channels can only be removed together: labels, rules of operations, rewrites, channel groups."""

@@ -1,0 +1,171 @@
+"""Residual branches: what lies between a fork and the addition where a shortcut meets it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor, fx, nn
+
+from emodir_tui.nets.coupling.labels import compact
+from emodir_tui.nets.coupling.propagation import Mixer, Propagation
+from emodir_tui.nets.tracing.tracer import operation
+
+_ADDITIONS = {"add", "iadd"}
+_CONSTANT_MODULES = (
+    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish,
+    nn.Sigmoid, nn.Hardsigmoid, nn.Hardswish, nn.Tanh, nn.Hardtanh, nn.PReLU, nn.Identity, nn.AdaptiveAvgPool2d,
+    nn.Dropout, nn.Dropout2d,
+)  # fmt: skip
+_CONSTANT_FOREIGN = {"StochasticDepth", "DropPath", "BatchNormAct2d"}
+_CONSTANT_FUNCTIONS = {
+    "relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "sigmoid", "hardsigmoid", "hardswish", "tanh", "mul", "add",
+    "sub", "div", "stochastic_depth", "contiguous", "mean", "permute", "transpose",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Branch:
+    """The inside of one residual branch that becomes a constant when its groups are emptied.
+
+    Attributes:
+        entry: The node where it forks off.
+        exit: Its last node, which the addition reads.
+        nodes: All its nodes, in order, the last included.
+        hollow: Those of its mixers that sum over nothing once the branch is emptied, so give their bias.
+        tail: The nodes behind the hollow ones that make the constant, in order, the exit included.
+        groups: The groups inside it.
+    """
+
+    entry: str
+    exit: str
+    nodes: tuple[str, ...]
+    hollow: tuple[str, ...]
+    tail: tuple[str, ...]
+    groups: tuple[int, ...]
+
+
+def find_branches(p: Propagation, group_of_label: np.ndarray, group_nodes: list[set[str]]) -> list[Branch]:
+    """The branches that may be emptied, in order.
+
+    Args:
+        p: The labelled graph.
+        group_of_label: int64[labels], -1 where a label is in no group.
+        group_nodes: For each group the names of all nodes that read a tensor with its channels.
+    """
+    order = list(p.module.graph.nodes)
+    position = {node: index for index, node in enumerate(order)}
+    above = _ancestors(order, position)
+    mixers = {mixer.node: mixer for mixer in p.mixers}
+    found: list[Branch] = []
+    taken = 0
+    for node in order:
+        sides = list(node.all_input_nodes)
+        if operation(node) not in _ADDITIONS or len(sides) != 2:
+            continue
+        regions = [_region(order, position, above, sides[i], sides[1 - i]) for i in (0, 1)]
+        inside = [_groups_in(region, group_nodes) for region in regions]
+        for i in (0, 1):
+            region, other = regions[i], inside[1 - i]
+            bits = sum(1 << position[n] for n in region)
+            # A constant takes its size from what it is added to.
+            same_size = sides[1 - i].meta.get("shape") == node.meta.get("shape")
+            if not region or not inside[i] or other or bits & taken or not same_size:
+                continue
+            branch = _branch(p, region, inside[i], group_of_label, mixers)
+            if branch is not None:
+                found.append(branch)
+                taken |= bits
+    return found
+
+
+def _ancestors(order: list[fx.Node], position: dict[fx.Node, int]) -> list[int]:
+    """For each node a bit set of the positions of itself and all that it depends on."""
+    above: list[int] = []
+    for index, node in enumerate(order):
+        bits = 1 << index
+        for source in node.all_input_nodes:
+            bits |= above[position[source]]
+        above.append(bits)
+    return above
+
+
+def _region(
+    order: list[fx.Node], position: dict[fx.Node, int], above: list[int], end: fx.Node, other: fx.Node
+) -> list[fx.Node]:
+    """The nodes that only `end` depends on, if one tensor enters and nothing but `end` leaves; else none."""
+    bits = above[position[end]] & ~above[position[other]]
+    region: list[fx.Node] = []
+    while bits:
+        low = bits & -bits
+        region.append(order[low.bit_length() - 1])
+        bits ^= low
+    members = set(region)
+    entries = {s for n in region for s in n.all_input_nodes if s not in members and s.op != "get_attr"}
+    leaks = any(user not in members for n in region if n is not end for user in n.users)
+    return region if len(entries) == 1 and not leaks and len(end.users) == 1 else []
+
+
+def _groups_in(region: list[fx.Node], group_nodes: list[set[str]]) -> list[int]:
+    names = {node.name for node in region}
+    return [group for group, nodes in enumerate(group_nodes) if nodes and nodes <= names]
+
+
+def _branch(
+    p: Propagation, region: list[fx.Node], groups: list[int], group_of_label: np.ndarray, mixers: dict[str, Mixer]
+) -> Branch | None:
+    """The region as a branch, if emptying the groups makes its last node the same at every position."""
+    end = region[-1]
+    members = set(region)
+    entry = next(s for n in region for s in n.all_input_nodes if s not in members and s.op != "get_attr")
+    if set(_groups_of(p.values[end], group_of_label)) & set(groups):
+        return None
+    hollow: list[str] = []
+    constant: set[fx.Node] = set()
+    fixed: set[fx.Node] = set()
+    for node in region:
+        # What is made of parameters alone is always the same; one number a channel, also at every position.
+        if node.op == "get_attr" or (node.all_input_nodes and set(node.all_input_nodes) <= fixed):
+            fixed.add(node)
+            if sum(size > 1 for size in node.meta.get("shape", ())) <= 1:
+                constant.add(node)
+            continue
+        mixer = mixers.get(node.name)
+        if (
+            mixer is not None
+            and mixer.inputs is not None
+            and set(_groups_of(mixer.inputs, group_of_label)) <= set(groups)
+        ):
+            hollow.append(node.name)
+            constant.add(node)
+        elif _keeps_constant(p, node) and set(node.all_input_nodes) <= constant:
+            constant.add(node)
+    if end not in constant:
+        return None
+    tail, pending = set[fx.Node](), [end]
+    while pending:
+        node = pending.pop()
+        tail.add(node)
+        if node.name not in hollow:
+            pending.extend(source for source in node.all_input_nodes if source not in tail)
+    return Branch(
+        entry=entry.name,
+        exit=end.name,
+        nodes=tuple(node.name for node in region),
+        hollow=tuple(name for name in hollow if any(node.name == name for node in tail)),
+        tail=tuple(node.name for node in region if node in tail),
+        groups=tuple(groups),
+    )
+
+
+def _groups_of(labels: Tensor, group_of_label: np.ndarray) -> list[int]:
+    groups: list[int] = np.unique(group_of_label[compact(labels).numpy()]).tolist()
+    return groups
+
+
+def _keeps_constant(p: Propagation, node: fx.Node) -> bool:
+    """Whether a node makes the same number everywhere of inputs that are the same everywhere."""
+    if node.op != "call_module":
+        return operation(node) in _CONSTANT_FUNCTIONS
+    module = p.module.get_submodule(str(node.target))
+    if isinstance(module, nn.Conv2d):
+        return module.kernel_size == (1, 1) and module.padding == (0, 0) and module.groups == 1
+    return isinstance(module, _CONSTANT_MODULES) or type(module).__name__ in _CONSTANT_FOREIGN

@@ -1,0 +1,363 @@
+"""Channel groups: what can be removed from a network, and what must stay and why."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, fx
+
+from emodir_tui.arrays import Axis, KeepVectors
+from emodir_tui.errors import ProfileError, first_line
+from emodir_tui.nets.coupling.branches import Branch, find_branches
+from emodir_tui.nets.coupling.dispatch import propagate
+from emodir_tui.nets.coupling.labels import along, varying
+from emodir_tui.nets.coupling.propagation import Propagation, owner
+from emodir_tui.nets.coupling.protection import Family, Protected, asleep, protected
+from emodir_tui.nets.coupling.rewrites import Resolution
+from emodir_tui.nets.coupling.rewriting import normalise
+from emodir_tui.nets.modules.transfer import sent
+from emodir_tui.nets.tracing.network import CutPoint, Network, evaluating, numbered
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChannelGroup:
+    """Channels of several layers that are coupled, gene by gene.
+
+    Attributes:
+        name: The layer that makes them first; a number follows where that layer makes several groups.
+        start: Its first gene's place in the keep vector.
+        stop: The place behind its last gene's.
+        channels_per_gene: Channels of the first producer that one gene stands for.
+        producers: The layers that make the channels.
+        consumers: The layers that sum over them.
+        branch: Groups of one number lie inside one residual branch: they are emptied together, and the branch then
+            adds its constant. None: at least one gene must stay.
+    """
+
+    name: str
+    start: int
+    stop: int
+    channels_per_gene: int
+    producers: tuple[str, ...]
+    consumers: tuple[str, ...]
+    branch: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layer:
+    """One call of a convolution or linear layer: MACs = macs × outputs kept × inputs kept (1 for grouped layers).
+
+    `weight` names its weight (nothing where that is computed), whose dimension `made` runs along the outputs.
+    """
+
+    name: str
+    node: str
+    dim: int
+    inputs: Axis | None
+    outputs: Axis
+    macs: int
+    weight: str
+    made: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChannelGraph:
+    """A network whose channel groups are known.
+
+    Attributes:
+        network: The traced model.
+        graph_module: Its graph with every constant that depends on channels in a leaf of `channels.py`.
+        groups: The groups; all their genes in order make the keep vector.
+        genes: The length of the keep vector.
+        protected: Every output channel of a layer that is in no group, with the reason.
+        branches: The branches that may be emptied; a group's `branch` is a position in here.
+        layers: The calls of convolutions and linear layers, in order.
+        tensors: For each parameter and buffer the genes of each dimension that has any; first names only.
+        aliases: All names of a tensor that has several, by its first.
+        readers: For each tensor of the graph the nodes that read it.
+        norms: For layers that keep a number of channels beside their weights the genes of those channels.
+        unreached: The model's parameters that nothing reads in evaluation mode.
+    """
+
+    network: Network
+    graph_module: fx.GraphModule
+    groups: tuple[ChannelGroup, ...]
+    genes: int
+    protected: tuple[Protected, ...]
+    branches: tuple[Branch, ...]
+    layers: tuple[Layer, ...]
+    tensors: dict[str, dict[int, Axis]]
+    aliases: dict[str, tuple[str, ...]]
+    readers: dict[str, tuple[str, ...]]
+    norms: dict[str, Axis]
+    unreached: tuple[str, ...]
+    _labels: dict[str, Tensor] = field(repr=False)
+    _gene_of_label: Axis = field(repr=False)
+    # Asked for at every candidate, and always the same.
+    _axes: dict[str, tuple[int, Axis]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def counts(self, keep: KeepVectors) -> npt.NDArray[np.int64]:
+        """int64[..., groups]: the genes kept of each group, of keep bool[..., genes]."""
+        starts = [group.start for group in self.groups]
+        return (
+            np.add.reduceat(keep, starts, axis=-1, dtype=np.int64) if starts else np.zeros((*keep.shape[:-1], 0), int)
+        )
+
+    def check(self, keep: KeepVectors) -> list[int]:
+        """The branches that a keep vector empties.
+
+        Raises:
+            ValueError: It has the wrong length, empties a group that must keep a gene, or only a part of a branch.
+        """
+        if keep.shape != (self.genes,):
+            raise ValueError(f"a keep vector of shape {keep.shape} for a network of {self.genes} genes")
+        counts = self.counts(keep)
+        for group, count in zip(self.groups, counts, strict=True):
+            if count == 0 and group.branch is None:
+                raise ValueError(f"group {group.name} is emptied; outside residual branches one gene must stay")
+        emptied = []
+        for number, branch in enumerate(self.branches):
+            empty = [counts[group] == 0 for group in branch.groups]
+            if any(empty):
+                emptied.append(number)
+            if any(empty) and not all(empty):
+                name = self.groups[branch.groups[empty.index(True)]].name
+                raise ValueError(f"group {name} is emptied, but others of its branch are not")
+        return emptied
+
+    def axis(self, node: str) -> tuple[int, Axis]:
+        """The dimension and the genes of the channels of the tensor that a node makes.
+
+        Raises:
+            ValueError: Its channels that may be removed lie in more than one dimension.
+        """
+        if node not in self._axes:
+            self._axes[node] = self._axis(node)
+        return self._axes[node]
+
+    def _axis(self, node: str) -> tuple[int, Axis]:
+        labels = self._labels[node]
+        genes = torch.from_numpy(self._gene_of_label)[labels]
+        small = [dim for dim in range(genes.dim()) if not bool((genes == genes.narrow(dim, 0, 1)).all())]
+        if len(small) > 1:
+            raise ValueError(f"the channels at {node} lie in several dimensions")
+        # Where every channel stays, its labels still tell where channels lie.
+        small = small or varying(labels)[:1]
+        dim = small[0] if small else min(1, labels.dim() - 1)
+        return dim, along(genes, dim).numpy()
+
+
+def analyse(network: Network) -> ChannelGraph:
+    """Find the channel groups of a network by sending channel labels through its graph.
+
+    Whatever an operation does that is not known protects the channels that reach it, so removal is always exact.
+
+    Raises:
+        ProfileError: The graph works for the example's number of images only.
+    """
+    p = propagate(network)
+    resolution = Resolution(p)
+    atoms = _atoms(p, resolution)
+    families = _families(atoms)
+    nodes = [{p.slices[i].node for i, _ in signature} for signature in families]
+    of_root = {root: number for number, roots in enumerate(families.values()) for root in roots}
+    group_of_root = np.full(len(resolution.roots), -1)
+    group_of_root[list(of_root)] = list(of_root.values())
+    branches = find_branches(p, group_of_root[resolution.roots], nodes)
+    graph = _assemble(network, p, resolution, list(families.items()), branches)
+    _check_other_batches(network, graph.graph_module)
+    return graph
+
+
+@torch.no_grad()
+def _check_other_batches(network: Network, module: fx.GraphModule) -> None:
+    """What was traced with two images must compute the same as the model with three.
+
+    Raises:
+        ProfileError: It doesn't: a number of images became a constant.
+    """
+    three = torch.cat([network.example[:2], network.example[:1]])
+    reason = "with three it computes something else"
+    with evaluating(network.model), evaluating(module):
+        try:
+            expected, found = network.model(three.clone()), module(three)
+            scale = max(1.0, float(expected.abs().max())) if expected.numel() else 1.0
+            same = found.shape == expected.shape and torch.allclose(found, expected, atol=1e-4 * scale, equal_nan=True)
+        except (RuntimeError, ValueError, IndexError, AssertionError) as error:
+            same, reason = False, first_line(error)
+    if not same:
+        raise ProfileError(
+            f"{type(network.model).__name__} as traced works for batches of two images only ({reason})",
+            "its forward() may read the number of images with len(x): write x.size(0) or x.shape[0], or -1 in a reshape",
+        )
+
+
+def _atoms(p: Propagation, resolution: Resolution) -> dict[int, list[tuple[int, int]]]:
+    """For each united label that may be removed: the slices it is in (by position) and how often."""
+    atoms: dict[int, list[tuple[int, int]]] = {}
+    for number, piece in enumerate(p.slices):
+        roots, counts = np.unique(resolution.roots[piece.labels.numpy()], return_counts=True)
+        for root, count in zip(roots.tolist(), counts.tolist(), strict=True):
+            if resolution.free[root]:
+                atoms.setdefault(root, []).append((number, count))
+    return {root: found for root, found in atoms.items() if any(p.slices[i].role == "out" for i, _ in found)}
+
+
+def _families(atoms: dict[int, list[tuple[int, int]]]) -> dict[tuple[tuple[int, int], ...], list[int]]:
+    """Atoms that occur in the same slices, equally often, are genes of one group; in order of execution."""
+    families: dict[tuple[tuple[int, int], ...], list[int]] = {}
+    for root, found in atoms.items():
+        families.setdefault(tuple(found), []).append(root)
+    return dict(sorted(families.items(), key=lambda item: (item[0], item[1][0])))
+
+
+def _assemble(
+    network: Network,
+    p: Propagation,
+    resolution: Resolution,
+    families: list[Family],
+    branches: list[Branch],
+) -> ChannelGraph:
+    branch_of = {group: number for number, branch in enumerate(branches) for group in branch.groups}
+    kept = [i for i, (_, roots) in enumerate(families) if len(roots) > 1 or i in branch_of]
+    renumbered = {old: new for new, old in enumerate(kept)}
+    groups: list[ChannelGroup] = []
+    gene_of_root = np.full(len(resolution.roots), -1)
+    names: dict[str, int] = {}
+    for old in kept:
+        signature, roots = families[old]
+        start = groups[-1].stop if groups else 0
+        ordered = _in_channel_order(p, resolution, signature, roots)
+        gene_of_root[ordered] = np.arange(start, start + len(roots))
+        groups.append(_group(p, signature, start, len(roots), branch_of.get(old), names))
+    genes = groups[-1].stop if groups else 0
+    gene_of_root[gene_of_root < 0] = genes
+    gene_of_label = gene_of_root[resolution.roots]
+    by_node = {node.name: labels for node, labels in p.values.items() if isinstance(labels, Tensor)}
+    aliases: dict[str, list[str]] = {}
+    for name, first in p.names.items():
+        aliases.setdefault(first, []).append(name)
+    readers = _readers(p)
+    unreached = tuple(name for name, _ in network.model.named_parameters() if p.names[name] not in readers)
+    single = [family for number, family in enumerate(families) if number not in renumbered]
+    return ChannelGraph(
+        network=network,
+        graph_module=normalise(p, resolution, gene_of_label, network.example.device),
+        groups=tuple(groups),
+        genes=genes,
+        protected=(*protected(p, resolution, single), *asleep(network.model, unreached)),
+        branches=tuple(_renumber(branch, renumbered) for branch in branches),
+        layers=_layers(p, gene_of_label),
+        tensors=_tensors(p, gene_of_label, genes),
+        aliases={first: tuple(all_names) for first, all_names in aliases.items()},
+        readers=readers,
+        norms={name: gene_of_label[labels.numpy()] for name, labels in p.norms.items()},
+        unreached=unreached,
+        _labels=by_node,
+        _gene_of_label=gene_of_label,
+    )
+
+
+def _in_channel_order(
+    p: Propagation, resolution: Resolution, signature: tuple[tuple[int, int], ...], roots: list[int]
+) -> list[int]:
+    first = next(p.slices[i] for i, _ in signature if p.slices[i].role == "out")
+    wanted = set(roots)
+    seen = dict.fromkeys(root for root in resolution.roots[first.labels.numpy()].tolist() if root in wanted)
+    return list(seen)
+
+
+def _group(
+    p: Propagation,
+    signature: tuple[tuple[int, int], ...],
+    start: int,
+    size: int,
+    branch: int | None,
+    names: dict[str, int],
+) -> ChannelGroup:
+    pieces = [(p.slices[i], count) for i, count in signature]
+    made = [(owner(piece.tensor), count) for piece, count in pieces if piece.role == "out"]
+    return ChannelGroup(
+        name=numbered(made[0][0], names),
+        start=start,
+        stop=start + size,
+        channels_per_gene=made[0][1],
+        producers=_unique(layer for layer, _ in made),
+        consumers=_unique(owner(piece.tensor) for piece, _ in pieces if piece.role == "in"),
+        branch=branch,
+    )
+
+
+def _unique(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def _renumber(branch: Branch, renumbered: dict[int, int]) -> Branch:
+    return Branch(
+        entry=branch.entry,
+        exit=branch.exit,
+        nodes=branch.nodes,
+        hollow=branch.hollow,
+        tail=branch.tail,
+        groups=tuple(renumbered[group] for group in branch.groups),
+    )
+
+
+def _layers(p: Propagation, gene_of_label: Axis) -> tuple[Layer, ...]:
+    return tuple(
+        Layer(
+            name=mixer.layer,
+            node=mixer.node,
+            dim=mixer.dim,
+            inputs=None if mixer.inputs is None else gene_of_label[mixer.inputs.numpy()],
+            outputs=gene_of_label[mixer.outputs.numpy()],
+            macs=mixer.macs,
+            weight=mixer.weight,
+            made=mixer.made,
+        )
+        for mixer in p.mixers
+    )
+
+
+def _tensors(p: Propagation, gene_of_label: Axis, genes: int) -> dict[str, dict[int, Axis]]:
+    found: dict[str, dict[int, Axis]] = {}
+    for piece in p.slices:
+        if piece.role == "seen":
+            continue
+        axis = gene_of_label[piece.labels.numpy()]
+        if piece.dim not in found.get(piece.tensor, {}) and bool((axis < genes).any()):
+            found.setdefault(piece.tensor, {})[piece.dim] = axis
+    return found
+
+
+def _readers(p: Propagation) -> dict[str, tuple[str, ...]]:
+    """The nodes that read each parameter and buffer."""
+    found: dict[str, list[str]] = {}
+    for node in p.module.graph.nodes:
+        if node.op == "call_module":
+            module = p.module.get_submodule(str(node.target))
+            tensors = [*module.named_parameters(), *module.named_buffers()]
+            for name, _ in tensors:
+                found.setdefault(p.names.get(f"{node.target}.{name}", f"{node.target}.{name}"), []).append(node.name)
+        elif node.op == "get_attr":
+            found.setdefault(p.names.get(str(node.target), str(node.target)), []).append(node.name)
+    return {name: tuple(nodes) for name, nodes in found.items()}
+
+
+def channel_dim(graph: ChannelGraph, cut: CutPoint | None) -> int:
+    """The dimension of the channels at a cut; None for the logits."""
+    return 1 if cut is None else graph.axis(cut.node)[0]
+
+
+def kept_channels(graph: ChannelGraph, cut: CutPoint, keep: KeepVectors) -> Tensor:
+    """int64[kept] on the network's device: the positions along a cut's `channel_dim` whose channels a keep vector keeps."""
+    positions = np.flatnonzero(np.append(keep, True)[graph.axis(cut.node)[1]])
+    return sent(positions, graph.network.example.device)
+
+
+def take_channels(tensor: Tensor, dim: int, positions: Tensor) -> Tensor:
+    """These positions along a dimension; as advanced indexing makes it, which keeps the channels last in memory."""
+    index: tuple[slice | Tensor, ...] = (*[slice(None)] * dim, positions)
+    return tensor[index]

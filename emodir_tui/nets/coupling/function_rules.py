@@ -1,0 +1,310 @@
+"""How each function and method treats channels: one rule a name, whether called as torch.f, F.f, x.f or an operator."""
+
+from typing import Any
+
+from torch import Tensor, fx
+
+from emodir_tui.nets.coupling.functional_layer_rules import LAYER_FUNCTION_RULES, Rule
+from emodir_tui.nets.coupling.labels import along, compact, concatenate, varying
+from emodir_tui.nets.coupling.module_rules import padded, pooled
+from emodir_tui.nets.coupling.propagation import UNKNOWN, Propagation, Weight, argument, first
+from emodir_tui.nets.tracing.tracer import operation
+
+
+def _pointwise(p: Propagation, node: fx.Node) -> Any:
+    x = first(p, node)
+    if isinstance(x, Tensor) and len(node.all_input_nodes) == 1:
+        return x
+    return _plain_value(p, node)
+
+
+def _plain_value(p: Propagation, node: fx.Node) -> Any:
+    """Arithmetic on sizes: the value, and where it depends on a number of channels a note of which."""
+    if "value" not in node.meta:
+        return p.opaque(node, UNKNOWN)
+    sources = [labels for source in node.all_input_nodes for labels in p.sizes.get(source, ())]
+    if sources:
+        p.sizes[node] = sources
+    return node.meta["value"]
+
+
+def _binary(p: Propagation, node: fx.Node) -> Any:
+    one, other = first(p, node), argument(p, node, 1, "other")
+    if not isinstance(one, (Tensor, Weight)) and not isinstance(other, (Tensor, Weight)):
+        return _plain_value(p, node)
+    for source in node.all_input_nodes:
+        for labels in p.sizes.get(source, ()):
+            p.protect(node, labels, "a number of channels enters the arithmetic")
+    match one, other:
+        case Tensor(), Tensor():
+            return p.combine(node, one, other)
+        case (Tensor(), Weight()):
+            return p.scale(node, one, other)
+        case (Weight(), Tensor()):
+            return p.scale(node, other, one)
+        case (Tensor(), _) if not isinstance(other, Weight):
+            return one
+        case (_, Tensor()) if not isinstance(one, Weight):
+            return other
+    return p.opaque(node, "a computed weight")
+
+
+def _pool(p: Propagation, node: fx.Node) -> Any:
+    x = first(p, node)
+    return pooled(p, node, x) if isinstance(x, Tensor) else p.opaque(node, UNKNOWN)
+
+
+def _pad(p: Propagation, node: fx.Node) -> Any:
+    x, pads = first(p, node), argument(p, node, 1, "pad")
+    mode, value = argument(p, node, 2, "mode", "constant"), argument(p, node, 3, "value") or 0.0
+    if not isinstance(x, Tensor) or not all(isinstance(size, int) for size in pads):
+        return p.opaque(node, UNKNOWN)
+    if mode != "constant":
+        return pooled(p, node, x)
+    return padded(p, node, x, list(pads), value)
+
+
+def _reduce(p: Propagation, node: fx.Node) -> Any:
+    x, dims = first(p, node), argument(p, node, 1, "dim")
+    keep = argument(p, node, 2, "keepdim", default=False)
+    if not isinstance(x, Tensor) or dims is None or "shape" not in node.meta:
+        return p.opaque(node, "a reduction over everything")
+    dims = sorted({dim % x.dim() for dim in ([dims] if isinstance(dims, int) else dims)}, reverse=True)
+    wide = varying(x)
+    if wide and set(wide) <= set(dims):
+        return p.opaque(node, "a reduction over the channels")
+    for dim in set(dims) & set(wide):
+        p.space.unite(x, x.narrow(dim, 0, 1))
+    for dim in dims:
+        x = x.narrow(dim, 0, 1) if keep else x.select(dim, 0)
+    return x
+
+
+def _cat(p: Propagation, node: fx.Node) -> Any:
+    parts, dim = argument(p, node, 0, "tensors"), argument(p, node, 1, "dim", 0)
+    if not all(isinstance(part, Tensor) for part in parts):
+        return p.opaque(node, UNKNOWN)
+    return concatenate(parts, dim)
+
+
+def _stack(p: Propagation, node: fx.Node) -> Any:
+    parts, dim = argument(p, node, 0, "tensors"), argument(p, node, 1, "dim", 0)
+    if not all(isinstance(part, Tensor) for part in parts):
+        return p.opaque(node, UNKNOWN)
+    dim %= parts[0].dim() + 1
+    return concatenate([part.unsqueeze(dim) for part in parts], dim)
+
+
+def _moves(name: str) -> Rule:
+    """A movement that the label tensor can make itself, whatever the number of channels."""
+
+    def rule(p: Propagation, node: fx.Node) -> Any:
+        x = first(p, node)
+        if not isinstance(x, Tensor) or len([n for n in node.all_input_nodes if n.meta.get("shape")]) != 1:
+            return p.opaque(node, UNKNOWN)
+        args, kwargs = p.value(node.args[1:]), p.value({k: v for k, v in node.kwargs.items() if k != "input"})
+        kind = {"flatten": "reshape", "unflatten": "view"}.get(name, "free")
+        return p.move(node, kind, lambda t: getattr(t, name)(*args, **kwargs))
+
+    return rule
+
+
+def _unmoved(p: Propagation, node: fx.Node) -> Any:
+    """A copy or another memory layout: the elements stay where they are, in whatever dimensions the channels lie."""
+    if not isinstance(first(p, node), Tensor):
+        return p.opaque(node, UNKNOWN)
+    return p.move(node, "free", lambda t: t)
+
+
+def _view(p: Propagation, node: fx.Node) -> Any:
+    if not isinstance(first(p, node), Tensor) or not isinstance(node.meta.get("shape"), tuple):
+        return p.opaque(node, UNKNOWN)
+    shape = p.shape(node)
+    return p.move(node, "view", lambda t: t.reshape(shape))
+
+
+def _like(p: Propagation, node: fx.Node) -> Any:
+    """expand_as, view_as: the other tensor lends its shape only."""
+    x, other = first(p, node), argument(p, node, 1, "other")
+    if not isinstance(x, Tensor) or not isinstance(other, Tensor) or x.dim() != other.dim():
+        return p.opaque(node, UNKNOWN)
+    narrow = [dim for dim in varying(other) if x.shape[dim] == 1]
+    if narrow:
+        p.protect(node, x, "one value serves every channel of another tensor")
+        return p.opaque(node, "one value spread over all channels")
+    return compact(x).expand(other.shape) if not varying(x) else p.combine(node, x, other)
+
+
+def _expand(p: Propagation, node: fx.Node) -> Any:
+    x = first(p, node)
+    if not isinstance(x, Tensor) or not isinstance(node.meta.get("shape"), tuple):
+        return p.opaque(node, UNKNOWN)
+    shape = p.shape(node)
+    return p.move(node, "expand", lambda t: t.expand(shape))
+
+
+def _split(p: Propagation, node: fx.Node) -> Any:
+    x, size = first(p, node), argument(p, node, 1, "split_size_or_sections")
+    size = argument(p, node, 1, "split_size") if size is None else size
+    dim = argument(p, node, 2, "dim", 0)
+    if not isinstance(x, Tensor):
+        return p.opaque(node, UNKNOWN)
+    return p.move(node, "split", lambda t: t.split(size, dim))
+
+
+def _chunk(p: Propagation, node: fx.Node) -> Any:
+    x, parts, dim = first(p, node), argument(p, node, 1, "chunks"), argument(p, node, 2, "dim", 0)
+    if not isinstance(x, Tensor):
+        return p.opaque(node, UNKNOWN)
+    return p.move(node, "split", lambda t: t.chunk(parts, dim))
+
+
+def _getitem(p: Propagation, node: fx.Node) -> Any:
+    x, index = p.value(node.args[0]), p.value(node.args[1])
+    if isinstance(x, Tensor):
+        plain = index if isinstance(index, tuple) else (index,)
+        if all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in plain):
+            return p.move(node, "index", lambda t: t[index])
+        return p.opaque(node, "indexing by a tensor")
+    if isinstance(x, tuple) and any(isinstance(part, Tensor) for part in x) and isinstance(index, int):
+        return x[index]
+    source = node.args[0]
+    if isinstance(source, fx.Node) and source in p.sizes and isinstance(index, (int, slice)):
+        dims = set(range(len(x))[index]) if isinstance(index, slice) else {index % len(x)}
+        kept = [labels for labels in p.sizes[source] if labels.dim() != len(x) or dims & set(varying(labels))]
+        if kept:
+            p.sizes[node] = kept
+        if len(kept) == 1 and isinstance(index, int) and operation(source) in ("size", "getattr"):
+            p.counts[node] = along(kept[0], index)
+        return node.meta.get("value")
+    return _plain_value(p, node)
+
+
+def _size(p: Propagation, node: fx.Node) -> Any:
+    x = first(p, node)
+    if not isinstance(x, Tensor):
+        return _plain_value(p, node)
+    dim = argument(p, node, 1, "dim")
+    if dim is None or dim % x.dim() in varying(x):
+        p.sizes[node] = [x]
+    if dim is not None and dim % x.dim() in varying(x):
+        p.counts[node] = along(x, dim)
+    return node.meta["value"]
+
+
+def _getattr(p: Propagation, node: fx.Node) -> Any:
+    name = node.args[1]
+    x = p.value(node.args[0])
+    if name == "shape" and isinstance(x, Tensor):
+        p.sizes[node] = [x]
+        return node.meta["value"]
+    if name in ("device", "dtype", "ndim", "is_cuda", "requires_grad"):
+        return node.meta["value"]
+    if name == "data":
+        return x
+    if name in ("T", "mT", "H") and isinstance(x, Tensor):
+        return p.move(node, "free", lambda t: getattr(t, str(name)))
+    return p.opaque(node, UNKNOWN)
+
+
+def _constant(p: Propagation, node: fx.Node) -> Any:
+    """zeros_like and its kind keep their model's labels."""
+    x = first(p, node)
+    return x if isinstance(x, Tensor) else p.opaque(node, UNKNOWN)
+
+
+def _created(p: Propagation, node: fx.Node) -> Any:
+    return p.opaque(node, "a new tensor has as many channels as is said there")
+
+
+def _where(p: Propagation, node: fx.Node) -> Any:
+    parts = [argument(p, node, index, name) for index, name in enumerate(("condition", "input", "other"))]
+    tensors = [part for part in parts if isinstance(part, Tensor)]
+    if any(part is None or isinstance(part, Weight) for part in parts):
+        return p.opaque(node, UNKNOWN)
+    labels = tensors[0]
+    for other in tensors[1:]:
+        labels = p.combine(node, labels, other)
+    return labels
+
+
+def _extremes(p: Propagation, node: fx.Node) -> Any:
+    """The larger or smaller: of two tensors, or along a dimension with the positions as a second result."""
+    x, other = first(p, node), argument(p, node, 1, "other")
+    if isinstance(other, (Tensor, Weight)):
+        return _binary(p, node)
+    dim = argument(p, node, 1, "dim")
+    if not isinstance(x, Tensor) or not isinstance(dim, int) or dim % x.dim() in varying(x):
+        return p.opaque(node, "a reduction over the channels, or over everything")
+    reduced = x.narrow(dim, 0, 1) if argument(p, node, 2, "keepdim", default=False) else x.select(dim, 0)
+    return reduced, reduced
+
+
+def _rearranged(p: Propagation, node: fx.Node) -> Any:
+    """Another order along some dimensions: flip and roll."""
+    x, last = first(p, node), 1 if operation(node) == "flip" else 2
+    dims = argument(p, node, last, "dims")
+    if not isinstance(x, Tensor) or dims is None:
+        return p.opaque(node, UNKNOWN)
+    dims = {dim % x.dim() for dim in ([dims] if isinstance(dims, int) else dims)}
+    if not dims & set(varying(x)):
+        return x
+    args, kwargs = p.value(node.args[1:]), p.value({k: v for k, v in node.kwargs.items() if k != "input"})
+    return p.move(node, "gather", lambda t: getattr(t, str(operation(node)))(*args, **kwargs))
+
+
+def _metadata(p: Propagation, node: fx.Node) -> Any:
+    return node.meta.get("value")
+
+
+_POINTWISE_NAMES = (
+    "relu relu6 leaky_relu elu celu selu gelu silu mish sigmoid logsigmoid tanh hardtanh hardsigmoid hardswish softplus "
+    "softsign threshold dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout stochastic_depth "
+    "detach float double half bfloat16 abs neg exp log sqrt rsqrt square pow clamp clip floor ceil "
+    "round sign erf sin cos identity to type_as alias"
+)
+_BINARY_NAMES = (
+    "add sub rsub mul multiply div divide true_divide truediv floordiv mod maximum minimum subtract eq ne lt le gt ge"
+)
+_POOL_NAMES = (
+    "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d "
+    "adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d lp_pool2d interpolate upsample"
+)
+_MOVE_NAMES = "transpose permute swapaxes swapdims movedim moveaxis unsqueeze squeeze t flatten unflatten"
+_CREATOR_NAMES = "zeros ones full empty arange rand randn new_zeros new_ones new_full"
+FUNCTION_RULES: dict[str, Rule] = {
+    **LAYER_FUNCTION_RULES,
+    **dict.fromkeys(_POINTWISE_NAMES.split(), _pointwise),
+    **dict.fromkeys(_BINARY_NAMES.split(), _binary),
+    **dict.fromkeys(_POOL_NAMES.split(), _pool),
+    **{name: _moves(name) for name in _MOVE_NAMES.split()},
+    "contiguous": _unmoved,
+    "clone": _unmoved,
+    "view": _view,
+    "reshape": _view,
+    "expand": _expand,
+    "expand_as": _like,
+    "pad": _pad,
+    "mean": _reduce,
+    "sum": _reduce,
+    "amax": _reduce,
+    "amin": _reduce,
+    "cat": _cat,
+    "concat": _cat,
+    "concatenate": _cat,
+    "stack": _stack,
+    "split": _split,
+    "chunk": _chunk,
+    "getitem": _getitem,
+    "size": _size,
+    "getattr": _getattr,
+    "dim": _metadata,
+    "zeros_like": _constant,
+    "ones_like": _constant,
+    "max": _extremes,
+    "min": _extremes,
+    "where": _where,
+    "flip": _rearranged,
+    "roll": _rearranged,
+    **dict.fromkeys(_CREATOR_NAMES.split(), _created),
+}

@@ -1,0 +1,273 @@
+"""Sends channel labels through a traced graph: which channels of which layers can only be removed together."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from emodir_tui.nets.coupling.labels import LabelSpace, along, compact, settle, spread, varying
+from emodir_tui.nets.tracing.network import Network
+
+UNKNOWN = "an operation whose effect on channels is not known"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Slice:
+    """A dimension of a parameter or buffer whose positions carry labels.
+
+    Attributes:
+        tensor: Qualified name, e.g. `layer1.0.conv1.weight`.
+        dim: The dimension.
+        labels: int64[size of the dimension].
+        node: The name of the graph's node that reads the tensor.
+        role: `out` for a mixer's new channels, `in` for those it consumes, `each` for what acts on each channel alone.
+    """
+
+    tensor: str
+    dim: int
+    labels: Tensor
+    node: str
+    role: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mixer:
+    """One call of a convolution or linear layer.
+
+    Attributes:
+        node: The name of the graph's node.
+        layer: The module's qualified name.
+        inputs: Labels of the channels that each output sums over; None for a grouped layer, whose groups stay whole.
+        outputs: Labels of the channels it makes; of a grouped transposed layer those of its inputs, which it counts by.
+        dim: The channel dimension of its input.
+        macs: Multiply-accumulates for one sample, one output and, unless grouped, one input channel.
+        weight: The name of its weight; empty where that is computed.
+        made: The weight's dimension that `outputs` runs along.
+    """
+
+    node: str
+    layer: str
+    inputs: Tensor | None
+    outputs: Tensor
+    dim: int
+    macs: int
+    weight: str = ""
+    made: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Weight:
+    """A parameter or buffer of several dimensions, read by the graph itself."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+class Propagation:
+    """One pass of labels over a network's graph, by the rules of `rules.py`.
+
+    Attributes:
+        space: The labels, what is united and what must stay.
+        values: What each node makes: label tensors, tuples of them, weights or plain Python values.
+        slices: The parameters' dimensions that carry labels, in order of execution.
+        mixers: The convolutions and linear layers called, in order.
+        channel_dims: For nodes that need their input's channels in one dimension: the input's node and the dimension.
+        replays: For nodes that only move elements: the same movement for any tensor of the input's shape.
+        kinds: What kind of movement each of those is.
+        pads: Nodes that pad channels: labels of the new ones before and after, and the leaf's other arguments.
+        sizes: For nodes that are numbers which depend on a number of channels: the labels of those channels.
+        counts: Of those the ones that are just that number of channels: the labels counted.
+        norms: For layers that keep a number of channels beside their weights: the labels of those channels.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.module = network.graph_module
+        self.space = LabelSpace()
+        self.values: dict[fx.Node, Any] = {}
+        self.slices: list[Slice] = []
+        self.mixers: list[Mixer] = []
+        self.channel_dims: dict[fx.Node, tuple[fx.Node, int]] = {}
+        self.replays: dict[fx.Node, Callable[[Tensor], Any]] = {}
+        self.kinds: dict[fx.Node, str] = {}
+        self.pads: dict[fx.Node, tuple[Tensor, Tensor, dict[str, Any]]] = {}
+        self.sizes: dict[fx.Node, list[Tensor]] = {}
+        self.counts: dict[fx.Node, Tensor] = {}
+        self.norms: dict[str, Tensor] = {}
+        self.names = _canonical_names(network.model)
+        self._recorded: dict[tuple[str, int], Tensor] = {}
+        self._whole: dict[str, tuple[str, str]] = {}
+
+    def value(self, argument: Any) -> Any:
+        """An argument of a node with every node in it replaced by what that node makes."""
+        return fx.node.map_arg(argument, lambda node: self.values[node])
+
+    def shape(self, node: fx.Node) -> tuple[int, ...]:
+        """The shape of the tensor a node makes, for a batch of two."""
+        return tuple(node.meta["shape"])
+
+    def fresh(self, node: fx.Node, dim: int) -> tuple[Tensor, Tensor]:
+        """New labels for a node's channels along `dim`: the vector, and spread over the node's tensor."""
+        vector = self.space.new(self.shape(node)[dim])
+        return vector, spread(vector, self.shape(node), dim)
+
+    def place(self, node: fx.Node) -> str:
+        """Where a node is, in words for people: its module, or the module whose forward() calls it."""
+        if node.op == "call_module":
+            return f"{node.target} ({type(self.module.get_submodule(str(node.target))).__name__})"
+        called = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
+        owner = node.meta.get("owner", "")
+        return f"{owner}: {called}()" if owner else f"{called}()"
+
+    def protect(self, node: fx.Node, value: Any, reason: str) -> None:
+        """Fix all labels in a value, because of a node."""
+        if isinstance(value, Tensor):
+            self.space.fix(value, self.place(node), reason)
+        elif isinstance(value, Weight):
+            # All of it is read here, whatever else reads it before or later.
+            name = self.names.get(value.name, value.name)
+            self._whole[name] = (self.place(node), reason)
+            for (tensor, _), labels in self._recorded.items():
+                if tensor == name:
+                    self.space.fix(labels, self.place(node), reason)
+        elif isinstance(value, (tuple, list)):
+            for part in value:
+                self.protect(node, part, reason)
+        elif isinstance(value, dict):
+            self.protect(node, list(value.values()), reason)
+        elif isinstance(value, slice):
+            self.protect(node, [value.start, value.stop, value.step], reason)
+
+    def opaque(self, node: fx.Node, reason: str) -> Any:
+        """Protect all that reaches a node, and return protected labels for what it makes."""
+        for source in node.all_input_nodes:
+            self.protect(node, self.values[source], reason)
+            for labels in self.sizes.get(source, ()):
+                self.protect(node, labels, reason)
+        for layer, macs, channels in node.meta.get("inner", ()):
+            self.opaque_layer(node, layer, channels, macs, reason)
+        shapes = node.meta.get("shape")
+        if shapes is None:
+            return node.meta.get("value")
+        if isinstance(shapes, tuple):
+            return self._protected(node, shapes, reason)
+        return tuple(None if shape is None else self._protected(node, shape, reason) for shape in shapes)
+
+    def opaque_layer(self, node: fx.Node, layer: str, channels: int, macs: int, reason: str) -> None:
+        """Note a layer whose channels all stay: it counts, and is listed."""
+        labels = self.space.new(1).expand(channels)
+        self.protect(node, labels, reason)
+        self.slice(node, f"{layer}.weight", 0, labels, "out")
+        counted = labels if macs % channels == 0 else labels[:1]
+        self.mixers.append(
+            Mixer(node=node.name, layer=layer, inputs=None, outputs=counted, dim=1, macs=macs // len(counted))
+        )
+
+    def _protected(self, node: fx.Node, shape: tuple[int, ...], reason: str) -> Tensor:
+        labels = self.space.new(1)
+        self.protect(node, labels, reason)
+        return labels.view([1] * len(shape)).expand(shape)
+
+    def slice(self, node: fx.Node, tensor: str, dim: int, labels: Tensor, role: str) -> None:
+        """Note that a tensor's dimension carries these labels; a shared tensor unites those of all its readers."""
+        tensor = self.names.get(tensor, tensor)
+        known = self._recorded.setdefault((tensor, dim), labels)
+        if known is not labels:
+            self.space.unite(known, labels)
+        if tensor in self._whole:
+            self.space.fix(labels, *self._whole[tensor])
+        self.slices.append(Slice(tensor=tensor, dim=dim, labels=known, node=node.name, role=role))
+
+    def per_channel(self, node: fx.Node, prefix: str, module: nn.Module, labels: Tensor, dim: int) -> None:
+        """Note a layer's parameters and buffers that hold one number a channel, and where its input has channels."""
+        vector = along(labels, dim)
+        self.norms[prefix] = vector
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            tensor = getattr(module, name, None)
+            if isinstance(tensor, Tensor) and tensor.dim() == 1:
+                self.slice(node, f"{prefix}.{name}", 0, vector, "each")
+        self.expect(node, dim)
+
+    def expect(self, node: fx.Node, dim: int) -> None:
+        """A node that is right only where its first input's channels lie along one dimension."""
+        source = node.all_input_nodes[0]
+        self.channel_dims[node] = (source, dim % len(self.shape(source)))
+
+    def move(self, node: fx.Node, kind: str, replay: Callable[[Tensor], Any]) -> Any:
+        """A node that only moves elements; label tensors go through the movement themselves."""
+        self.replays[node] = replay
+        self.kinds[node] = kind
+        made = replay(self.values[node.all_input_nodes[0]])
+        return tuple(settle(part) for part in made) if isinstance(made, (tuple, list)) else settle(made)
+
+    def combine(self, node: fx.Node, one: Tensor, other: Tensor) -> Tensor:
+        """Labels of an element-wise operation on two tensors that broadcast together."""
+        shape = torch.broadcast_shapes(one.shape, other.shape)
+        one, other = (t.reshape([1] * (len(shape) - t.dim()) + list(t.shape)) for t in (one, other))
+        for wide, narrow in ((one, other), (other, one)):
+            dims = varying(wide)
+            if dims and all(narrow.shape[dim] == 1 for dim in dims):
+                self.protect(node, narrow, "one value serves every channel of another tensor")
+                return wide.expand(shape)
+        self.space.unite(one, other)
+        return settle(one.expand(shape) if varying(one) else other.expand(shape))
+
+    def scale(self, node: fx.Node, labels: Tensor, weight: Weight) -> Tensor:
+        """Labels of an element-wise operation on a tensor and a parameter of several dimensions."""
+        labels = labels[(None,) * (len(weight.shape) - labels.dim())]
+        offset = labels.dim() - len(weight.shape)
+        for dim in varying(labels):
+            if dim >= offset and weight.shape[dim - offset] > 1:
+                self.slice(node, weight.name, dim - offset, along(labels, dim), "each")
+        return labels.expand(torch.broadcast_shapes(labels.shape, weight.shape))
+
+    def mixer(self, node: fx.Node, mixer: Mixer) -> None:
+        """Note a call of a layer that makes new channels."""
+        self.mixers.append(mixer)
+        self.expect(node, mixer.dim)
+
+
+def argument(p: Propagation, node: fx.Node, index: int, name: str, default: Any = None) -> Any:
+    """A positional or named argument's value."""
+    if len(node.args) > index:
+        return p.value(node.args[index])
+    return p.value(node.kwargs.get(name, default))
+
+
+def first(p: Propagation, node: fx.Node) -> Any:
+    """The first argument's value, however it is given."""
+    return argument(p, node, 0, "input")
+
+
+def owner(tensor: str) -> str:
+    """The layer that a tensor belongs to, by name; a tensor that the model itself holds stands for a layer."""
+    return tensor.rpartition(".")[0] or tensor
+
+
+def positions(shape: Sequence[int], dim: int) -> int:
+    """How many positions of one sample share a channel."""
+    return prod(size for d, size in enumerate(shape) if d not in (0, dim % len(shape)))
+
+
+def spatial(labels: Tensor, shape: Sequence[int], dim: int = 1) -> Tensor:
+    """Labels after an operation that changes the size of all dimensions behind the channels."""
+    small = compact(labels)
+    for other in range(len(shape)):
+        if other != dim:
+            small = small.narrow(other, 0, 1)
+    return small.expand(tuple(shape))
+
+
+def _canonical_names(model: nn.Module) -> dict[str, str]:
+    """For each parameter and buffer the first name of the same tensor."""
+    first: dict[int, str] = {}
+    names: dict[str, str] = {}
+    tensors = [
+        *model.named_parameters(remove_duplicate=False),
+        *model.named_buffers(remove_duplicate=False),
+    ]
+    for name, tensor in tensors:
+        names[name] = first.setdefault(id(tensor), name)
+    return names

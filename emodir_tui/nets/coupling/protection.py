@@ -1,0 +1,62 @@
+"""What must stay, where that was decided, and why."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from torch import nn
+
+from emodir_tui.nets.coupling.propagation import Propagation, owner
+from emodir_tui.nets.coupling.rewrites import Resolution
+
+ONE_GENE = "these channels can only go all at once"
+Family: TypeAlias = tuple[tuple[tuple[int, int], ...], list[int]]
+"""(slice, how often) for each slice that genes of a group are in, and the united labels that are those genes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Protected:
+    """Channels that must stay: where that was decided, how many channels of how many layers' outputs, and why."""
+
+    place: str
+    channels: int
+    reason: str
+
+
+def protected(p: Propagation, resolution: Resolution, single: list[Family]) -> tuple[Protected, ...]:
+    """Every output channel that no gene stands for, counted by place and reason."""
+    causes = p.space.fixed_roots()
+    for signature, roots in single:
+        first = next(p.slices[i] for i, _ in signature if p.slices[i].role == "out")
+        causes.update(dict.fromkeys(roots, (owner(first.tensor), ONE_GENE)))
+    counted: dict[tuple[str, str], int] = {}
+    seen: set[tuple[str, int]] = set()
+    for piece in p.slices:
+        if piece.role != "out" or (piece.tensor, piece.dim) in seen:
+            continue
+        seen.add((piece.tensor, piece.dim))
+        for root in resolution.roots[piece.labels.numpy()].tolist():
+            if root in causes:
+                counted[causes[root]] = counted.get(causes[root], 0) + 1
+    return tuple(Protected(place=place, channels=n, reason=reason) for (place, reason), n in counted.items())
+
+
+def asleep(model: nn.Module, unreached: tuple[str, ...]) -> list[Protected]:
+    """The largest modules of which nothing runs, such as auxiliary classifiers."""
+    found: dict[str, int] = {}
+    for name in unreached:
+        parts = name.split(".")
+        prefixes = [".".join(parts[:end]) for end in range(1, len(parts))]
+        place = next((prefix for prefix in prefixes if _sleeps(model, prefix, unreached)), name)
+        layers = model.get_submodule(place).modules() if place in prefixes else ()
+        found[place] = sum(_channels_made(layer) for layer in layers)
+    reason = "nothing of it runs in evaluation mode, so a pruned network leaves it out"
+    return [Protected(place=place, channels=channels, reason=reason) for place, channels in found.items()]
+
+
+def _sleeps(model: nn.Module, prefix: str, unreached: tuple[str, ...]) -> bool:
+    return all(name in unreached for name, _ in model.get_submodule(prefix).named_parameters(prefix=prefix))
+
+
+def _channels_made(layer: nn.Module) -> int:
+    made = getattr(layer, "out_channels", None) or getattr(layer, "out_features", None)
+    return made if isinstance(made, int) else 0

@@ -1,0 +1,239 @@
+"""Decides, once labels are known, how each place whose constants depend on channels is to be rewritten.
+
+Where no rewriting would be right, the channels are protected and everything is decided again.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from emodir_tui.nets.coupling.labels import along, compact, varying
+from emodir_tui.nets.coupling.propagation import Propagation
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rewrite:
+    """One node of the graph that becomes a channel leaf.
+
+    Attributes:
+        kind: `pad`, `split`, `gather`, `view` or `expand`.
+        source: The node whose tensor the leaf takes.
+        dim: The channel dimension of what it makes.
+        labels: Labels of its parts: (before, after) of a pad, those of each part of a split, else (the source's or,
+            for a view, the result's,).
+        options: What else the leaf's constructor needs.
+    """
+
+    kind: str
+    source: fx.Node
+    dim: int
+    labels: tuple[Tensor, ...]
+    options: dict[str, Any]
+
+
+class Resolution:
+    """The rewrites of a labelled graph; `roots` is int64[labels], `free` bool[labels] says which may be removed."""
+
+    def __init__(self, p: Propagation) -> None:
+        self.p = p
+        self.settled = False
+        while not self.settled:
+            self.settled = True
+            self.rewrites: dict[fx.Node, Rewrite] = {}
+            self._open: dict[fx.Node, tuple[fx.Node, Any]] = {}
+            self._sound: set[fx.Node] = set()
+            self.roots = p.space.roots()
+            self.free = np.ones(len(self.roots), dtype=bool)
+            self.free[list(p.space.fixed_roots())] = False
+            self.free = self.free[self.roots]
+            for node in p.module.graph.nodes:
+                self._visit(node)
+                self._guard_numbers(node)
+
+    def rooted(self, labels: Tensor) -> Tensor:
+        """Labels replaced by what they are united with."""
+        return torch.from_numpy(self.roots)[compact(labels)].expand(labels.shape)
+
+    def removable(self, value: Any) -> bool:
+        """Whether any channel of a label tensor, or of a tuple of them, may be removed."""
+        if isinstance(value, (tuple, list)):
+            return any(self.removable(part) for part in value)
+        return isinstance(value, Tensor) and bool(self.free[compact(value).numpy()].any())
+
+    def dims(self, labels: Tensor) -> list[int]:
+        """The dimensions along which united labels change."""
+        return varying(self.rooted(labels))
+
+    def _fix(self, node: fx.Node, source: fx.Node, reason: str) -> None:
+        self.p.protect(node, self.p.values[source], reason)
+        self.settled = False
+
+    def _visit(self, node: fx.Node) -> None:
+        opened = [source for source in node.all_input_nodes if source in self._open]
+        if node in self.p.replays:
+            source = node.all_input_nodes[0]
+            if self.removable(self.p.values[source]):
+                self._movement(node, source)
+        elif opened and not self._picks(node):
+            for source in opened:
+                self._fix(node, source, "channels lie in several dimensions here")
+        elif self._picks(node):
+            self._open[node] = (self._open[opened[0]][0], self._open[opened[0]][1][node.args[1]])
+            self._close(node)
+        else:
+            self._static(node)
+
+    def _guard_numbers(self, node: fx.Node) -> None:
+        """A number of channels may only enter what is rewritten, or what reads just that number."""
+        if "shape" not in node.meta or node in self.rewrites or node in self._open or node in self._sound:
+            return
+        for source in node.all_input_nodes:
+            for labels in self.p.sizes.get(source, ()):
+                if self.removable(labels):
+                    self.p.protect(node, labels, "a number of channels enters here")
+                    self.settled = False
+
+    def _picks(self, node: fx.Node) -> bool:
+        """A part taken from a tuple whose channels still lie in several dimensions."""
+        source = node.all_input_nodes[0] if node.all_input_nodes else None
+        return source in self._open and isinstance(self._open[source][1], (tuple, list))
+
+    def _static(self, node: fx.Node) -> None:
+        if node in self.p.pads and self.removable(self.p.values[node]):
+            source, dim = self.p.channel_dims[node]
+            before, after, options = self.p.pads[node]
+            self.rewrites[node] = Rewrite(kind="pad", source=source, dim=dim, labels=(before, after), options=options)
+        if node in self.p.channel_dims:
+            source, dim = self.p.channel_dims[node]
+            labels = self.p.values[source]
+            if self.removable(labels) and set(self.dims(labels)) - {dim}:
+                self._fix(node, source, "its input holds channels in another dimension than it needs")
+
+    def _movement(self, node: fx.Node, source: fx.Node) -> None:
+        kind, made = self.p.kinds[node], self.p.values[node]
+        parts = made if isinstance(made, tuple) else (made,)
+        narrow = source not in self._open and all(len(self.dims(part)) <= 1 for part in (self.p.values[source], *parts))
+        if narrow and self._stays_simple(node, source, kind, made):
+            return
+        origin, places = self._open.get(source) or (source, _places(self.p.shape(source)))
+        if isinstance(places, (tuple, list)):
+            self._fix(node, source, "channels lie in several dimensions here")
+            return
+        self._open[node] = (origin, self.p.replays[node](places))
+        if not isinstance(made, tuple):
+            self._close(node)
+
+    def _stays_simple(self, node: fx.Node, source: fx.Node, kind: str, made: Any) -> bool:
+        """Handle a movement from one channel dimension to one; False if it needs a gather or worse."""
+        before = self.dims(self.p.values[source])
+        if kind == "free" or not before:
+            return True
+        if kind == "split":
+            return self._split(node, source, made, before[0])
+        after = self.dims(made)
+        if kind == "index":
+            same = len(made.shape) == len(self.p.shape(source)) and after == before
+            untouched = same and made.shape[after[0]] == self.p.shape(source)[before[0]]
+            return untouched and bool((along(made, after[0]) == along(self.p.values[source], before[0])).all())
+        if len(after) != 1 or kind == "gather" or not self._survives_removal(node, source, before[0], after[0]):
+            return False
+        if kind == "view" and self._reads_count(node, made, after[0]):
+            self._sound.add(node)
+        elif kind == "view":
+            sizes = self._view_sizes(node, made, after[0])
+            self.rewrites[node] = Rewrite(
+                kind="view", source=source, dim=after[0], labels=(along(made, after[0]),), options={"sizes": sizes}
+            )
+        elif kind == "expand":
+            self.rewrites[node] = Rewrite(kind="expand", source=source, dim=after[0], labels=(), options={})
+        return True
+
+    def _split(self, node: fx.Node, source: fx.Node, made: tuple[Tensor, ...], dim: int) -> bool:
+        if sum(part.shape[dim] for part in made) != self.p.shape(source)[dim] or len(made) == 0:
+            return False
+        whole = torch.cat([along(part, dim) for part in made])
+        if not bool((whole == along(self.p.values[source], dim)).all()):
+            return all(part.shape[dim] == self.p.shape(source)[dim] for part in made)
+        labels = tuple(along(part, dim) for part in made)
+        self.rewrites[node] = Rewrite(kind="split", source=source, dim=dim, labels=labels, options={})
+        return True
+
+    def _reads_count(self, node: fx.Node, made: Tensor, dim: int) -> bool:
+        """Whether a view's channels are given as -1, or as the very number that they are, and nothing else depends."""
+        given = _given_sizes(node)
+        if len(given) != made.dim() or any(size in self.p.sizes for d, size in enumerate(given) if d != dim):
+            return False
+        counted = self.p.counts.get(given[dim]) if isinstance(given[dim], fx.Node) else None
+        if counted is None:
+            return bool(given[dim] == -1)
+        wanted = along(made, dim)
+        return len(counted) == len(wanted) and torch.equal(self.rooted(counted), self.rooted(wanted))
+
+    def _view_sizes(self, node: fx.Node, made: Tensor, dim: int) -> list[int | None]:
+        """The sizes a view must know itself: its channels, and others computed from a number of channels."""
+        given = _given_sizes(node)
+        if len(given) != made.dim():
+            return [-1 if d == 0 else int(size) for d, size in enumerate(made.shape)]
+        tainted = [isinstance(size, fx.Node) and size in self.p.sizes for size in given]
+        sizes: list[int | None] = [int(made.shape[d]) if tainted[d] else None for d in range(made.dim())]
+        sizes[dim] = int(made.shape[dim])
+        return sizes
+
+    def _survives_removal(self, node: fx.Node, source: fx.Node, before: int, after: int) -> bool:
+        """Try it: remove a random half of the channels first, or afterwards, and compare."""
+        generator = np.random.default_rng(0)
+        made, labels = self.p.values[node], self.p.values[source]
+        places = _places(self.p.shape(source))
+        if made.numel() == 0:
+            return False
+        for _ in range(2):
+            alive = generator.random(len(self.roots)) < 0.5
+            alive[~self.free] = True
+            alive = alive[self.roots]
+            rows, kept = (
+                torch.from_numpy(np.flatnonzero(alive[along(t, d).numpy()]))
+                for t, d in ((labels, before), (made, after))
+            )
+            shape = list(made.shape)
+            shape[after] = len(kept)
+            first = places.index_select(before, rows)
+            then = self.p.replays[node](places).index_select(after, kept)
+            if self.p.kinds[node] == "expand":
+                first = first.expand(shape)
+            if first.numel() != then.numel() or not torch.equal(first.reshape(shape), then):
+                return False
+        return True
+
+    def _close(self, node: fx.Node) -> None:
+        """Where channels lie in one dimension again, the whole way from the opening is one gather."""
+        origin, places = self._open[node]
+        labels, start = self.p.values[node], self.p.values[origin]
+        first, last = self.dims(start), self.dims(labels)
+        if len(first) > 1 or len(last) > 1 or places.dim() != start.dim():
+            return
+        dim = first[0] if first else 1
+        if (last and last[0] != dim) or [s for d, s in enumerate(places.shape) if d != dim] != [
+            s for d, s in enumerate(start.shape) if d != dim
+        ]:
+            return
+        spots = _places(self.p.shape(origin))
+        step = spots.stride(dim)
+        index = along(places, dim) // step % start.shape[dim]
+        if torch.equal(spots.index_select(dim, index), places):
+            del self._open[node]
+            self.rewrites[node] = Rewrite(
+                kind="gather", source=origin, dim=dim, labels=(along(start, dim),), options={"index": index}
+            )
+
+
+def _given_sizes(node: fx.Node) -> list[Any]:
+    given = list(node.args[1:])
+    return list(given[0]) if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
+
+
+def _places(shape: tuple[int, ...]) -> Tensor:
+    """Each element's own position, so that any movement can be followed."""
+    return torch.arange(int(np.prod(shape))).view(shape)

@@ -1,0 +1,242 @@
+"""Division: the segments between cut points, merged into sub-networks of balanced MACs."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from torch import fx
+
+from emodir_tui.errors import ProfileError, nearest
+from emodir_tui.nets.coupling.channel_graph import ChannelGraph
+from emodir_tui.nets.tracing.network import CutPoint, is_mixer
+
+FEWEST, MOST = 2, 8
+# A part this much smaller than the mean has a search of its own that decides next to nothing.
+SMALLEST_SHARE_OF_MEAN = 0.4
+# Parts of the network between whose ends trainings compare features.
+FITTED = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SubNetwork:
+    """A run of consecutive modules between two cut points.
+
+    Attributes:
+        name: sn1, sn2, …
+        start: The cut before it; None at the input.
+        stop: The cut behind it; None at the end.
+        layers: Its convolutions and linear layers.
+        groups: The channel groups that it decides on, as positions in `ChannelGraph.groups`.
+        macs: Its MACs for one image.
+        share: Of the whole network's MACs.
+    """
+
+    name: str
+    start: CutPoint | None
+    stop: CutPoint | None
+    layers: tuple[str, ...]
+    groups: tuple[int, ...]
+    macs: int
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Division:
+    """Sub-networks in order; streams: groups with producers in several; kinds: inner, boundary or stream by group."""
+
+    subnetworks: tuple[SubNetwork, ...]
+    streams: tuple[int, ...]
+    kinds: dict[int, str]
+
+
+def divide(graph: ChannelGraph, *, subnetworks: int | None = None, cuts: list[str] | None = None) -> Division:
+    """Divide a network.
+
+    Args:
+        graph: The network.
+        subnetworks: How many; chosen from the number of channel groups if not given. Fewer where cuts are missing.
+        cuts: Names of modules after which to cut, instead.
+
+    Raises:
+        ProfileError: Nothing can be pruned, or a cut's name is none.
+    """
+    if not graph.groups:
+        reasons = "; ".join(f"{item.place}: {item.reason}" for item in graph.protected[:3])
+        raise ProfileError(
+            f"nothing in this network can be pruned ({reasons})", "'emodir check' lists what is protected."
+        )
+    if cuts is not None:
+        chosen = _merged(graph, _named_cuts(graph, cuts), smallest=0.0)
+    else:
+        chosen = _merged(graph, _balanced_cuts(graph, subnetworks), smallest=SMALLEST_SHARE_OF_MEAN)
+    return _assemble(graph, chosen)
+
+
+def candidates(graph: ChannelGraph) -> list[CutPoint]:
+    """The cut points at the ends of blocks, before the last features, and through no residual branch."""
+    nodes = {node.name: node for node in graph.network.graph_module.graph.nodes}
+    names = {cut.node for cut in graph.network.cuts}
+    order = [node.name for node in graph.graph_module.graph.nodes]
+    inside = {name for branch in graph.branches for name in branch.nodes}
+    found = []
+    for cut in graph.network.cuts:
+        if cut.index >= graph.network.features.index or cut.node not in order or cut.node in inside:
+            continue
+        users = [user for user in nodes[cut.node].users if user.op != "output"]
+        # Of a chain of cuts the last one before the next layer or fork, so that normalisation and activation stay with
+        # the layer before them.
+        if len(users) > 1 or is_mixer(graph.network.graph_module, users[0]) or users[0].name not in names:
+            found.append(cut)
+    return found
+
+
+def compared_at(graph: ChannelGraph) -> CutPoint | None:
+    """Where what all groups lose shows: the last features, or the output (None) where a group is made behind these."""
+    place = {node.name: at for at, node in enumerate(graph.graph_module.graph.nodes)}
+    end = place.get(graph.network.features.node)
+    if end is None:
+        return None
+    last: dict[str, int] = {}
+    for layer in graph.layers:
+        last[layer.name] = max(last.get(layer.name, 0), place[layer.node])
+    behind = any(min(last.get(name, 0) for name in group.producers) > end for group in graph.groups)
+    return None if behind else graph.network.features
+
+
+def meeting_points(division: Division, features: CutPoint | None) -> list[CutPoint]:
+    """Where pruned networks are compared with the original one: behind each sub-network, and at `compared_at`."""
+    ends = [*(part.stop for part in division.subnetworks), features]
+    return [end for end in ends if end is not None]
+
+
+def fitting_points(graph: ChannelGraph) -> list[CutPoint]:
+    """Where trainings pull the features of a pruned network to the original's: more places than sub-networks end at.
+
+    The ends of blocks, of many those that make `FITTED` parts of balanced MACs; and the last features.
+    """
+    ends = [*_balanced_cuts(graph, FITTED), compared_at(graph)]
+    return [end for end in ends if end is not None]
+
+
+def _named_cuts(graph: ChannelGraph, names: list[str]) -> list[CutPoint]:
+    known: dict[str, CutPoint] = {}
+    # A module's own name before what else has that name: torch.fx calls nodes after modules, and then numbers them.
+    for cut in graph.network.cuts:
+        known[cut.name] = cut
+    for names_of in (lambda cut: cut.aliases, lambda cut: (cut.node,)):
+        for cut in graph.network.cuts:
+            for name in names_of(cut):
+                known.setdefault(name, cut)
+    allowed = graph.network.features.index
+    for name in names:
+        if name not in known:
+            hint = nearest(name, known) or f"There are: {', '.join(cut.name for cut in candidates(graph)[:20])}."
+            raise ProfileError(f"divide.cuts: '{name}' is no place where the network can be cut", hint)
+        if known[name].index >= allowed:
+            raise ProfileError(f"divide.cuts: '{name}' lies behind the last features ({graph.network.features.name})")
+    return sorted({known[name].index: known[name] for name in names}.values(), key=lambda cut: cut.index)
+
+
+def _balanced_cuts(graph: ChannelGraph, wanted: int | None) -> list[CutPoint]:
+    """The cuts that make the largest part smallest (and of those the squares' sum), by dynamic programming."""
+    possible = candidates(graph)
+    number = wanted or min(MOST, max(FEWEST, round(len(graph.groups) ** 0.5)))
+    number = min(number, len(possible) + 1)
+    weights = [_macs(graph, nodes) for nodes in _segments(graph, possible)]
+    sums = [0]
+    for weight in weights:
+        sums.append(sums[-1] + weight)
+    count = len(weights)
+    best: list[list[tuple[int, int, int]]] = [[(sums[end], sums[end] ** 2, 0) for end in range(count + 1)]]
+    for parts in range(1, number):
+        row = [(sums[-1] + 1, 0, 0)] * (parts + 1)
+        for end in range(parts + 1, count + 1):
+            row.append(
+                min(
+                    (max(best[-1][at][0], sums[end] - sums[at]), best[-1][at][1] + (sums[end] - sums[at]) ** 2, at)
+                    for at in range(parts, end)
+                )
+            )
+        best.append(row)
+    chosen, end = [], count
+    for parts in range(number - 1, 0, -1):
+        end = best[parts][end][2]
+        chosen.append(possible[end - 1])
+    return chosen[::-1]
+
+
+def _segments(graph: ChannelGraph, cuts: list[CutPoint]) -> list[list[fx.Node]]:
+    nodes = [node for node in graph.graph_module.graph.nodes if node.op not in ("placeholder", "output")]
+    names = [node.name for node in nodes]
+    edges = [0, *(names.index(cut.node) + 1 for cut in cuts), len(nodes)]
+    return [nodes[low:high] for low, high in pairwise(edges)]
+
+
+def _macs(graph: ChannelGraph, nodes: list[fx.Node]) -> int:
+    names = {node.name for node in nodes}
+    return sum(
+        layer.macs * len(layer.outputs) * (1 if layer.inputs is None else len(layer.inputs))
+        for layer in graph.layers
+        if layer.node in names
+    )
+
+
+def _owners(graph: ChannelGraph, cuts: list[CutPoint]) -> list[int | None]:
+    """For each group the part that holds all of its producers; None where several do."""
+    part_of: dict[str, set[int]] = {}
+    for part, nodes in enumerate(_segments(graph, cuts)):
+        names = {node.name for node in nodes}
+        for layer in graph.layers:
+            if layer.node in names:
+                part_of.setdefault(layer.name, set()).add(part)
+    owners: list[int | None] = []
+    for group in graph.groups:
+        parts = {part for name in group.producers for part in part_of.get(name, set())}
+        owners.append(parts.pop() if len(parts) == 1 else None)
+    return owners
+
+
+def _merged(graph: ChannelGraph, cuts: list[CutPoint], *, smallest: float) -> list[CutPoint]:
+    """A part that decides on nothing, or is a small share of the mean, is merged with the smaller of its neighbours."""
+    while cuts:
+        owners = set(_owners(graph, cuts))
+        sizes = [_macs(graph, nodes) for nodes in _segments(graph, cuts)]
+        limit = smallest * sum(sizes) / len(sizes)
+        poor = [part for part, size in enumerate(sizes) if part not in owners or size < limit]
+        if not poor:
+            return cuts
+        part = min(poor, key=lambda at: sizes[at])
+        before = sizes[part - 1] if part else float("inf")
+        after = sizes[part + 1] if part + 1 < len(sizes) else float("inf")
+        gone = part - 1 if before <= after else part
+        cuts = [cut for position, cut in enumerate(cuts) if position != gone]
+    return cuts
+
+
+def _assemble(graph: ChannelGraph, cuts: list[CutPoint]) -> Division:
+    owners = _owners(graph, cuts)
+    segments = _segments(graph, cuts)
+    total = sum(_macs(graph, nodes) for nodes in segments)
+    kinds: dict[int, str] = {}
+    parts = []
+    for part, nodes in enumerate(segments):
+        names = {node.name for node in nodes}
+        layers = tuple(dict.fromkeys(layer.name for layer in graph.layers if layer.node in names))
+        own = tuple(number for number, owner in enumerate(owners) if owner == part)
+        for number in own:
+            group = graph.groups[number]
+            kinds[number] = "inner" if set(group.consumers) <= set(layers) else "boundary"
+        macs = _macs(graph, nodes)
+        parts.append(
+            SubNetwork(
+                name=f"sn{part + 1}",
+                start=cuts[part - 1] if part else None,
+                stop=cuts[part] if part < len(cuts) else None,
+                layers=layers,
+                groups=own,
+                macs=macs,
+                share=macs / max(1, total),
+            )
+        )
+    streams = tuple(number for number, owner in enumerate(owners) if owner is None)
+    kinds.update(dict.fromkeys(streams, "stream"))
+    return Division(subnetworks=tuple(parts), streams=streams, kinds=kinds)

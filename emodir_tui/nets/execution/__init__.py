@@ -1,0 +1,1 @@
+"""Running pruned spans of a network fast: sliced, masked, stacked."""

@@ -1,0 +1,247 @@
+"""Fast evaluation of masks: the kept weights are gathered, then the pruned part alone runs on cached features.
+
+Batch normalisation runs on batch statistics, so every candidate is recalibrated for free.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from threading import Lock
+from typing import Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emodir_tui.arrays import Floats, KeepVectors
+from emodir_tui.nets.coupling.channel_graph import ChannelGraph, channel_dim, kept_channels, take_channels
+from emodir_tui.nets.execution.parallel import in_lanes, lanes_for
+from emodir_tui.nets.execution.sliced import SlicedNetwork
+from emodir_tui.nets.execution.span import genes_used, working_bytes
+from emodir_tui.nets.tracing.network import CutPoint
+
+Result = TypeVar("Result")
+
+# Outputs of the largest kind that live at once: a layer's input and output, a shortcut's, a normalisation's.
+AT_ONCE = 4
+
+
+class Impairment(Protocol):
+    """How much an output is damaged."""
+
+    def of(self, keep: KeepVectors, outputs: Iterable[Tensor]) -> Tensor:
+        """The impairment as a scalar, float64 on the device; several threads may ask at once.
+
+        Args:
+            keep: The keep vector that made the outputs, bool[genes].
+            outputs: One a batch, float32, with the kept channels only.
+        """
+
+
+class FeatureError:
+    """‖S(x, m) − S(x)‖² / ‖S(x)‖² (method: local impairment); a removed channel costs all of its energy.
+
+    Args:
+        graph: The network.
+        cut: Where the outputs are; None for the logits.
+        references: S(x), a tensor a batch.
+
+    Attributes:
+        references: S(x) in full precision, a tensor a batch.
+        total: ‖S(x)‖² of all batches.
+    """
+
+    def __init__(self, graph: ChannelGraph, cut: CutPoint | None, references: Sequence[Tensor]) -> None:
+        self._graph, self._cut = graph, cut
+        self.references = [reference.float() for reference in references]
+        self._dim = channel_dim(graph, cut)
+        self._energies = [_channel_energy(reference, self._dim) for reference in self.references]
+        self.total = max(sum(float(energy.sum()) for energy in self._energies), 1e-12)
+
+    def of(self, keep: KeepVectors, outputs: Iterable[Tensor]) -> Tensor:
+        """See Impairment."""
+        channels = self.references[0].shape[self._dim]
+        kept = None if self._cut is None else kept_channels(self._graph, self._cut, keep)
+        index = None if kept is None or len(kept) == channels else kept
+        errors = []
+        for output, reference, energy in zip(outputs, self.references, self._energies, strict=True):
+            if index is None:
+                errors.append((output - reference).square_().sum())
+            else:
+                removed = energy.sum() - energy[index].sum()
+                errors.append((output - take_channels(reference, self._dim, index)).square_().sum() + removed)
+        return torch.stack(errors).double().sum() / self.total
+
+
+class SubnetworkEvaluator:
+    """Evaluates masks of one sub-network on cached features.
+
+    Args:
+        graph: The network.
+        start: Where the sub-network begins; None at the input.
+        stop: Where it ends; None at the logits.
+        inputs: Its original input features, a tensor [n, c, …] a batch.
+        impairment: Measures its output.
+        varying: The genes that the masks may drop, bool[genes]; all unless given. What they leave as it is, is computed
+            once.
+        memory: Bytes for what is computed once (where they are too few it is computed for each mask), and for what
+            masks evaluated side by side need meanwhile.
+        dtype: Precision of the layers; see `SlicedNetwork`. Impairments are measured in full precision.
+    """
+
+    def __init__(
+        self,
+        graph: ChannelGraph,
+        start: CutPoint | None,
+        stop: CutPoint | None,
+        inputs: Sequence[Tensor],
+        impairment: Impairment,
+        *,
+        varying: KeepVectors | None = None,
+        memory: int = 1 << 30,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        each = AT_ONCE * working_bytes(graph, start, stop, len(inputs[0]))[0]
+        lanes = lanes_for(graph.network.example.device, each, memory)
+        self._networks = [SlicedNetwork(graph, start, stop, varying=varying, dtype=dtype) for _ in range(lanes)]
+        self._impairment = impairment
+        self._inputs = [batch.to(dtype) for batch in inputs]
+        self._known = self._settle(memory)
+
+    def evaluate(self, keeps: KeepVectors, check: Callable[[], None] = lambda: None) -> Floats:
+        """The impairment of each keep vector, bool[n, genes] to float64[n]; `check` is called before each one."""
+        values = in_lanes(self._one, list(keeps), self._networks, check)
+        # One transfer for all candidates: a device is never waited for in the loop.
+        return torch.stack(values).cpu().numpy() if values else np.zeros(0)
+
+    @torch.no_grad()
+    def _one(self, network: SlicedNetwork, keep: KeepVectors) -> Tensor:
+        network.select(keep)
+        pairs = zip(self._inputs, self._known, strict=True)
+        return self._impairment.of(keep, (network(inputs, known).float() for inputs, known in pairs))
+
+    def _settle(self, memory: int) -> list[dict[str, Tensor] | None]:
+        """What is computed once, batch by batch; nothing where the first batch tells that all would not fit."""
+
+        @torch.no_grad()
+        def one(network: SlicedNetwork, inputs: Tensor) -> dict[str, Tensor]:
+            return network.settle(inputs)
+
+        first = in_lanes(one, self._inputs[:1], self._networks)
+        if sum(bytes_of(known.values()) for known in first) * len(self._inputs) > memory:
+            return [None] * len(self._inputs)
+        return [*first, *in_lanes(one, self._inputs[1:], self._networks)]
+
+
+class NetworkEvaluator:
+    """Runs whole pruned networks part by part, and remembers the features of beginnings that come again.
+
+    Args:
+        graph: The network.
+        cuts: Where its parts meet, in order; features behind each are remembered.
+        inputs: Input batches [n, c, h, w].
+        memory: Bytes for remembered features.
+        dtype: Precision of the layers before the last cut; see `SlicedNetwork`.
+    """
+
+    def __init__(
+        self,
+        graph: ChannelGraph,
+        cuts: Sequence[CutPoint],
+        inputs: Sequence[Tensor],
+        memory: int,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.graph = graph
+        self.cuts = list(cuts)
+        ends: list[CutPoint | None] = [*self.cuts, None]
+        starts: list[CutPoint | None] = [None, *self.cuts]
+        each = AT_ONCE * working_bytes(graph, None, None, len(inputs[0]))[0]
+        self._lanes = [
+            [
+                SlicedNetwork(graph, start, end, dtype=torch.float32 if end is None else dtype)
+                for start, end in zip(starts, ends, strict=True)
+            ]
+            for _ in range(lanes_for(graph.network.example.device, each, memory))
+        ]
+        self._genes = [genes_used(graph, start, end) for start, end in zip(starts, ends, strict=True)]
+        self._inputs = [batch.to(dtype) for batch in inputs] if self.cuts else list(inputs)
+        self._memory = memory
+        self._used = 0
+        self._known: OrderedDict[tuple[int, bytes], list[Tensor]] = OrderedDict()
+        self._lock = Lock()
+
+    def run(self, keep: KeepVectors, stop: CutPoint | None) -> list[Tensor]:
+        """The features at a cut (None: the logits) with the kept channels only, a float32 tensor a batch."""
+        return self.map([keep], stop, lambda _, features: features)[0]
+
+    def map(
+        self,
+        keeps: Sequence[KeepVectors],
+        stop: CutPoint | None,
+        use: Callable[[KeepVectors, list[Tensor]], Result],
+        check: Callable[[], None] = lambda: None,
+    ) -> list[Result]:
+        """`use(keep, features at a cut)` for each keep vector, several side by side.
+
+        Args:
+            keeps: KeepVectors vectors bool[genes].
+            stop: The cut; None for the logits.
+            use: Runs in several threads at once.
+            check: Is called before each result is waited for.
+        """
+        last = len(self.cuts) + 1 if stop is None else self.cuts.index(stop) + 1
+
+        @torch.no_grad()
+        def one(spans: list[SlicedNetwork], keep: KeepVectors) -> Result:
+            return use(keep, [batch.float() for batch in self._run(spans, keep, last)])
+
+        return in_lanes(one, list(keeps), self._lanes, check)
+
+    def _run(self, spans: list[SlicedNetwork], keep: KeepVectors, last: int) -> list[Tensor]:
+        keys = self._keys(keep, last)
+        begun, features = self._recall(keys, last)
+        for at in range(begun, last):
+            span = spans[at]
+            span.select(keep)
+            # The head is cheap, and logits have no digits to lose.
+            features = [span(batch.float() if at == len(self.cuts) else batch) for batch in features]
+            self._remember((at + 1, keys[at + 1]), features)
+        return features
+
+    def _keys(self, keep: KeepVectors, last: int) -> list[bytes]:
+        """One key per beginning: all the genes that any of its parts looks at."""
+        keys, used = [b""], np.zeros(len(keep), dtype=np.bool_)
+        for genes in self._genes[:last]:
+            used = used | genes
+            keys.append(np.packbits(keep[used]).tobytes())
+        return keys
+
+    def _recall(self, keys: list[bytes], last: int) -> tuple[int, list[Tensor]]:
+        """The longest beginning that is remembered, and its features."""
+        with self._lock:
+            for at in range(last, 0, -1):
+                if (at, keys[at]) in self._known:
+                    self._known.move_to_end((at, keys[at]))
+                    return at, self._known[at, keys[at]]
+        return 0, self._inputs
+
+    def _remember(self, key: tuple[int, bytes], features: list[Tensor]) -> None:
+        size = bytes_of(features)
+        with self._lock:
+            if size > self._memory // 4 or key in self._known:
+                return
+            while self._known and self._used + size > self._memory:
+                _, old = self._known.popitem(last=False)
+                self._used -= bytes_of(old)
+            self._known[key] = features
+            self._used += size
+
+
+def bytes_of(tensors: Iterable[Tensor]) -> int:
+    """What tensors hold in memory."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _channel_energy(features: Tensor, dim: int) -> Tensor:
+    """‖·‖² per channel, [c] of a tensor with its channels in this dimension."""
+    return features.square().transpose(0, dim).flatten(1).sum(1)

@@ -1,0 +1,96 @@
+"""A span of the network at full size, whose channels are masked where they are consumed: the reference for removal."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from emodir_tui.arrays import KeepVectors
+from emodir_tui.nets.coupling.channel_graph import ChannelGraph
+from emodir_tui.nets.execution.invariants import settled
+from emodir_tui.nets.execution.program import CHANNEL_LEAVES, Program, Shell
+from emodir_tui.nets.tracing.network import CutPoint
+
+
+class MaskedNetwork(nn.Module):
+    """A span with a gate on every consumer's input, and on the span's output.
+
+    Masking at the consumer is exact whatever lies between: a normalisation's bias, an activation that is not 0 at 0.
+
+    Args:
+        graph: The network.
+        start: Behind this cut; None from the input.
+        stop: Up to and with this cut; None to the end.
+        statistics: "batch" or "running"; see `Program`.
+        varying: The genes that gates may close, bool[genes]: what they leave as it is can then be computed once, by
+            `settle`. All of them unless given.
+    """
+
+    def __init__(
+        self,
+        graph: ChannelGraph,
+        start: CutPoint | None,
+        stop: CutPoint | None,
+        *,
+        statistics: str = "batch",
+        varying: KeepVectors | None = None,
+    ) -> None:
+        super().__init__()
+        self._program = Program(graph, start, stop, statistics)
+        output = self._program.nodes[-1].name if self._program.nodes else ""
+        self._settled = None if varying is None else settled(graph, self._program.nodes, varying, output)
+        self._genes = graph.genes
+        self._gates: dict[str, tuple[int, Tensor]] = {}
+        device = graph.network.example.device
+        for layer in graph.layers:
+            if layer.inputs is not None and bool((layer.inputs < graph.genes).any()):
+                self._gates[layer.node] = (layer.dim, torch.from_numpy(layer.inputs).to(device))
+        for shell in self._program.shells.values():
+            if isinstance(shell, CHANNEL_LEAVES):
+                shell.select(np.ones(graph.genes + 1, dtype=np.bool_), device)
+        self._end: tuple[int, Tensor] | None = None
+        if stop is not None:
+            dim, axis = graph.axis(stop.node)
+            self._end = (dim, torch.from_numpy(axis).to(device))
+
+    def replace(self, make: Callable[[Shell], Shell]) -> None:
+        """Put what `make` gives in the place of each module."""
+        self._program.shells.update({name: make(shell) for name, shell in self._program.shells.items()})
+
+    def settle(self, x: Tensor) -> dict[str, Tensor]:
+        """What no gate changes of x [n, c, …], for `forward`."""
+        found: dict[str, Tensor] = {}
+        if self._settled is not None and self._settled.frontier:
+            frontier = self._settled.frontier
+            self._program.run(x, {}, seen=lambda name, value: found.update({name: value} if name in frontier else {}))
+        return found
+
+    def forward(self, x: Tensor, gates: Tensor, known: Mapping[str, Tensor] | None = None) -> Tensor:
+        """What the span makes of x [n, c, …] under gates float[genes] or float[n, genes]; differentiable in both.
+
+        Args:
+            x: [n, c, …].
+            gates: 1 keeps a gene's channels, 0 masks them.
+            known: What `settle` gave for this x, so that it need not be computed again.
+        """
+        extended = torch.cat([gates, gates.new_ones(*gates.shape[:-1], 1)], dim=-1)
+
+        def gate(node: str, value: Tensor) -> Tensor:
+            place = self._gates.get(node)
+            return value if place is None else _apply(value, extended, *place)
+
+        skipped: dict[str, Tensor | None] = {}
+        if self._settled is not None and known:
+            skipped = {**dict.fromkeys(self._settled.inside), **known}
+        result = self._program.run(x, skipped, gate)
+        return result if self._end is None else _apply(result, extended, *self._end)
+
+
+def _apply(value: Tensor, gates: Tensor, dim: int, axis: Tensor) -> Tensor:
+    shape = [1] * value.dim()
+    shape[dim] = len(axis)
+    chosen = gates[..., axis]
+    if chosen.dim() == 2:
+        shape[0] = len(chosen)
+    return value * chosen.reshape(shape)

@@ -1,0 +1,220 @@
+"""A span of a network as a list of steps that can be run again and again with other weights.
+
+Nothing is compiled: a step is a module or a function and where its arguments come from. That costs some microseconds a
+step, and in exchange a candidate needs no new graph, however many channels or branches it leaves out.
+"""
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from emodir_tui.nets.coupling.channel_graph import ChannelGraph
+from emodir_tui.nets.execution.span import span_nodes
+from emodir_tui.nets.modules.channel_modules import ChannelGather, ChannelPad, ChannelSplit, ChannelView
+from emodir_tui.nets.tracing.network import CutPoint
+from emodir_tui.nets.tracing.tracer import operation
+
+Shell = nn.Module
+CHANNEL_LEAVES = (ChannelPad, ChannelSplit, ChannelGather, ChannelView)
+NORMS = nn.modules.batchnorm._BatchNorm
+
+
+class Program:
+    """The steps between two cut points.
+
+    Args:
+        graph: The network.
+        start: Behind this cut; None from the input.
+        stop: Up to and with this cut; None to the end.
+        statistics: "batch" normalises by the batch that passes, and touches no running statistics; "running" as in
+            evaluation.
+    """
+
+    def __init__(self, graph: ChannelGraph, start: CutPoint | None, stop: CutPoint | None, statistics: str) -> None:
+        self.graph = graph
+        self.nodes = span_nodes(graph, start, stop)
+        self.statistics = statistics
+        self.shells: dict[str, Shell] = {}
+        placeholder = next(node for node in graph.graph_module.graph.nodes if node.op == "placeholder")
+        self._input = placeholder.name if start is None else start.node
+        self._output = self.nodes[-1].name if stop is None and self.nodes else stop.node if stop else self._input
+        if stop is None:
+            (result,) = next(node for node in graph.graph_module.graph.nodes if node.op == "output").args
+            self._output = result.name if isinstance(result, fx.Node) else self._output
+        for node in self.nodes:
+            if node.op == "call_module" and str(node.target) not in self.shells:
+                self.shells[str(node.target)] = as_shell(graph.graph_module.get_submodule(str(node.target)), statistics)
+        self.attributes: dict[str, Tensor] = {}
+        self._last_use = self._last_uses()
+        self._overwritten = self._overwritable()
+        parameters = {node.name for node in graph.graph_module.graph.nodes if node.op == "get_attr"}
+        for branch in graph.branches:
+            computed = set(branch.nodes) - parameters
+            inside = {node.name for node in self.nodes} & computed
+            if inside and inside != computed:
+                raise ValueError(f"a cut goes through the residual branch that ends at {branch.exit}")
+
+    def run(
+        self,
+        x: Tensor,
+        skipped: Mapping[str, Tensor | None],
+        gate: Callable[[str, Tensor], Tensor] | None = None,
+        seen: Callable[[str, Tensor], None] | None = None,
+    ) -> Tensor:
+        """What the span makes of x.
+
+        Args:
+            x: The start cut's tensor.
+            skipped: Nodes that are not run, with what they give instead (None: nothing reads it).
+            gate: Changes the first argument of a node, given the node's name.
+            seen: Is shown what each node gives.
+        """
+        values: dict[str, Any] = {self._input: x}
+        plain = gate is None and seen is None and not torch.is_grad_enabled()
+        for node in self.nodes:
+            if node.name in skipped:
+                values[node.name] = skipped[node.name]
+            elif plain and node.name in self._overwritten and self._overwritten[node.name] not in skipped:
+                values[node.name] = self._in_place(node, values)
+            else:
+                values[node.name] = self._step(node, values, gate)
+            if seen is not None:
+                seen(node.name, values[node.name])
+            for name in self._last_use.get(node.name, ()):
+                values.pop(name, None)
+        return values[self._output]  # type: ignore[no-any-return]
+
+    def constant(self, number: int) -> Tensor:
+        """What an emptied branch gives: its tail on one position, the layers that sum over nothing giving their bias."""
+        branch = self.graph.branches[number]
+        tail = set(branch.tail)
+        values: dict[str, Any] = {}
+        for node in self.nodes:
+            if node.name not in tail:
+                continue
+            if node.name in branch.hollow:
+                values[node.name] = self._bias(node)
+            elif self.statistics == "batch" and isinstance(shell := self.shells.get(str(node.target)), NORMS):
+                # Statistics need two images; those of a constant are itself and zero, exactly.
+                constant = values[node.all_input_nodes[0].name]
+                values[node.name] = shell(torch.cat([constant, constant]))[:1]
+            else:
+                values[node.name] = self._step(node, values, None)
+        return values[branch.exit]  # type: ignore[no-any-return]
+
+    def _bias(self, node: fx.Node) -> Tensor:
+        layer = next(layer for layer in self.graph.layers if layer.node == node.name)
+        weight, bias = self._parameters(node)
+        bias = weight.new_zeros(weight.shape[layer.made]) if bias is None else bias
+        return _along(bias, len(node.meta["shape"]), layer.dim)
+
+    def _parameters(self, node: fx.Node) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias of a layer that is a module, or a function of parameters."""
+        if node.op == "call_module":
+            shell: Any = self.shells[str(node.target)]
+            return shell.weight, shell.bias
+        places = ((1, "weight"), (2, "bias"))
+        given: list[Any] = [node.args[at] if len(node.args) > at else node.kwargs.get(name) for at, name in places]
+        weight, bias = (None if part is None else self._step(part, {}, None) for part in given)
+        return weight, bias  # type: ignore[return-value]
+
+    def _step(self, node: fx.Node, values: dict[str, Any], gate: Callable[[str, Tensor], Tensor] | None) -> Any:
+        if node.op == "get_attr":
+            known = self.attributes.get(str(node.target))
+            return operator.attrgetter(str(node.target))(self.graph.graph_module) if known is None else known
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda source: values[source.name])
+        if gate is not None and args and isinstance(args[0], Tensor):
+            args = (gate(node.name, args[0]), *args[1:])
+        if node.op == "call_module":
+            return self.shells[str(node.target)](*args, **kwargs)
+        if node.op == "call_method":
+            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+        return node.target(*args, **kwargs)  # type: ignore[operator]
+
+    def _in_place(self, node: fx.Node, values: dict[str, Any]) -> Tensor:
+        """The same as the step, written over its operand that nothing reads any more: memory that is still near."""
+        target: Tensor = values[self._overwritten[node.name]]
+        if _kind(self.graph, node) == "relu":
+            return target.relu_()
+        first, second = (values[source.name] for source in node.all_input_nodes)
+        if first.shape != second.shape or first.dtype != second.dtype:
+            return torch.add(first, second)
+        return target.add_(second if target is first else first)
+
+    def _overwritable(self) -> dict[str, str]:
+        """Rectifiers and sums of two tensors, with the operand that is theirs alone and was made anew by its layer."""
+        kinds = {node.name: _kind(self.graph, node) for node in self.nodes}
+        found = {}
+        for node in self.nodes:
+            operands = node.all_input_nodes
+            if kinds[node.name] not in ("relu", "add") or len(operands) != (1 if kinds[node.name] == "relu" else 2):
+                continue
+            for operand in reversed(operands):
+                # One reader only: another one may have made a view of it.
+                if kinds.get(operand.name) and len(operand.users) == 1 and operand.name != self._output:
+                    found[node.name] = operand.name
+        return found
+
+    def _last_uses(self) -> dict[str, list[str]]:
+        """For each node the values that nobody reads after it, so that memory is free as early as in plain code."""
+        last: dict[str, str] = {}
+        for node in self.nodes:
+            for source in node.all_input_nodes:
+                last[source.name] = node.name
+        uses: dict[str, list[str]] = {}
+        for source_name, node_name in last.items():
+            if source_name != self._output:
+                uses.setdefault(node_name, []).append(source_name)
+        return uses
+
+
+def _kind(graph: ChannelGraph, node: fx.Node) -> str:
+    """What a node does, of the few operations whose results are tensors of their own; empty for all others."""
+    if node.op == "call_module":
+        leaf = type(graph.graph_module.get_submodule(str(node.target)))
+        # Exactly torch's own: a subclass may hand on what it got.
+        if leaf is nn.ReLU:
+            return "relu"
+        return "layer" if leaf in (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.BatchNorm1d) else ""
+    if node.op not in ("call_function", "call_method") or node.kwargs:
+        return ""
+    name = operation(node)
+    if name == "relu" and len(node.args) == 1:
+        return "relu"
+    tensors = len(node.args) == 2 and all(isinstance(argument, fx.Node) for argument in node.args)
+    return "add" if name == "add" and tensors else ""
+
+
+def set_tensor(shell: Shell, name: str, value: Tensor | None) -> None:
+    """Give a shell a plain tensor in place of a parameter or buffer."""
+    shell._parameters.pop(name, None)
+    shell._buffers.pop(name, None)
+    shell.__dict__[name] = value
+
+
+def as_shell(module: nn.Module, statistics: str) -> Shell:
+    """A copy of a leaf that shares its weights, in evaluation mode, and changes nothing in place."""
+    # Not copy.copy: a layer with a parametrised weight refuses it.
+    shell: Shell = object.__new__(type(module))
+    shell.__dict__ = dict(module.__dict__)
+    shell._parameters = dict(module._parameters)
+    shell._buffers = dict(module._buffers)
+    shell._modules = {name: child and as_shell(child, statistics) for name, child in module._modules.items()}
+    shell.training = False
+    if getattr(shell, "inplace", False) is True:
+        shell.__dict__["inplace"] = False
+    if isinstance(shell, NORMS) and statistics == "batch":
+        # Without running statistics a normalisation takes those of the batch, in evaluation mode too.
+        shell.track_running_stats = False
+        for name in ("running_mean", "running_var", "num_batches_tracked"):
+            set_tensor(shell, name, None)
+    return shell
+
+
+def _along(vector: Tensor, dims: int, dim: int) -> Tensor:
+    sizes = [1] * dims
+    sizes[dim] = -1
+    return vector.view(sizes)

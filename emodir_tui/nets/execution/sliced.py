@@ -1,0 +1,234 @@
+"""A span of the network that runs with the kept channels only: weights are gathered for each keep vector."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from emodir_tui.arrays import Axis, KeepVectors
+from emodir_tui.nets.coupling.channel_graph import ChannelGraph
+from emodir_tui.nets.execution.invariants import SUMS, gather_channels, pack_channels, settled
+from emodir_tui.nets.execution.program import CHANNEL_LEAVES, NORMS, Program, set_tensor
+from emodir_tui.nets.modules.layer_sizes import fit_sizes
+from emodir_tui.nets.modules.precision import autocast
+from emodir_tui.nets.modules.transfer import sent
+from emodir_tui.nets.tracing.network import CutPoint
+
+
+@dataclass(frozen=True, slots=True)
+class _Gathered:
+    """A tensor of a leaf, where it is taken from and along which (dimension, number of the axis) it is gathered."""
+
+    shell: str
+    name: str
+    source: nn.Module
+    axes: tuple[tuple[int, int], ...]
+
+
+class SlicedNetwork(nn.Module):
+    """A span [start, stop] of a network, run with the kept channels only.
+
+    Args:
+        graph: The network. Its weights are read at each `select`, so they may be trained meanwhile.
+        start: Behind this cut; None from the input.
+        stop: Up to and with this cut; None to the end.
+        statistics: "batch" or "running"; see `Program`.
+        varying: The genes that keep vectors may drop, bool[genes]: what they leave as it is can then be computed once,
+            by `settle`. All of them unless given.
+        dtype: Precision of layers that sum; bfloat16 is for searches, not for training. What a layer needs in full
+            precision stays so (torch.autocast decides).
+    """
+
+    def __init__(
+        self,
+        graph: ChannelGraph,
+        start: CutPoint | None,
+        stop: CutPoint | None,
+        *,
+        statistics: str = "batch",
+        varying: KeepVectors | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self._graph = graph
+        self._dtype = dtype
+        self._program = Program(graph, start, stop, statistics)
+        self._indices = _Indices()
+        self._gathered = _gathered_tensors(self._program, graph, self._indices)
+        self._attributes = _gathered_attributes(self._program, graph, self._indices)
+        self._skipped: dict[str, Tensor | None] = {}
+        output = self._program.nodes[-1].name if self._program.nodes else ""
+        self._settled = None if varying is None else settled(graph, self._program.nodes, varying, output)
+        frontier = self._settled.frontier if self._settled else {}
+        self._frontier_axes = {name: self._indices.add(axis) for name, axis in frontier.items()}
+        self._frontier: dict[str, Tensor | None] = {}
+        self._inside = [
+            number
+            for number, branch in enumerate(graph.branches)
+            if any(node.name == branch.exit for node in self._program.nodes)
+        ]
+
+    def select(self, keep: KeepVectors) -> None:
+        """Take the kept channels of every weight, bool[genes]. Gradients flow back to the network's own weights.
+
+        Raises:
+            ValueError: The keep vector empties a group that must keep a gene.
+        """
+        emptied = [number for number in self._graph.check(keep) if number in self._inside]
+        extended = np.append(keep, True)
+        device = self._graph.network.example.device
+        indices = self._indices.of(extended, device)
+        hollow = {node for number in emptied for node in self._graph.branches[number].nodes}
+        for item in self._gathered:
+            value = getattr(item.source, item.name)
+            if value is not None:
+                value = _take(value, item.axes, indices)
+                if self._reduced and isinstance(item.source, SUMS):
+                    # Once here instead of at every batch.
+                    value = value.to(self._dtype)
+                if value.dim() == 4 and device.type != "cpu":
+                    # Gathering puts the channels first in memory, and an accelerator would turn them at every batch.
+                    value = value.contiguous(memory_format=torch.channels_last)
+            set_tensor(self._program.shells[item.shell], item.name, value)
+        for item in self._attributes:
+            value = getattr(item.source, item.name)
+            self._program.attributes[item.shell] = _take(value, item.axes, indices)
+        for name, shell in self._program.shells.items():
+            if isinstance(shell, CHANNEL_LEAVES):
+                shell.select(extended, device)
+            else:
+                axis = self._graph.norms.get(name)
+                channels = None if axis is None else int(np.count_nonzero(extended[axis]))
+                fit_sizes(shell, self._graph.graph_module.get_submodule(name), channels)
+        self._skipped = dict.fromkeys(hollow)
+        for number in emptied:
+            self._skipped[self._graph.branches[number].exit] = self.constant(number)
+        self._frontier = {name: indices[number] for name, number in self._frontier_axes.items()}
+
+    def forward(self, x: Tensor, known: Mapping[str, Tensor] | None = None) -> Tensor:
+        """What the span makes of x, which has the kept channels of the start cut only; so has the result, of the stop.
+
+        Args:
+            x: [n, c, …].
+            known: What `settle` gave for this x, so that it need not be computed again.
+        """
+        with self._precision():
+            return self._forward(x.to(self._dtype) if self._reduced else x, known)
+
+    def _forward(self, x: Tensor, known: Mapping[str, Tensor] | None) -> Tensor:
+        if self._settled is None or known is None:
+            return self._program.run(x, self._skipped)
+        skipped: dict[str, Tensor | None] = dict.fromkeys(self._settled.inside)
+        for name, packed in known.items():
+            if name not in self._skipped:
+                skipped[name] = gather_channels(packed, self._frontier[name])
+        return self._program.run(x, {**skipped, **self._skipped})
+
+    def settle(self, x: Tensor) -> dict[str, Tensor]:
+        """What no keep vector changes of x [n, c, …], for `forward`: full width, channels last. Selects all genes."""
+        found: dict[str, Tensor] = {}
+        if self._settled is None or not self._settled.frontier:
+            return found
+        frontier = self._settled.frontier
+
+        def seen(name: str, value: Tensor) -> None:
+            if name in frontier:
+                found[name] = pack_channels(value)
+
+        self.select(np.ones(self._graph.genes, dtype=np.bool_))
+        with self._precision():
+            self._program.run(x.to(self._dtype) if self._reduced else x, self._skipped, seen=seen)
+        return found
+
+    def constant(self, number: int) -> Tensor:
+        """What an emptied branch gives under this span's statistics, for the keep vector selected."""
+        with self._precision():
+            value = self._program.constant(number)
+        return value.to(self._dtype) if self._reduced else value
+
+    @property
+    def _reduced(self) -> bool:
+        return self._dtype != torch.float32
+
+    def _precision(self) -> AbstractContextManager[object]:
+        return autocast(self._graph.network.example.device, self._dtype)
+
+
+class _Indices:
+    """The positions that a keep vector keeps along each of some axes, in one transfer for all of them.
+
+    A device is waited for at each copy, and a network of twenty layers has some eighty tensors along a dozen axes.
+    """
+
+    def __init__(self) -> None:
+        self._axes: list[Axis] = []
+        self._numbers: dict[bytes, int] = {}
+
+    def add(self, axis: Axis) -> int:
+        """The number of an axis; equal ones have the same."""
+        number = self._numbers.setdefault(axis.tobytes(), len(self._axes))
+        if number == len(self._axes):
+            self._axes.append(axis)
+        return number
+
+    def of(self, extended: KeepVectors, device: torch.device) -> list[Tensor | None]:
+        """For each axis the positions kept by a keep vector bool[genes + 1], int64[kept]; None where all are."""
+        alive = [extended[axis] for axis in self._axes]
+        found = [None if kept.all() else np.flatnonzero(kept) for kept in alive]
+        some = [positions for positions in found if positions is not None]
+        if not some:
+            return [None] * len(found)
+        parts = iter(sent(np.concatenate(some), device).split([len(positions) for positions in some]))
+        return [None if positions is None else next(parts) for positions in found]
+
+
+def _take(value: Tensor, axes: tuple[tuple[int, int], ...], indices: list[Tensor | None]) -> Tensor:
+    for dim, axis in axes:
+        index = indices[axis]
+        if index is not None:
+            value = value.index_select(dim, index)
+    return value
+
+
+def _gathered_tensors(program: Program, graph: ChannelGraph, indices: _Indices) -> list[_Gathered]:
+    found = []
+    for target, shell in program.shells.items():
+        if isinstance(shell, CHANNEL_LEAVES):
+            continue
+        source = graph.graph_module.get_submodule(target)
+        names = [*source._parameters, *source._buffers]
+        for name in names:
+            axes = graph.tensors.get(_first_name(graph, f"{target}.{name}"), {})
+            if name in shell.__dict__ and not axes:
+                continue
+            found.append(_Gathered(target, name, source, _numbered(axes, indices)))
+    # A normalisation on batch statistics has none of its own to gather.
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    batch = program.statistics == "batch"
+    return [
+        item
+        for item in found
+        if not (batch and item.name in statistics and isinstance(program.shells[item.shell], NORMS))
+    ]
+
+
+def _gathered_attributes(program: Program, graph: ChannelGraph, indices: _Indices) -> list[_Gathered]:
+    """Tensors that the graph itself reads; they stand under their whole name."""
+    found = []
+    for target in dict.fromkeys(str(node.target) for node in program.nodes if node.op == "get_attr"):
+        axes = graph.tensors.get(_first_name(graph, target))
+        if axes:
+            owner, _, name = target.rpartition(".")
+            found.append(_Gathered(target, name, graph.graph_module.get_submodule(owner), _numbered(axes, indices)))
+    return found
+
+
+def _numbered(axes: Mapping[int, Axis], indices: _Indices) -> tuple[tuple[int, int], ...]:
+    return tuple((dim, indices.add(axis)) for dim, axis in axes.items())
+
+
+def _first_name(graph: ChannelGraph, name: str) -> str:
+    return next((first for first, names in graph.aliases.items() if name in names), name)

@@ -1,0 +1,222 @@
+"""Evaluation of masks in the form that accelerators like: candidates stacked on the batch axis, in shapes that never change.
+
+Nothing is sliced. Removed channels are masked where they are consumed, so all candidates run through the same weights in
+one pass; on CUDA the pass is recorded once and replayed. Batch statistics stay each candidate's own.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from emodir_tui.arrays import Floats, KeepVectors
+from emodir_tui.errors import ProfileError, first_line
+from emodir_tui.nets.coupling.channel_graph import ChannelGraph
+from emodir_tui.nets.execution.evaluators import AT_ONCE, FeatureError, bytes_of
+from emodir_tui.nets.execution.masked import MaskedNetwork
+from emodir_tui.nets.execution.program import NORMS
+from emodir_tui.nets.execution.span import working_bytes
+from emodir_tui.nets.modules.precision import autocast
+from emodir_tui.nets.tracing.network import CutPoint
+
+# More candidates at once feed no device better, and the last pass of a generation is padded to this many.
+MOST = 16
+_STACKABLE = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+class UnstackableError(ValueError):
+    """The network does something that would mix the candidates of a pass."""
+
+
+class StackedEvaluator:
+    """Evaluates masks of one span on cached features, several in one pass; the values of `SubnetworkEvaluator`.
+
+    Args:
+        graph: The network.
+        start: Where the span begins; None at the input.
+        stop: Where it ends; None at the logits.
+        inputs: Its original input features, a tensor [n, c, …] a batch.
+        impairment: Of its output.
+        varying: The genes that masks may drop, bool[genes]; all unless given. What they leave as it is, is computed once.
+        memory: Bytes, half for what is computed once (where they are too few it is computed in each pass), the rest for
+            what a pass needs. A pass of one candidate always gets what it needs.
+        dtype: Precision of the layers; impairments are summed in full precision.
+        candidates: In one pass; what the memory holds, and at most `MOST`, unless given.
+
+    Raises:
+        UnstackableError: A normalisation would take its statistics over the images of several candidates.
+    """
+
+    def __init__(
+        self,
+        graph: ChannelGraph,
+        start: CutPoint | None,
+        stop: CutPoint | None,
+        inputs: Sequence[Tensor],
+        impairment: FeatureError,
+        *,
+        varying: KeepVectors | None = None,
+        memory: int = 1 << 30,
+        dtype: torch.dtype = torch.float32,
+        candidates: int = 0,
+    ) -> None:
+        self._device = graph.network.example.device
+        self._dtype = dtype
+        self._impairment = impairment
+        self._inputs = [batch.to(dtype) for batch in inputs]
+        self._network = MaskedNetwork(graph, start, stop, varying=varying)
+        self._known = self._settle(memory // 2)
+        beginning = bytes_of([self._inputs[0], *self._known[0].values()])
+        inside = working_bytes(graph, start, stop, len(inputs[0]))[0] * dtype.itemsize // 4
+        spare = memory - sum(bytes_of(known.values()) for known in self._known)
+        self.candidates = candidates or max(1, min(MOST, spare // (beginning + AT_ONCE * inside)))
+        self._network.replace(self._own_statistics)
+        self._gates = torch.ones(self.candidates, graph.genes, device=self._device, dtype=dtype)
+        # A pass for each size of batch: recorded ones hold their arguments.
+        self._passes: dict[int, Callable[..., Tensor]] = {}
+
+    def evaluate(self, keeps: KeepVectors, check: Callable[[], None] = lambda: None) -> Floats:
+        """The impairment of each keep vector, bool[n, genes] to float64[n]; `check` is called before each pass."""
+        if not len(keeps):
+            return np.zeros(0)
+        values = []
+        # One transfer there and one back for all candidates: a device is never waited for in the loop.
+        gates = torch.from_numpy(np.ascontiguousarray(keeps)).to(self._device, self._dtype)
+        for some in gates.split(self.candidates):
+            check()
+            self._gates.copy_(torch.cat([some, some[-1:].expand(self.candidates - len(some), -1)]))
+            values.append(self._errors()[: len(some)])
+        return torch.cat(values).cpu().numpy()
+
+    @torch.no_grad()
+    def _errors(self) -> Tensor:
+        """The impairments under the present gates, float64[candidates]."""
+        total = torch.zeros(self.candidates, dtype=torch.float64, device=self._device)
+        batches = zip(self._inputs, self._impairment.references, self._known, strict=True)
+        for inputs, reference, known in batches:
+            arguments = (inputs, reference, *known.values())
+            if len(inputs) not in self._passes:
+                work = partial(self._squares, tuple(known))
+                recorded = self._device.type == "cuda"
+                self._passes[len(inputs)] = _Recorded(work, arguments) if recorded else work
+            total += self._passes[len(inputs)](*arguments)
+        return total / self._impairment.total
+
+    def _squares(self, names: tuple[str, ...], inputs: Tensor, reference: Tensor, *known: Tensor) -> Tensor:
+        """‖S(x, m) − S(x)‖² on one batch, float64[candidates]; a removed channel is 0 and costs all of its energy."""
+        gates = self._gates.repeat_interleave(len(inputs), dim=0)
+        spread = {name: self._stacked(value) for name, value in zip(names, known, strict=True)}
+        with autocast(self._device, self._dtype):
+            output = self._network(self._stacked(inputs), gates, spread)
+        difference: Tensor = output.float().unflatten(0, (self.candidates, -1)) - reference
+        return difference.square_().sum(tuple(range(1, difference.dim()))).double()
+
+    @torch.no_grad()
+    def _settle(self, memory: int) -> list[dict[str, Tensor]]:
+        """What is computed once, batch by batch; nothing where the first batch tells that all would not fit."""
+        found: list[dict[str, Tensor]] = []
+        for inputs in self._inputs:
+            with autocast(self._device, self._dtype):
+                known = self._network.settle(inputs)
+            if bytes_of(known.values()) * len(self._inputs) > memory:
+                return [{} for _ in self._inputs]
+            found.append(known)
+        return found
+
+    def _stacked(self, value: Tensor) -> Tensor:
+        """[n, …] to [candidates · n, …], one candidate's images after another's."""
+        # Unlike repeat, this keeps the channels last in memory.
+        return torch.cat([value] * self.candidates)
+
+    def _own_statistics(self, shell: nn.Module) -> nn.Module:
+        if type(shell) in _STACKABLE:
+            return _NormOfEach(shell, self.candidates)
+        if any(isinstance(module, NORMS) for module in shell.modules()):
+            raise UnstackableError(f"{type(shell).__name__} normalises over its batch in a way of its own")
+        return shell
+
+
+class _NormOfEach(nn.Module):
+    """A batch normalisation by the statistics of each candidate's own images.
+
+    Ioffe and Szegedy (2015): y = (x − E[x]) / √(Var[x] + ε) · γ + β, with E and Var over a candidate's images and
+    positions, per channel, the variance the biased one.
+    """
+
+    def __init__(self, norm: nn.Module, candidates: int) -> None:
+        super().__init__()
+        self._candidates = candidates
+        self._eps = float(norm.eps)  # type: ignore[arg-type]
+        self._weight: Tensor | None = norm.weight  # type: ignore[assignment]
+        self._bias: Tensor | None = norm.bias  # type: ignore[assignment]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[candidates · n, c, …] to the same."""
+        each = x.unflatten(0, (self._candidates, -1))
+        over = [1, *range(3, each.dim())]
+        mean = each.mean(over, keepdim=True, dtype=torch.float32)
+        variance = each.float().sub(mean).square_().mean(over, keepdim=True)
+        scale = (variance + self._eps).rsqrt()
+        shape = [1, 1, -1, *[1] * (each.dim() - 3)]
+        if self._weight is not None:
+            scale = scale * self._weight.view(shape)
+        shift = -mean * scale
+        if self._bias is not None:
+            shift = shift + self._bias.view(shape)
+        return torch.addcmul(shift, each, scale).to(x.dtype).flatten(0, 1)
+
+
+class _Recorded:
+    """A function of tensors as a CUDA graph: it costs one launch, and its arguments are copied to where it reads them.
+
+    Args:
+        work: Always the same operations on tensors of these shapes, without waiting for the device.
+        arguments: An example; the later ones are like it.
+
+    Raises:
+        RuntimeError: The work fails, or waits for the device.
+        ProfileError: It can't be recorded for another reason.
+    """
+
+    def __init__(self, work: Callable[..., Tensor], arguments: Sequence[Tensor]) -> None:
+        self._arguments = [argument.clone() for argument in arguments]
+        device = self._arguments[0].device
+        # The outer stream is put back even where a recording fails and leaves its own behind.
+        with torch.cuda.device(device), torch.cuda.stream(torch.cuda.current_stream(device)):
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                # Libraries choose their kernels and take their workspaces before a graph may be recorded.
+                for _ in range(2):
+                    work(*self._arguments)
+                # What would break a recording fails here, before there is one.
+                mode = torch.cuda.get_sync_debug_mode()
+                try:
+                    # That this mode is a prototype is told as a warning.
+                    with warnings.catch_warnings(action="ignore"):
+                        torch.cuda.set_sync_debug_mode("error")
+                    work(*self._arguments)
+                finally:
+                    torch.cuda.set_sync_debug_mode(mode)
+            torch.cuda.current_stream().wait_stream(stream)
+            self._graph = torch.cuda.CUDAGraph()
+            try:
+                # Other threads may use the device meanwhile.
+                with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
+                    self._result = work(*self._arguments)
+            except RuntimeError as error:
+                # PyTorch's allocator stays in a recording that failed: this process can't go on.
+                raise ProfileError(
+                    f"what this network computes can't be recorded as a CUDA graph ({first_line(error)})",
+                    "Use search.evaluator = 'sliced'.",
+                ) from error
+
+    def __call__(self, *arguments: Tensor) -> Tensor:
+        """What the work gives; overwritten by the next call."""
+        for own, argument in zip(self._arguments, arguments, strict=True):
+            own.copy_(argument)
+        self._graph.replay()
+        return self._result

@@ -1,0 +1,1 @@
+"""Where pruned networks go to: files and formats."""

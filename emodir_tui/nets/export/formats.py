@@ -1,0 +1,107 @@
+"""A pruned network as a file that other programs load: plain weights, torch.export, ONNX. Each is checked after writing."""
+
+import io
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import save as save_safetensors
+from torch import Tensor, nn
+
+from emodir_tui.errors import EmodirError, ProfileError, first_line
+from emodir_tui.nets.sources.models import load_tensors
+
+LARGEST_DIFFERENCE = 1e-4
+CHECK_IMAGES = 3
+FORMATS = ("state", "torch-export", "onnx")
+SUFFIXES = {"state": ".safetensors", "torch-export": ".pt2", "onnx": ".onnx"}
+
+
+def export(model: nn.Module, input_shape: tuple[int, ...], kind: str) -> tuple[bytes, float]:
+    """The bytes of the file, and the largest difference of what it computes, relative to the output's largest value.
+
+    Args:
+        model: On the CPU, in evaluation mode.
+        input_shape: (channels, height, width); the batch is free in `torch-export` and `onnx`.
+        kind: One of `FORMATS`.
+
+    Raises:
+        ProfileError: A package that the format needs is not installed.
+        EmodirError: What was written computes something else, or the network can't be written so.
+    """
+    makers: dict[str, Callable[[nn.Module, Tensor], tuple[bytes, Callable[[Tensor], Tensor]]]] = {
+        "state": _state,
+        "torch-export": _torch_export,
+        "onnx": _onnx,
+    }
+    generator = torch.Generator().manual_seed(0)
+    example = torch.randn(2, *input_shape, generator=generator)
+    # Another batch size than the one that was traced shows that the batch is free.
+    probe = torch.randn(CHECK_IMAGES, *input_shape, generator=generator)
+    try:
+        payload, run = makers[kind](model, example)
+        with torch.no_grad():
+            expected = model(probe)
+            difference = float((run(probe) - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
+    except (EmodirError, ImportError):
+        raise
+    except Exception as error:
+        reason = first_line(error)
+        raise EmodirError(f"this network can't be written as {kind} ({reason})", "Try another --format.") from error
+    if not difference <= LARGEST_DIFFERENCE:
+        raise EmodirError(f"the {kind} file differs from the network by {difference:.2g}; it was not written")
+    return payload, difference
+
+
+def _state(model: nn.Module, example: Tensor) -> tuple[bytes, Callable[[Tensor], Tensor]]:
+    from safetensors.torch import load
+
+    del example
+    payload = save_safetensors({name: value.contiguous().clone() for name, value in model.state_dict().items()})
+    load_tensors(model, load(payload))
+    return payload, model
+
+
+def _torch_export(model: nn.Module, example: Tensor) -> tuple[bytes, Callable[[Tensor], Tensor]]:
+    program = torch.export.export(model, (example,), dynamic_shapes=_dynamic())
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    buffer.seek(0)
+    again = torch.export.load(buffer).module()
+    return buffer.getvalue(), again
+
+
+def _onnx(model: nn.Module, example: Tensor) -> tuple[bytes, Callable[[Tensor], Tensor]]:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ProfileError("onnxruntime is not installed", "pip install 'emodir[onnx]'") from error
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        # The exporter warns of its own internals.
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            model,
+            (example,),
+            input_names=["input"],
+            output_names=["output"],
+            dynamic_shapes=_dynamic(),
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise EmodirError("torch.onnx.export gave nothing")
+    payload: bytes = program.model_proto.SerializeToString()
+    session = onnxruntime.InferenceSession(payload, providers=["CPUExecutionProvider"])
+    return payload, lambda x: torch.from_numpy(session.run(None, {"input": x.numpy()})[0])
+
+
+def _dynamic() -> tuple[dict[int, object]]:
+    return ({0: torch.export.Dim("batch", min=1, max=65536)},)
+
+
+def default_file(pruned: Path, kind: str) -> Path:
+    """Where an export goes if nobody says: beside the pruned file, named after its kind."""
+    return pruned.with_name(f"{pruned.stem}-state.safetensors" if kind == "state" else pruned.stem + SUFFIXES[kind])

@@ -1,0 +1,1 @@
+"""What is measured of a network: complexity, latency, importance, the gradient of the error."""

@@ -1,0 +1,213 @@
+"""Measured latency: of a network, and of each of its layers at several widths, for an estimate that costs nothing."""
+
+import time
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from emodir_tui.arrays import Floats, KeepVectors
+from emodir_tui.nets.coupling.channel_graph import ChannelGraph, Layer
+from emodir_tui.nets.execution.program import Shell, as_shell, set_tensor
+from emodir_tui.nets.measures.complexity import ComplexityModel, emptied_branches
+from emodir_tui.nets.modules.layer_sizes import fit_sizes
+from emodir_tui.nets.removal import remove
+
+WARM_UP, REPEATS, TURNS = 3, 15, 5
+# A single layer is over on a GPU before the next call reaches it: of so many in a row only its own time is left.
+CALLS_ON_GPU = 20
+WIDTHS = (0.125, 0.25, 0.5, 0.75, 1.0)
+PROBES = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerTimes:
+    """Milliseconds of one layer, float64[input widths, output widths], widths in channels, rising."""
+
+    node: str
+    inputs: list[int]
+    outputs: list[int]
+    milliseconds: Floats
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LatencyTable:
+    """What was measured on one device with one batch.
+
+    Attributes:
+        layers: In the order of `ChannelGraph.layers`.
+        fixed_ms: What the whole network takes beyond the sum of its layers. Where it takes less, layers are in proportion.
+        error: Mean relative error of the estimate on a few pruned networks that were measured whole.
+    """
+
+    layers: list[LayerTimes]
+    fixed_ms: float
+    error: float
+
+
+@torch.no_grad()
+def measure(model: nn.Module, example: Tensor, repeats: int = REPEATS, calls: int = 1) -> float:
+    """Median milliseconds of a forward pass on `example`, on the device that both are on; leaves eval mode on.
+
+    With `calls` of so many passes in a row, divided by their number: a GPU is given the next while it works on one.
+    """
+    return 1000 * median(_passes(model.eval(), example, repeats, calls))
+
+
+@torch.no_grad()
+def measure_beside(models: Sequence[nn.Module], example: Tensor) -> list[float]:
+    """`measure` of several models in turns: a machine that is busy for a while slows all of them alike."""
+    seconds: list[list[float]] = [[] for _ in models]
+    for _ in range(TURNS):
+        for model, own in zip(models, seconds, strict=True):
+            own += _passes(model.eval(), example, REPEATS // TURNS)
+    return [1000 * median(own) for own in seconds]
+
+
+def _passes(model: nn.Module, example: Tensor, repeats: int, calls: int = 1) -> list[float]:
+    """Seconds of each pass, or of a pass in each row of them, after some that do not count."""
+    seconds = []
+    for attempt in range(WARM_UP + repeats):
+        _wait(example.device)
+        began = time.perf_counter()
+        for _ in range(calls):
+            model(example)
+        _wait(example.device)
+        if attempt >= WARM_UP:
+            seconds.append((time.perf_counter() - began) / calls)
+    return seconds
+
+
+def measure_table(graph: ChannelGraph, example: Tensor, seed: int) -> LatencyTable:
+    """Measure every layer at several widths, and check the sum against whole pruned networks.
+
+    Args:
+        graph: The network.
+        example: The batch that counts.
+        seed: Of the pruned networks on which the estimate is checked.
+    """
+    layers = [_measure_layer(graph, layer, len(example)) for layer in graph.layers]
+    whole = np.ones((1, graph.genes), dtype=np.bool_)
+    table = LatencyTable(layers=layers, fixed_ms=0.0, error=0.0)
+    total, summed = measure(graph.network.model, example), float(LatencyModel(graph, table).measure(whole)[0])
+    if summed > total:
+        layers = [replace(times, milliseconds=times.milliseconds * (total / summed)) for times in layers]
+    table = LatencyTable(layers=layers, fixed_ms=max(0.0, total - summed), error=0.0)
+    model = LatencyModel(graph, table)
+    draws = np.random.default_rng(seed)
+    errors = []
+    for share in np.linspace(0.3, 0.8, PROBES):
+        keep = draws.random((1, graph.genes)) < share
+        keep[0, [group.start for group in graph.groups]] = True
+        truth = measure(remove(graph, keep[0]), example)
+        errors.append(abs(float(model.measure(keep)[0]) - truth) / truth)
+    return replace(table, error=float(np.mean(errors)))
+
+
+class LatencyModel:
+    """Additive estimate from a table, milliseconds; the same use as `ComplexityModel`."""
+
+    def __init__(self, graph: ChannelGraph, table: LatencyTable) -> None:
+        self._graph, self._table = graph, table
+        self._macs = ComplexityModel(graph)
+        self._branch_of = {node: number for number, branch in enumerate(graph.branches) for node in branch.nodes}
+
+    def measure(self, keep: KeepVectors, layers: Collection[str] | None = None) -> Floats:
+        """The estimate for each keep vector, float64[n] of bool[n, genes]; of these layers only where given."""
+        extended = np.concatenate([keep, np.ones((len(keep), 1), dtype=np.bool_)], axis=1)
+        emptied = emptied_branches(self._graph, keep)
+        total = np.full(len(keep), self._table.fixed_ms if layers is None else 0.0)
+        for layer, times in zip(self._graph.layers, self._table.layers, strict=True):
+            if layers is not None and layer.name not in layers:
+                continue
+            outputs = extended[:, layer.outputs].sum(axis=1)
+            inputs = outputs if layer.inputs is None else extended[:, layer.inputs].sum(axis=1)
+            cost = _interpolate(times, inputs, outputs)
+            branch = self._branch_of.get(layer.node)
+            if branch is not None:
+                cost[emptied[:, branch]] = 0.0
+            total += cost
+        return total
+
+    def touched(self, groups: Iterable[int]) -> set[str]:
+        """The layers whose latency depends on these groups."""
+        return self._macs.touched(groups)
+
+
+def _measure_layer(graph: ChannelGraph, layer: Layer, batch: int) -> LayerTimes:
+    node = next(node for node in graph.graph_module.graph.nodes if node.name == layer.node)
+    module = graph.graph_module.get_submodule(layer.name) if node.op == "call_module" and layer.weight else None
+    outputs = _widths(len(layer.outputs), getattr(module, "groups", 1) if layer.inputs is None else 1)
+    inputs = outputs if layer.inputs is None else _widths(len(layer.inputs), 1)
+    grid = np.zeros((len(inputs), len(outputs)))
+    shape = [batch, *node.all_input_nodes[0].meta["shape"][1:]]
+    for row, wide_in in enumerate(inputs):
+        for column, wide_out in enumerate(outputs):
+            if module is None or (layer.inputs is None and row != column):
+                continue
+            shell = _narrow(module, layer, wide_in, wide_out)
+            # A grouped layer's input shrinks with its output.
+            share = wide_out / len(layer.outputs)
+            shape[layer.dim] = round(len(_input_axis(module, layer)) * share) if layer.inputs is None else wide_in
+            x = _as_in_networks(torch.randn(shape, device=graph.network.example.device))
+            grid[row, column] = measure(shell, x, repeats=5, calls=CALLS_ON_GPU if x.is_cuda else 1)
+    if layer.inputs is None:
+        grid[:] = np.diag(grid)[None, :]
+    return LayerTimes(node=layer.node, inputs=inputs, outputs=outputs, milliseconds=grid)
+
+
+def _input_axis(module: nn.Module, layer: Layer) -> range:
+    return range(getattr(module, "in_channels", len(layer.outputs)))
+
+
+def _narrow(module: nn.Module, layer: Layer, wide_in: int, wide_out: int) -> Shell:
+    shell = as_shell(module, "running")
+    weight: Tensor = module.weight  # type: ignore[assignment]
+    first, second = (wide_in, wide_out) if getattr(module, "transposed", False) else (wide_out, wide_in)
+    sliced = weight[:first] if layer.inputs is None else weight[:first, :second]
+    set_tensor(shell, "weight", _as_in_networks(sliced.detach().contiguous()))
+    if getattr(module, "bias", None) is not None:
+        # A grouped transposed layer counts by its inputs, each of which makes several outputs.
+        bias: Tensor = module.bias  # type: ignore[assignment]
+        set_tensor(shell, "bias", bias[: wide_out * len(bias) // len(layer.outputs)].detach())
+    fit_sizes(shell, module)
+    return shell
+
+
+def _as_in_networks(value: Tensor) -> Tensor:
+    """With the channels last in memory, as all networks here have them."""
+    return value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
+
+
+def _widths(channels: int, groups: int) -> list[int]:
+    step = channels // groups if groups > 1 else 1
+    return sorted({min(channels, max(step, round(channels * share / step) * step)) for share in WIDTHS})
+
+
+def _interpolate(times: LayerTimes, inputs: npt.NDArray[np.int64], outputs: npt.NDArray[np.int64]) -> Floats:
+    """Bilinear inside the grid; below its smallest widths in proportion to them; 0 where nothing is left."""
+    rows, low_rows = _position(times.inputs, inputs)
+    columns, low_columns = _position(times.outputs, outputs)
+    r0, c0 = np.floor(rows).astype(int), np.floor(columns).astype(int)
+    r1, c1 = np.minimum(r0 + 1, len(times.inputs) - 1), np.minimum(c0 + 1, len(times.outputs) - 1)
+    fr, fc = rows - r0, columns - c0
+    grid = times.milliseconds
+    upper = grid[r0, c0] * (1 - fc) + grid[r0, c1] * fc
+    lower = grid[r1, c0] * (1 - fc) + grid[r1, c1] * fc
+    cost: Floats = (upper * (1 - fr) + lower * fr) * np.minimum(low_rows, low_columns)
+    return cost
+
+
+def _position(widths: list[int], wanted: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Fractional positions in the grid, and the share that remains below its smallest width."""
+    position = np.interp(wanted, widths, np.arange(len(widths)))
+    return position, np.minimum(1.0, wanted / widths[0])
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,185 @@
+"""Where a model comes from: the zoo, torchvision, timm, or the user's own code; and its weights from a file."""
+
+import inspect
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from emodir_tui.errors import ProfileError, first_line, nearest
+from emodir_tui.nets.sources import zoo
+from emodir_tui.user_code import own_function
+
+PREFIXES = ("module.", "model.", "_orig_mod.")
+WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
+CLASSES_ARGUMENTS = ("num_classes", "classes", "n_classes", "nb_classes")
+
+
+def load_model(source: str, weights: str, classes: int) -> nn.Module:
+    """A model, with weights from a file where one is named.
+
+    Args:
+        source: A name of the zoo, `torchvision:NAME`, `timm:NAME`, or `module.path:factory`.
+        weights: A .safetensors file, or one that torch reads as weights only; empty for none.
+        classes: The number of outputs.
+
+    Raises:
+        ProfileError: There is no such model, or the weights don't fit it.
+    """
+    model = _build(source, classes)
+    if weights:
+        _load_weights(model, read_weights(Path(weights).expanduser()), weights, source)
+    return model
+
+
+def is_own_code(source: str) -> bool:
+    """Whether a model source names somebody's own code, `module.path:factory`, which building it would run."""
+    return ":" in source and not source.startswith(("torchvision:", "timm:"))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors in a weights file, by name; nothing in it is executed.
+
+    Raises:
+        ProfileError: It can't be read, or holds anything else than weights.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise ProfileError(f"model.weights: there is no file {path}") from error
+    except (
+        UnpicklingError,
+        SafetensorError,
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        AttributeError,
+    ) as error:
+        raise ProfileError(
+            f"model.weights: {path} holds no plain weights that can be read safely ({type(error).__name__})",
+            "A whole model that was pickled is not read. Save model.state_dict() with torch.save or safetensors, and name that file.",
+        ) from error
+    for key in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if (
+        not isinstance(content, Mapping)
+        or not all(isinstance(value, Tensor) for value in content.values())
+        or not content
+    ):
+        raise ProfileError(f"model.weights: {path} is not a state_dict", "Save model.state_dict(), and name that file.")
+    return {str(name): value for name, value in content.items()}
+
+
+def _build(source: str, classes: int) -> nn.Module:
+    kind, colon, name = source.partition(":")
+    if not colon:
+        if source not in zoo.NAMES:
+            hint = (
+                nearest(source, zoo.NAMES)
+                or f"The zoo has {', '.join(zoo.NAMES)}; others: torchvision:NAME, timm:NAME."
+            )
+            raise ProfileError(f"model.source: '{source}' is not in the zoo", hint)
+        return zoo.build(source, classes)
+    if kind == "torchvision":
+        return _torchvision(name, classes)
+    if kind == "timm":
+        return _timm(name, classes)
+    return _factory(source, classes)
+
+
+def _torchvision(name: str, classes: int) -> nn.Module:
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name not in known:
+        raise ProfileError(f"model.source: torchvision has no classification model '{name}'", nearest(name, known))
+    options = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
+    model: nn.Module = models.get_model(name, weights=None, num_classes=classes, **options)
+    return model
+
+
+def _timm(name: str, classes: int) -> nn.Module:
+    try:
+        import timm
+    except ImportError as error:
+        raise ProfileError("model.source: timm is not installed", "pip install 'emodir[timm]'") from error
+    if not timm.is_model(name):
+        raise ProfileError(f"model.source: timm has no model '{name}'", nearest(name, timm.list_models()))
+    model: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes)
+    return model
+
+
+def _factory(source: str, classes: int) -> nn.Module:
+    factory = own_function("model.source", source)
+    argument = _classes_argument(factory)
+    called = f"{source}({'' if argument is None else f'{argument}={classes}' if argument else classes})"
+    try:
+        model = factory() if argument is None else factory(**{argument: classes}) if argument else factory(classes)
+    except Exception as error:
+        raise ProfileError(f"model.source: {called} fails: {type(error).__name__}: {first_line(error)}") from error
+    if not isinstance(model, nn.Module):
+        raise ProfileError(f"model.source: {called} gives a {type(model).__name__}, not a torch module")
+    return model
+
+
+def _classes_argument(factory: Callable[..., Any]) -> str | None:
+    """The keyword under which a function takes the number of classes; empty if it is the first argument, None if it takes none.
+
+    A class's first argument is often something else, as the depth or the channels of its images.
+    """
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return ""
+    named = {name for name, it in parameters.items() if it.kind in (it.POSITIONAL_OR_KEYWORD, it.KEYWORD_ONLY)}
+    if known := [name for name in CLASSES_ARGUMENTS if name in named]:
+        return known[0]
+    return "" if parameters else None
+
+
+def _load_weights(model: nn.Module, weights: dict[str, Tensor], path: str, source: str) -> None:
+    expected = model.state_dict()
+    weights = _without_prefix(weights, expected)
+    # Old checkpoints have no counter of batches; it plays no part in evaluation.
+    missing = [name for name in expected if name not in weights and not name.endswith("num_batches_tracked")]
+    extra = [name for name in weights if name not in expected]
+    if missing or extra:
+        word, name = ("lacks", missing[0]) if missing else ("has an unknown", extra[0])
+        others = f" and {len(missing or extra) - 1} more" if len(missing or extra) > 1 else ""
+        hint = nearest(name, extra if missing else expected)
+        raise ProfileError(f"model.weights: {path} {word} '{name}'{others}, so it does not fit {source}", hint)
+    for name, value in weights.items():
+        if value.shape != expected[name].shape:
+            shapes = f"{tuple(value.shape)} instead of {tuple(expected[name].shape)}"
+            raise ProfileError(
+                f"model.weights: in {path} '{name}' is {shapes}", "Are model.source and model.classes right?"
+            )
+    load_tensors(model, weights, strict=False)
+
+
+def load_tensors(model: nn.Module, weights: Mapping[str, Tensor], *, strict: bool = True) -> None:
+    """load_state_dict for plain tensors: a layer that asks for its format's version gets that of the model at hand."""
+    state = OrderedDict(weights)
+    state._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]
+    model.load_state_dict(state, strict=strict)
+
+
+def _without_prefix(weights: dict[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    for _ in PREFIXES:
+        for prefix in PREFIXES:
+            if all(name.startswith(prefix) for name in weights) and not any(
+                name.startswith(prefix) for name in expected
+            ):
+                weights = {name.removeprefix(prefix): value for name, value in weights.items()}
+    return weights

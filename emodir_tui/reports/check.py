@@ -1,0 +1,113 @@
+"""`emodir check`: a profile tried without a run. Loads torch, because only the traced network can tell."""
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from emodir_tui.bench import Bench, keep_all, open_bench
+from emodir_tui.nets.coupling.channel_graph import ChannelGraph
+from emodir_tui.nets.execution.evaluators import FeatureError, SubnetworkEvaluator
+from emodir_tui.nets.execution.sliced import SlicedNetwork
+from emodir_tui.nets.measures.complexity import ComplexityModel
+from emodir_tui.problems.reach import beyond, reach
+from emodir_tui.profile import Profile
+from emodir_tui.seeds import derive_seed
+from emodir_tui.stages.costs import expected_costs, images_read
+
+PROBES = 3
+READ = 256
+
+
+def check_profile(profile: Profile) -> dict[str, Any]:
+    """The division, what is protected, the range of MACs, and an estimate of time and memory, as JSON values.
+
+    Raises:
+        ProfileError: Something in the profile can't work; says what.
+    """
+    bench = open_bench(profile)
+    graph, division = bench.try_division()
+    least = reach(profile, graph, division)
+    rows = []
+    for part in division.subnetworks:
+        groups = [graph.groups[number] for number in part.groups]
+        rows.append(
+            {
+                "name": part.name,
+                "layers": list(part.layers),
+                "groups": len(groups),
+                "channels": sum((g.stop - g.start) * g.channels_per_gene for g in groups),
+                "macs": part.macs,
+                "share": part.share,
+            }
+        )
+    mean, std = bench.data.normalisation
+    seconds = _seconds_per_image(bench, graph)
+    reading = _reading_seconds(bench)
+    read = images_read(bench)
+    # Images are read while the batch before is computed with.
+    estimated = {
+        name: max(cost * seconds, read.get(name, 0.0) * reading)
+        for name, cost in expected_costs(bench, len(division.subnetworks)).items()
+    }
+    return {
+        "model": profile.model.source,
+        "device": str(bench.device),
+        "images": {"train": len(bench.data.train), "search": len(bench.data.search), "test": len(bench.data.test)},
+        "input_shape": list(bench.example.shape[1:]),
+        "mean": mean,
+        "std": std,
+        "classes": bench.data.classes,
+        "classes_seen": bench.data.classes_seen,
+        "subnetworks": rows,
+        "streams": [
+            {"name": graph.groups[number].name, "channels": graph.groups[number].stop - graph.groups[number].start}
+            for number in division.streams
+        ],
+        "streams_pruned": profile.divide.streams,
+        "protected": [{"place": p.place, "channels": p.channels, "reason": p.reason} for p in graph.protected],
+        "macs": round(float(ComplexityModel(graph).measure(keep_all(graph))[0])),
+        "least_macs_kept": least.macs,
+        "least_params_kept": least.params,
+        "rules_beyond_reach": beyond(profile, least),
+        "memory_megabytes": _memory(bench, division.subnetworks),
+        "estimated_seconds": estimated,
+    }
+
+
+def _seconds_per_image(bench: Bench, graph: ChannelGraph) -> float:
+    """A forward pass of the whole network on one image, measured on a few batches with random masks."""
+    batch = min(bench.profile.search.batch, len(bench.data.search))
+    inputs = [pixels for pixels, _ in bench.batches(bench.data.search, batch, batch)]
+    features = graph.network.features
+    network = SlicedNetwork(graph, None, features)
+    network.select(keep_all(graph)[0])
+    with torch.no_grad():
+        impairment = FeatureError(graph, features, [network(pixels) for pixels in inputs])
+    evaluator = SubnetworkEvaluator(graph, None, features, inputs, impairment)
+    draws = np.random.default_rng(derive_seed(bench.profile.seed, "check"))
+    keeps = draws.random((PROBES, graph.genes)) < 0.8
+    for group in graph.groups:
+        keeps[:, group.start] = True
+    evaluator.evaluate(keeps[:1])
+    began = time.perf_counter()
+    evaluator.evaluate(keeps)
+    # The masks keep about two thirds of the MACs, and costs are counted in whole networks.
+    return (time.perf_counter() - began) / (PROBES * batch * 0.65)
+
+
+def _reading_seconds(bench: Bench) -> float:
+    """Reading one training image, measured on a few hundred."""
+    few = bench.data.train.first(READ)
+    began = time.perf_counter()
+    for _ in few.batches(len(few)):
+        pass
+    return (time.perf_counter() - began) / len(few)
+
+
+def _memory(bench: Bench, parts: Any) -> float:
+    """Cached inputs and outputs of the widest sub-network, four bytes each, bounded by the profile."""
+    shapes = [part.start.shape for part in parts if part.start is not None]
+    widest = max([bench.example[0].numel(), *(int(np.prod(shape[1:])) for shape in shapes)])
+    return min(float(bench.profile.search.memory), bench.profile.search.images * widest * 8 / 1e6)

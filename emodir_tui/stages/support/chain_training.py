@@ -1,0 +1,130 @@
+"""Trainings of the pruned network as one chain, each part behind its pruned predecessors, for many schemes at once.
+
+Each step prunes by one scheme. The features at the ends of blocks are pulled to the original's (feature constraint), and
+the output of the whole chain to the original network's (cross-network constraint); the gradients of both flow back through
+all that came before. One set of weights serves all schemes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from emodir_tui.arrays import Bools
+from emodir_tui.bench import Bench, keep_all, weights_of
+from emodir_tui.nets.coupling.channel_graph import ChannelGraph, channel_dim, kept_channels, take_channels
+from emodir_tui.nets.division import fitting_points
+from emodir_tui.nets.execution.sliced import SlicedNetwork
+from emodir_tui.nets.tracing.network import CutPoint
+from emodir_tui.results import Original, Weights
+from emodir_tui.runs.checkpoint import Place
+from emodir_tui.runs.run import Run
+from emodir_tui.seeds import derive_seed
+from emodir_tui.stages.support.training_events import follow
+from emodir_tui.training.loop import Plan, TrainingState, train
+from emodir_tui.training.losses import relative_error, softened_kl
+
+EVENTS = 10
+CHAIN = "chain"
+
+# A step's number to the scheme that it prunes by: a keep vector bool[genes].
+Draw = Callable[[int], Bools]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fitted:
+    """The network's weights after the training."""
+
+    weights: Weights
+
+
+def fit_chain(
+    run: Run,
+    bench: Bench,
+    original: Original,
+    weights: Weights,
+    draw: Draw,
+    *,
+    stage: str,
+    steps: int,
+) -> Fitted:
+    """Train a network for the schemes that are drawn.
+
+    Args:
+        run: The run; the training is saved in it as it goes on.
+        bench: The bench.
+        original: What its features and output are pulled to.
+        weights: Where it begins.
+        draw: The scheme of each step.
+        stage: To which the training belongs.
+        steps: How many.
+    """
+    settings = bench.profile.constrain
+    graph = bench.graph(original.weights)
+    # A graph of its own: its weights change while it trains.
+    live = bench.build(weights)
+    model = live.network.model
+    plan = Plan(
+        steps=steps,
+        batch=settings.batch,
+        learning_rate=settings.learning_rate,
+        augmentation=bench.profile.data.augment,
+        mixed_precision=bench.mixed_precision,
+        seed=derive_seed(bench.profile.seed, stage),
+    )
+    chain = Chain(bench, (graph, live), fitting_points(graph), draw)
+    place = Place(stage=stage, subject=CHAIN)
+    train(
+        model,
+        bench.data.train,
+        chain,
+        plan,
+        start=run.resume_point(place, TrainingState),
+        on_step=follow(run, place, model, plan, max(1, steps // EVENTS)),
+    )
+    return Fitted(weights=weights_of(model))
+
+
+class Chain:
+    """The training's loss: how far the pruned chain is from the original network, at every fitting point and at its end."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        networks: tuple[ChannelGraph, ChannelGraph],
+        points: list[CutPoint],
+        draw: Draw,
+    ) -> None:
+        self._settings, self._temperature = bench.profile.constrain, bench.profile.finetune.temperature
+        self._graph, live = networks
+        self._points, self._draw = points, draw
+        spans = list(zip([None, *points], [*points, None], strict=True))
+        self._original = [SlicedNetwork(self._graph, start, stop) for start, stop in spans]
+        self._pruned = [SlicedNetwork(live, start, stop) for start, stop in spans]
+        for span in self._original:
+            span.select(keep_all(self._graph)[0])
+
+    def __call__(self, model: nn.Module, inputs: Tensor, labels: Tensor, step: int) -> Tensor:  # noqa: ARG002
+        """The loss of a step: a weighted sum of the two constraints."""
+        keep = self._draw(step)
+        target = output = inputs
+        error = inputs.new_zeros(())
+        for original, pruned, point in zip(self._original, self._pruned, [*self._points, None], strict=True):
+            with torch.no_grad():
+                target = original(target)
+            pruned.select(keep)
+            output = pruned(output)
+            if point is not None:
+                error = error + _feature_error(self._graph, point, output, target, keep)
+        softened = softened_kl(output.float(), target.float(), self._temperature)
+        return self._settings.feature_weight * error + self._settings.cross_weight * softened
+
+
+def _feature_error(graph: ChannelGraph, point: CutPoint, output: Tensor, target: Tensor, keep: Bools) -> Tensor:
+    """Relative error of the kept channels, as a share of the whole target's energy."""
+    if output.shape == target.shape:
+        return relative_error(output, target)
+    kept = kept_channels(graph, point, keep)
+    missed = output - take_channels(target, channel_dim(graph, point), kept)
+    return missed.square().sum() / target.square().sum().clamp_min(1e-12)

@@ -1,0 +1,74 @@
+"""Requests made from this dashboard, and how far each is: requested, accepted, done or refused."""
+
+from dataclasses import dataclass
+
+from emodir_tui.runs.state import RunState
+from emodir_tui.runs.status import Status
+from emodir_tui.tui.drawing.cells import duration, literal
+
+SHOWN_SECONDS = 15.0
+BUSY_SECONDS = 10.0
+_WORDS = {"accepted": "accepted", "done": "done", "refused": "refused"}
+
+
+@dataclass(kw_only=True, slots=True)
+class Asked:
+    """One request. Times by the observer's monotonic clock."""
+
+    id: str
+    command: str
+    at: float
+    attempt: int
+    ended: float | None = None
+    lost: bool = False
+
+
+class Requests:
+    """The requests of one dashboard, newest last."""
+
+    def __init__(self) -> None:
+        self._asked: list[Asked] = []
+
+    def add(self, request_id: str, command: str, now: float, attempt: int) -> None:
+        """Remember a request that was sent to the worker of this attempt."""
+        self._asked.append(Asked(id=request_id, command=command, at=now, attempt=attempt))
+
+    def is_waiting(self, command: str) -> bool:
+        """Whether such a request is still on its way."""
+        return any(asked.command == command and asked.ended is None for asked in self._asked)
+
+    def signature(self, state: RunState) -> tuple[str, ...]:
+        """Changes whenever a request gets on."""
+        return tuple(state.controls[asked.id].state for asked in self._asked if asked.id in state.controls)
+
+    def line(self, state: RunState, status: Status, now: float) -> tuple[str, str]:
+        """(sentence, level) about the newest request, for a while after its end; empty when there is none."""
+        for asked in self._asked:
+            answer = state.controls.get(asked.id)
+            if asked.ended is None and answer is not None and answer.state in ("done", "refused"):
+                asked.ended = now
+            elif asked.ended is None and (not status.is_live or state.attempt != asked.attempt):
+                # Whoever could have answered is gone.
+                asked.ended, asked.lost = now, True
+        self._asked = [asked for asked in self._asked if asked.ended is None or now - asked.ended < SHOWN_SECONDS]
+        if not self._asked:
+            return "", ""
+        return _sentence(self._asked[-1], state, now)
+
+
+def _sentence(asked: Asked, state: RunState, now: float) -> tuple[str, str]:
+    answer = state.controls.get(asked.id)
+    name = asked.command
+    if asked.lost and (answer is None or answer.state == "accepted"):
+        return f"{name}: the worker ended before it was done", "warning"
+    if answer is None:
+        waited = now - asked.at
+        if waited > BUSY_SECONDS:
+            return f"{name}: requested {duration(waited)} ago; the worker has not answered yet (busy?)", "warning"
+        return f"{name}: requested …", "info"
+    message = literal(answer.message, 200)
+    if answer.state == "accepted":
+        return f"{name}: requested → accepted … done after the evaluation in progress", "info"
+    if answer.state == "refused":
+        return f"{name}: requested → refused: {message}", "error"
+    return f"{name}: requested → accepted → done{f': {message}' if message else ''}", "good"

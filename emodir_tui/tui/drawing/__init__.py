@@ -1,0 +1,1 @@
+"""Lines of text from values: canvas, charts, colours, cells."""

@@ -1,0 +1,1 @@
+"""Pure functions from a run's state to words and rows."""

@@ -1,0 +1,287 @@
+"""Details of a subject: what the details screen says about a sub-network, member, ranking row, scheme or checkpoint."""
+
+import shlex
+from dataclasses import dataclass, field
+
+from rich.style import Style
+from rich.text import Text
+
+from emodir_tui.runs.state import Checkpoint, Group, Member, Pick, RankingRow, RunState, Scheme, Subnetwork
+from emodir_tui.tui.drawing.cells import (
+    NOTHING,
+    clock,
+    count,
+    fit,
+    literal,
+    literal_lines,
+    number,
+    percent,
+    plural,
+    points,
+    rate,
+    size,
+)
+from emodir_tui.tui.drawing.theme import CHANNEL_GONE, CHANNEL_KEPT, Look, bar
+from emodir_tui.tui.presenters.subjects import Subject
+from emodir_tui.tui.presenters.view import View
+
+BAR_CELLS = 24
+LINKS_SHOWN = 200
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Link:
+    """Something that can be opened from here."""
+
+    subject: Subject
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Detail:
+    """A title, a text, what it leads to, and what can be done with it."""
+
+    title: str
+    body: Text
+    links: tuple[Link, ...] = ()
+    scheme: int | None = None
+    checkpoint: str | None = None
+    command: str = ""
+    links_title: str = field(default="")
+
+
+def describe(view: View, subject: Subject) -> Detail:
+    """What is known of a subject now."""
+    state = view.state
+    if subject.kind == "subnetwork" and (item := state.subnetworks.get(subject.name)):
+        return _subnetwork(view, item)
+    if subject.kind == "member" and (member := _find_member(state, subject.name, subject.number)):
+        return _member(view, state.subnetworks[subject.name], member)
+    if subject.kind == "row" and (row := state.ranking.get(subject.number)):
+        return _row(view, row)
+    if subject.kind == "scheme" and (scheme := _find_scheme(state, subject.number)):
+        return _scheme(view, scheme)
+    if subject.kind == "checkpoint" and (checkpoint := state.checkpoints.get(subject.name)):
+        return _checkpoint(view, checkpoint)
+    if subject.kind == "line":
+        return Detail(title="Log", body=Text(literal_lines(subject.name, 12_000)), command=subject.name[:500])
+    return Detail(title="Gone", body=Text("It is no longer part of this run: the run went back to before it."))
+
+
+def _subnetwork(view: View, item: Subnetwork) -> Detail:
+    facts = [
+        ("layers", ", ".join(literal(layer) for layer in item.layers) or NOTHING),
+        ("MACs", f"{count(item.macs)} ({percent(item.share)} of the network)"),
+        ("channels", f"{item.channels} prunable in {plural(len(item.groups), 'group')}"),
+        (
+            "search",
+            f"{item.state}, generation {item.generation}/{item.generations}"
+            + (f", round {item.round}" if item.round > 1 else ""),
+        ),
+        ("hypervolume", number(item.hypervolume)),
+        ("front", plural(item.front_size, "member")),
+        ("evaluations", f"{item.evaluations}"),
+    ]
+    body = _facts(facts, view.look)
+    body.append("\nchannel groups\n", view.look.strong)
+    for group in item.groups:
+        body.append(f"  {fit(literal(group.name), 34)} {group.channels:>5} channels  {literal(group.kind)}\n")
+    links = tuple(
+        Link(subject=Subject(kind="member", name=item.name, number=member.member), label=_member_label(member))
+        for member in item.members
+    )
+    title = f"Sub-network {literal(item.name)}"
+    return Detail(title=title, body=body, links=links, links_title="members of its front")
+
+
+def _member_label(member: Member) -> str:
+    return f"member {member.member:>3}  kept {percent(member.complexity, 1):>6}  local impairment {number(member.impairment)}"
+
+
+def _member(view: View, item: Subnetwork, member: Member) -> Detail:
+    state = view.state
+    row = next(
+        (row for row in state.ranking.values() if (row.subnetwork, row.member) == (item.name, member.member)), None
+    )
+    facts = [
+        ("sub-network", literal(item.name)),
+        ("complexity kept", percent(member.complexity, 1)),
+        ("local impairment", number(member.impairment)),
+    ]
+    if row is not None:
+        facts += _row_facts(row)
+    body = _facts(facts, view.look)
+    body.append("\nchannels kept\n", view.look.strong)
+    body.append_text(_bars(item.groups, member.kept, view.look))
+    links = [Link(subject=Subject(kind="subnetwork", name=item.name), label=f"sub-network {literal(item.name)}")]
+    links += _scheme_links(state, item.name, member.member)
+    title = f"Member {member.member} of {literal(item.name)}"
+    return Detail(title=title, body=body, links=tuple(links[:LINKS_SHOWN]), links_title="leads to")
+
+
+def _bars(groups: tuple[Group, ...], kept: tuple[int, ...], look: Look) -> Text:
+    text = Text()
+    for group, channels in zip(groups, kept, strict=False):
+        share = channels / group.channels if group.channels else 0.0
+        style = look.good if share >= 0.5 else look.warn if share > 0 else look.bad
+        text.append(f"  {fit(literal(group.name), 26)} ")
+        text.append(bar(share, BAR_CELLS, CHANNEL_KEPT, CHANNEL_GONE), style)
+        text.append(f" {channels:>4}/{group.channels:<4} {percent(share):>4}\n")
+    return text if kept else Text("  not told\n", look.dim)
+
+
+def _row(view: View, row: RankingRow) -> Detail:
+    facts = [
+        ("rank", f"{row.rank} of {len(view.state.ranking)}"),
+        ("sub-network", literal(row.subnetwork)),
+        ("member", str(row.member)),
+        *_row_facts(row),
+    ]
+    body = _facts(facts, view.look)
+    item = view.state.subnetworks.get(row.subnetwork)
+    member = _find_member(view.state, row.subnetwork, row.member)
+    links = []
+    if item is not None:
+        if member is not None:
+            body.append("\nchannels kept\n", view.look.strong)
+            body.append_text(_bars(item.groups, member.kept, view.look))
+            subject = Subject(kind="member", name=item.name, number=row.member)
+            links.append(Link(subject=subject, label=f"member {row.member} of {literal(item.name)}"))
+        links.append(
+            Link(subject=Subject(kind="subnetwork", name=item.name), label=f"sub-network {literal(item.name)}")
+        )
+    links += _scheme_links(view.state, row.subnetwork, row.member)
+    return Detail(title=f"Rank {row.rank}", body=body, links=tuple(links[:LINKS_SHOWN]), links_title="leads to")
+
+
+def _row_facts(row: RankingRow) -> list[tuple[str, str]]:
+    return [
+        ("level", f"{row.level}" + (" (on the merged front)" if row.level == 0 else "")),
+        ("whole network kept", percent(row.macs_kept, 1)),
+        ("local impairment", number(row.local_impairment)),
+        ("global impairment", number(row.global_impairment)),
+        ("accuracy change", f"{points(row.accuracy_change)} points, placed alone, on the search split"),
+        ("KL of the logits", number(row.kl)),
+        ("used in", plural(row.joint_uses, "joint scheme")),
+    ]
+
+
+def _scheme(view: View, scheme: Scheme) -> Detail:
+    state = view.state
+    macs = state.baseline.macs if state.baseline is not None else None
+    kept = f"{percent(scheme.complexity, 1)}" + (
+        f": {count(macs * scheme.complexity)} of {count(macs)}" if macs else ""
+    )
+    pick = next((pick for pick in state.picks.values() if pick.scheme == scheme.scheme), None)
+    facts = [
+        ("complexity kept", kept),
+        ("impairment", number(scheme.impairment)),
+        ("expected accuracy", f"{percent(scheme.accuracy, 2)} before fine-tuning, on the search split"),
+    ]
+    if pick is not None:
+        facts += _pick_facts(state, pick)
+    body = _facts(facts, view.look)
+    changed = f"nearest members; polishing changed {plural(scheme.changed, 'channel')} of them"
+    body.append(f"\n{changed if scheme.changed else 'its members'}\n", view.look.strong)
+    links = []
+    for name, position in zip(state.subnetworks, scheme.members, strict=False):
+        member = _find_member(state, name, position)
+        share = member.complexity if member is not None else None
+        told = bar(share, BAR_CELLS, CHANNEL_KEPT, CHANNEL_GONE) if share is not None else ""
+        body.append(f"  {fit(literal(name), 6)} ")
+        body.append(told, Style(color=view.look.colour(list(state.subnetworks).index(name))))
+        body.append(f" {percent(share, 1) if share is not None else 'unpruned':>6} kept  member {position}\n")
+        if member is not None:
+            links.append(
+                Link(
+                    subject=Subject(kind="member", name=name, number=position),
+                    label=f"member {position} of {literal(name)}",
+                )
+            )
+    title = f"Joint scheme {scheme.scheme}" + (f" · pick {literal(pick.name, 40)}" if pick is not None else "")
+    command = shlex.join(["emodir", "export", view.run_id, "--pick", pick.name]) if pick is not None else ""
+    return Detail(
+        title=title,
+        body=body,
+        links=tuple(links),
+        scheme=None if pick is not None else scheme.scheme,
+        command=command,
+        links_title="leads to",
+    )
+
+
+def _pick_facts(state: RunState, pick: Pick) -> list[tuple[str, str]]:
+    original = state.baseline.accuracy if state.baseline is not None else None
+    change = (
+        f" ({points(pick.accuracy - original)} points)" if pick.accuracy is not None and original is not None else ""
+    )
+    latency = (
+        f"{rate(pick.latency_ms)} ms of {rate(pick.baseline_latency_ms)} ms" if pick.latency_ms is not None else NOTHING
+    )
+    return [
+        ("pick", f"{literal(pick.name, 40)}, by rule {literal(pick.rule, 40)}"),
+        ("MACs, parameters", f"{percent(pick.macs_kept, 1)}, {percent(pick.params_kept, 1)} kept"),
+        (
+            "accuracy",
+            f"{percent(pick.accuracy_recalibrated, 2)} recalibrated, {percent(pick.accuracy, 2)} fine-tuned{change}",
+        ),
+        ("latency", latency),
+        ("removal check", f"largest difference {number(pick.removal_max_difference)}"),
+        ("file", literal(pick.file, 200) if pick.file else NOTHING),
+    ]
+
+
+def _checkpoint(view: View, item: Checkpoint) -> Detail:
+    facts = [
+        ("stage", literal(item.stage) + (f", {literal(item.subnetwork)}" if item.subnetwork else "")),
+        ("step", str(item.generation)),
+        ("saved", f"{clock(item.saved)} ({literal(item.reason)})"),
+        ("size", size(item.bytes)),
+    ]
+    body = _facts(facts, view.look)
+    if item.damaged:
+        body.append("\nIt is damaged: a resume passes it over.\n", view.look.bad)
+    newest = max(view.state.checkpoints.values(), key=lambda other: other.saved)
+    if newest.id != item.id:
+        body.append("\nResuming from it puts what came after it aside; nothing is deleted.\n", view.look.dim)
+    return Detail(
+        title=f"Checkpoint {literal(item.id)}",
+        body=body,
+        checkpoint=item.id,
+        command=shlex.join(["emodir", "resume", view.run_id, "--from", item.id]),
+    )
+
+
+def _facts(facts: list[tuple[str, str]], look: Look) -> Text:
+    text = Text()
+    for name, value in facts:
+        text.append(f"{name:<20}", look.dim)
+        text.append(value + "\n")
+    return text
+
+
+def _scheme_links(state: RunState, name: str, member: int) -> list[Link]:
+    if name not in state.subnetworks:
+        return []
+    position = list(state.subnetworks).index(name)
+    return [
+        Link(subject=Subject(kind="scheme", number=scheme.scheme), label=_scheme_label(scheme))
+        for scheme in state.joint.schemes
+        if position < len(scheme.members) and scheme.members[position] == member
+    ]
+
+
+def _scheme_label(scheme: Scheme) -> str:
+    told = f"joint scheme {scheme.scheme:>3}  kept {percent(scheme.complexity, 1):>6}"
+    return f"{told}  impairment {number(scheme.impairment)}  accuracy {percent(scheme.accuracy, 1)}"
+
+
+def _find_member(state: RunState, name: str, number_of: int) -> Member | None:
+    item = state.subnetworks.get(name)
+    if item is None:
+        return None
+    return next((member for member in item.members if member.member == number_of), None)
+
+
+def _find_scheme(state: RunState, number_of: int) -> Scheme | None:
+    return next((scheme for scheme in state.joint.schemes if scheme.scheme == number_of), None)

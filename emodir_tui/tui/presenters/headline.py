@@ -1,0 +1,286 @@
+"""The header's words: state, progress, time, hardware; for every state what it means and what to do next."""
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len, set_cell_size
+from rich.style import Style
+from rich.text import Text
+
+from emodir_tui.runs.state import STAGES, Checkpoint, Pick, RunState, Stage
+from emodir_tui.tui.drawing.cells import age, clock, duration, literal, percent, plural, points, size
+from emodir_tui.tui.drawing.theme import STAGE_GLYPHS, STATUS_GLYPHS, STATUS_WORDS, bar
+from emodir_tui.tui.presenters.view import View
+from emodir_tui.tui.sources.gpus import Gpu
+
+DISK_LOW_BYTES = 2 << 30
+HEART_SECONDS = 4.0
+GIBIBYTE = 1 << 30
+
+
+def headline(view: View, width: int) -> tuple[Text, Text]:
+    """The two lines."""
+    return _first(view, width), _second(view, width)
+
+
+def status_line(view: View) -> str:
+    """The state in one short line, for a window that is too small for more."""
+    word = STATUS_WORDS.get(view.word, view.word)
+    return f"{STATUS_GLYPHS.get(view.word, '?')} {word} {percent(view.state.progress)} {literal(view.run_id)}"
+
+
+def _first(view: View, width: int) -> Text:
+    look, word, narrow = view.look, view.word, width < 100
+    line = Text(no_wrap=True, end="")
+    if not narrow:
+        line.append("emodir ", look.dim)
+    line.append(literal(view.run_id, 60), look.strong)
+    line.append(f" {STATUS_GLYPHS.get(word, '?')} {STATUS_WORDS.get(word, word)} ", look.status(word))
+    for badge in _badges(view):
+        line.append(f"[{badge}]", look.warn + look.strong)
+        line.append(" ")
+    said = _said(view)
+    wordings = [said] if said else [_where(view.state, short=narrow), _where(view.state, short=True)]
+    what, right = _beside(wordings, _times(view, short=narrow), width - line.cell_len)
+    line.append(what)
+    if right:
+        line.append(" " * (width - line.cell_len - len(right)))
+        line.append(right)
+    line.truncate(width)
+    return line
+
+
+def _beside(wordings: Sequence[str], times: Sequence[str], room: int) -> tuple[str, str]:
+    """What happens and the times, the longest first of each: what happens is worth more than the times."""
+    pairs = [*((what, times[0]) for what in wordings), *((wordings[-1], right) for right in (*times[1:], ""))]
+    for what, right in pairs:
+        if cell_len(what) + (len(right) + 2 if right else 0) <= room:
+            return what, right
+    return _cut(wordings[-1], room), ""
+
+
+def _second(view: View, width: int) -> Text:
+    look = view.look
+    line = Text(no_wrap=True, end="")
+    if (advice := _advice(view, width)) and view.playback is None:
+        style = None if view.word == "finished" else look.status(view.word) + Style(bold=False)
+        line.append(_cut(advice, width), look.warn if view.stalled_seconds else style)
+        return line
+    right = Text.assemble(*_hardware(view, width))
+    line.append_text(_track(view, max(10, width - right.cell_len - 1)))
+    if width - line.cell_len - right.cell_len >= 1:
+        line.append(" " * (width - line.cell_len - right.cell_len))
+        line.append_text(right)
+    line.truncate(width)
+    return line
+
+
+def _said(view: View) -> str:
+    """What an unusual state means."""
+    state, status = view.state, view.status
+    if view.playback is not None:
+        play = view.playback
+        doing = "" if play.playing else "paused at "
+        return f"{doing}{duration(play.position)} / {duration(play.length)} at ×{play.speed:g}"
+    since = state.condition_since
+    told = {
+        "starting": f"{literal(status.reason, 200)}" if status.reason else "the worker is loading",
+        "paused": f"since {clock(since, seconds=False)} · memory is kept" if since is not None else "memory is kept",
+        "stopping": "saving a checkpoint, then the worker ends",
+        "no-progress": f"for {duration(status.seconds_without_progress)} · the worker is alive in {_where(state)}",
+        "unsure": literal(status.reason, 200),
+        "lost": _lost(view),
+        "failed": literal(state.error or status.reason, 400),
+        "stopped": f"at {percent(state.progress)} in {_where(state)}",
+        "finished": _result(state),
+    }
+    return told.get(view.word, "")
+
+
+def _advice(view: View, width: int) -> str:
+    """The next step in an unusual state; empty where the usual second line says more."""
+    state, status = view.state, view.status
+    newest = max(state.checkpoints.values(), key=lambda item: item.saved, default=None)
+    again = f"r resume{f' from {literal(newest.id)}' if newest else ''}"
+    if view.read_only and view.word in ("lost", "failed", "stopped"):
+        again = "read-only"
+    if view.stalled_seconds:
+        return f"the run directory has not answered for {duration(view.stalled_seconds)} · does its file system hang?"
+    # A long hint leaves room for the next step.
+    hint = _cut(literal(state.hint, 300), width - len(f" · {again} · l worker's log"))
+    told = {
+        "paused": "p continues · x stops and saves · it can stay paused for days",
+        "no-progress": f"a long step, or a hang? · l worker's log · kill -QUIT {state.pid} writes there what it does",
+        "unsure": "l worker's log · if it stays away, the run counts as lost and can be resumed",
+        "lost": f"{_lost_work(state, newest)} · {again} · l worker's log",
+        "failed": f"{hint + ' · ' if hint else ''}{again} · l worker's log",
+        "stopped": f"{again} · emodir resume {literal(view.run_id)}",
+        "finished": f"{_picks(state)} · emodir export {literal(view.run_id)} --pick {_best(state)} · emodir show {literal(view.run_id)}",
+    }
+    if view.word == "starting" and status.reason and state.opened is None:
+        return "l worker's log"
+    return told.get(view.word, "")
+
+
+def _lost(view: View) -> str:
+    state = view.state
+    since = f"{age(view.now - state.updated)} ago · " if state.updated is not None else ""
+    return f"{since}{literal(view.status.reason, 200)} (killed, out of memory, or a reboot?)"
+
+
+def _lost_work(state: RunState, newest: Checkpoint | None) -> str:
+    if newest is None or state.updated is None:
+        return "nothing was saved inside a stage; finished parts are kept"
+    again = max(0.0, state.updated - newest.saved)
+    return f"lost since {literal(newest.id)}: at most {duration(again)}"
+
+
+def _result(state: RunState) -> str:
+    best = _best_pick(state)
+    if best is None:
+        return f"after {duration(state.elapsed_seconds(state.updated or 0.0))}"
+    original = state.baseline.accuracy if state.baseline is not None else None
+    change = points(best.accuracy - original) if best.accuracy is not None and original is not None else ""
+    macs = best.macs_kept if best.macs_kept is not None else best.complexity
+    words = [
+        f"{literal(best.name, 40)}: accuracy {percent(best.accuracy, 2)}" + (f" ({change})" if change else ""),
+        f"MACs {points(macs - 1, 1)}%",
+        f"parameters {points(best.params_kept - 1, 1)}%" if best.params_kept is not None else "",
+    ]
+    return " · ".join(word for word in words if word)
+
+
+def _picks(state: RunState) -> str:
+    return plural(len(state.picks), "pick") if state.picks else "no pick"
+
+
+def _best(state: RunState) -> str:
+    best = _best_pick(state)
+    return literal(best.name, 40) if best is not None else "knee"
+
+
+def _best_pick(state: RunState) -> Pick | None:
+    """The first pick that was finished, else the first."""
+    finished = [pick for pick in state.picks.values() if pick.accuracy is not None]
+    return finished[0] if finished else next(iter(state.picks.values()), None)
+
+
+def _where(state: RunState, *, short: bool = False) -> str:
+    stage = state.stage
+    if stage is None:
+        return "before the first stage"
+    number = STAGES.index(stage.name) + 1
+    if short:
+        step = f" {stage.step}/{stage.steps}" if stage.steps and stage.state == "running" else ""
+        return f"{number}/{len(STAGES)} {stage.name}{step}"
+    return f"{number}/{len(STAGES)} {stage.name}{_step(stage, state)}"
+
+
+def _step(stage: Stage, state: RunState) -> str:
+    if stage.state != "running":
+        return ""
+    running = [item for item in state.subnetworks.values() if item.state == "running"]
+    if stage.name == "search" and running:
+        item = running[-1]
+        return f" · {literal(item.name)} generation {item.generation}/{item.generations}"
+    if not stage.steps:
+        return ""
+    # Steps are the stage's, of which a part is only what it is at.
+    note = f" · {literal(stage.note, 40)}" if stage.note else ""
+    return f" · {literal(stage.unit, 20)} {stage.step}/{stage.steps}{note}"
+
+
+def _times(view: View, *, short: bool) -> tuple[str, ...]:
+    """Elapsed and expected times, and what can be left of them where room lacks."""
+    state, word = view.state, view.word
+    if word == "starting" and state.opened is None:
+        return ("",)
+    ended = {"paused": state.condition_since}.get(word, state.updated)
+    # A display where nothing happens stands still.
+    still = word in ("paused", "lost", "finished", "failed", "stopped") and ended is not None
+    elapsed = duration(state.elapsed_seconds(ended if still and ended is not None else view.now))
+    elapsed = elapsed if short else f"elapsed {elapsed}"
+    eta = state.eta_seconds(view.now) if word in ("running", "replay") else None
+    if eta is None:
+        return (elapsed,)
+    expected = f"{elapsed}{' ' if short else '  '}ETA ~{duration(eta)}"
+    return f"{expected} ({clock(view.now + eta, seconds=False)})", expected, elapsed
+
+
+def _badges(view: View) -> list[str]:
+    badges = []
+    if view.frozen:
+        badges.append("frozen")
+    if view.read_only:
+        badges.append("read-only")
+    if not view.caught_up:
+        badges.append("reading…")
+    if view.disk_free is not None and view.disk_free < DISK_LOW_BYTES and view.status.is_live:
+        badges.append(f"disk low: {size(view.disk_free)}")
+    if damaged := view.damaged + view.state.damaged:
+        badges.append(f"{plural(damaged, 'damaged event')}")
+    if view.dropped:
+        badges.append(f"{plural(view.dropped, 'event')} dropped")
+    return badges
+
+
+def _track(view: View, width: int) -> Text:
+    """The stages with their marks, the whole run's progress behind the one in progress; shorter where room lacks."""
+    full = _stages(view, names=True)
+    return full if full.cell_len <= width else _stages(view, names=False, cells=max(4, min(18, width - 24)))
+
+
+def _stages(view: View, *, names: bool, cells: int = 12) -> Text:
+    look, state = view.look, view.state
+    text = Text(no_wrap=True, end="")
+    current = state.stage
+    styles: dict[str, Style] = {"done": look.good, "running": look.accent + look.strong, "waiting": look.dim}
+    for stage in state.stages.values():
+        is_current = current is not None and stage.name == current.name
+        text.append(STAGE_GLYPHS[stage.state], styles[stage.state])
+        if names or is_current:
+            text.append(stage.name, styles[stage.state])
+        if is_current:
+            text.append(f" {bar(state.progress, cells)} {percent(state.progress)}", look.accent)
+        if names or is_current:
+            text.append(" ")
+    if current is None:
+        text.append(f" {bar(0.0, cells)} 0%", look.dim)
+    text.rstrip()
+    return text
+
+
+def _hardware(view: View, width: int) -> list[tuple[str, Style]]:
+    look, state = view.look, view.state
+    short = width < 100
+    parts: list[tuple[str, Style]] = []
+    for gpu in view.gpus[: 1 if short else 2]:
+        parts.append((f"{_gpu(gpu, short=short)} │ ", look.dim))
+    if not short and len(view.gpus) > 2:
+        parts.append((f"+{len(view.gpus) - 2} GPUs │ ", look.dim))
+    if not view.gpus and state.device and not short:
+        parts.append((f"{literal(state.device, 20)} │ ", look.dim))
+    host = literal(state.host, 24)
+    parts.append((host if short else f"{host} pid {state.pid} " if state.pid else "", look.dim))
+    if view.status.is_live and view.playback is None:
+        since = view.status.seconds_since_heartbeat
+        late = since is not None and since >= HEART_SECONDS
+        parts.append((f" ♥ {since:.0f}s" if late else " ♥", look.warn if late else look.good))
+    return parts
+
+
+def _gpu(gpu: Gpu, *, short: bool) -> str:
+    memory = f"{gpu.memory_used / GIBIBYTE:.0f}/{gpu.memory_total / GIBIBYTE:.0f}G"
+    words = gpu.name.removeprefix("NVIDIA ").split()
+    name = "" if short or not words else f" {literal(words[0], 12)}"
+    return f"GPU{gpu.index}{name} {gpu.utilisation}% {memory} {gpu.temperature}°C"
+
+
+def _cut(text: str, width: int) -> str:
+    """As much of it as fits, ended between two words unless that would leave less than half."""
+    if cell_len(text) <= width:
+        return text
+    if width <= 0:
+        return ""
+    kept = set_cell_size(text, width - 1)
+    words = kept if text[len(kept) :].startswith(" ") else kept.rpartition(" ")[0]
+    return (words if 2 * cell_len(words) >= width else kept).rstrip(" ·(,") + "…"

@@ -1,0 +1,86 @@
+"""Scopes of the front panel: each sub-network's front, all of them merged, the joint front."""
+
+from dataclasses import dataclass
+
+from emodir_tui.runs.state import Point, RunState
+from emodir_tui.tui.presenters.subjects import Subject
+
+MERGED, JOINT = "merged", "joint"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spot:
+    """A point of a front and what it stands for; None while the search goes on and members have no names yet."""
+
+    point: Point
+    subject: Subject | None
+    on_front: bool = True
+    subnetwork: str = ""
+
+
+def scopes(state: RunState) -> list[str]:
+    """All scopes, in the order of [ and ]."""
+    return [*state.subnetworks, MERGED, JOINT]
+
+
+def natural_scope(state: RunState) -> str:
+    """What is worth looking at now: the search in progress, later the joint front."""
+    if state.joint.front or state.stages["joint"].state != "waiting":
+        return JOINT
+    if state.ranking:
+        return MERGED
+    running = [item.name for item in state.subnetworks.values() if item.state == "running"]
+    begun = [item.name for item in state.subnetworks.values() if item.front]
+    return running[-1] if running else begun[-1] if begun else next(iter(state.subnetworks), JOINT)
+
+
+def spots(state: RunState, scope: str) -> list[Spot]:
+    """The points of a scope by rising complexity."""
+    if scope == JOINT:
+        if state.joint.schemes:
+            found = [
+                Spot(point=(item.complexity, item.impairment), subject=Subject(kind="scheme", number=item.scheme))
+                for item in state.joint.schemes
+            ]
+        else:
+            found = [Spot(point=point, subject=None) for point in state.joint.front]
+    elif scope == MERGED:
+        found = [
+            Spot(
+                point=(row.macs_kept, row.global_impairment),
+                subject=Subject(kind="row", number=row.rank),
+                on_front=row.level == 0,
+                subnetwork=row.subnetwork,
+            )
+            for row in state.ranking.values()
+        ]
+    else:
+        item = state.subnetworks.get(scope)
+        if item is None:
+            return []
+        if item.members:
+            found = [
+                Spot(
+                    point=(member.complexity, member.impairment),
+                    subject=Subject(kind="member", name=scope, number=member.member),
+                    subnetwork=scope,
+                )
+                for member in item.members
+            ]
+        else:
+            found = [Spot(point=point, subject=None, subnetwork=scope) for point in item.front]
+    return sorted(found, key=lambda spot: spot.point)
+
+
+def knee(points: list[Point]) -> int | None:
+    """Index of the point farthest below the line between the front's ends (as emo.front.knee, for drawing alone).
+
+    Args:
+        points: A front by rising complexity.
+    """
+    if len(points) < 3:
+        return 0 if points else None
+    (x0, y0), (x1, y1) = points[0], points[-1]
+    width, height = (x1 - x0) or 1.0, (y0 - y1) or 1.0
+    depths = [round(1.0 - (x - x0) / width - (y - y1) / height, 12) for x, y in points]
+    return depths.index(max(depths))

@@ -1,0 +1,49 @@
+"""View: one look at a run, handed down to the widgets. They draw it and keep nothing of it."""
+
+from dataclasses import dataclass
+
+from emodir_tui.runs.state import RunState
+from emodir_tui.runs.status import Status
+from emodir_tui.tui.drawing.theme import Look
+from emodir_tui.tui.sources.gpus import Gpu
+from emodir_tui.tui.sources.narrate import LogLine
+from emodir_tui.tui.sources.source import Playback
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class View:
+    """Everything a widget may know."""
+
+    run_id: str
+    state: RunState
+    status: Status
+    now: float
+    look: Look
+    lines: tuple[LogLine, ...] = ()
+    gpus: tuple[Gpu, ...] = ()
+    damaged: int = 0
+    caught_up: bool = True
+    stalled_seconds: float = 0.0
+    read_only: str = ""
+    frozen: bool = False
+    playback: Playback | None = None
+    plots: bool = True
+    scope: str = "joint"
+    selected: int | None = None
+
+    @property
+    def word(self) -> str:
+        """The status word that the header shows."""
+        return "replay" if self.playback is not None else self.status.word
+
+    @property
+    def disk_free(self) -> int | None:
+        """Bytes free where the run lives, as the worker last said."""
+        value = (self.status.heartbeat or {}).get("disk_free_bytes")
+        return value if isinstance(value, int) and value >= 0 else None
+
+    @property
+    def dropped(self) -> int:
+        """Events that the worker could not write."""
+        value = (self.status.heartbeat or {}).get("dropped")
+        return value if isinstance(value, int) else 0

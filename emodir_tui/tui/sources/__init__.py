@@ -1,0 +1,1 @@
+"""Where the dashboard reads: live runs, replays, summaries of runs, GPUs."""

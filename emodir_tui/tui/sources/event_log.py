@@ -1,0 +1,43 @@
+"""The log of a watched run: the lines that its events make, the newest few thousand of them."""
+
+from collections import deque
+from heapq import merge
+
+from emodir_tui.runs.events import Event
+from emodir_tui.tui.sources.narrate import DETAILS, LogLine, narrate
+
+LINES_KEPT = 2000
+
+
+class Story:
+    """The log of a run: the lines that its events tell. Words are made for those lines only that somebody looks at."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        # Details come by the thousand; they must not push a warning out.
+        self._lines: dict[bool, deque[LogLine]] = {True: deque(maxlen=LINES_KEPT), False: deque(maxlen=LINES_KEPT)}
+        self._fresh: dict[bool, deque[tuple[int, Event]]] = {
+            True: deque(maxlen=LINES_KEPT),
+            False: deque(maxlen=LINES_KEPT),
+        }
+        self._merged: tuple[LogLine, ...] = ()
+
+    def add(self, event: Event) -> None:
+        """Take an event in."""
+        kind = event["kind"]
+        if kind == "progress":
+            return
+        self._count += 1
+        if "front" in event:
+            event = {key: value for key, value in event.items() if key != "front"}
+        self._fresh[kind in DETAILS].append((self._count, event))
+
+    @property
+    def lines(self) -> tuple[LogLine, ...]:
+        """The newest lines, oldest first; the same tuple as long as nothing was told."""
+        if any(self._fresh.values()):
+            for is_detail, fresh in self._fresh.items():
+                self._lines[is_detail].extend(line for number, event in fresh if (line := narrate(number, event)))
+                fresh.clear()
+            self._merged = tuple(merge(*self._lines.values(), key=lambda line: line.number))
+        return self._merged

@@ -1,0 +1,170 @@
+"""Sources: a run as it is being watched. A thread reads files; the fold happens where the screen is drawn.
+
+A file system that hangs stalls the thread alone. RunState is touched by one thread only, so it needs no lock.
+"""
+
+import queue
+import socket
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.runs.events import Event, EventReader
+from emodir_tui.runs.fold import apply
+from emodir_tui.runs.state import RunState
+from emodir_tui.runs.status import Observer, Status
+from emodir_tui.tui.sources.event_log import Story
+from emodir_tui.tui.sources.gpus import Gpu, GpuReader
+from emodir_tui.tui.sources.narrate import LogLine
+from emodir_tui.tui.sources.source import Playback
+
+POLL_SECONDS = 0.5
+GPU_SECONDS = 2.0
+STALLED_SECONDS = 10.0
+# One piece of reading and one of folding are small, so that keys are answered while a long run is caught up with.
+PIECE_BYTES = 256 << 10
+FOLD_SECONDS = 0.03
+_LIFE = ("run_opened", "run_closed", "condition_changed")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Piece:
+    events: list[Event]
+    status: Status | None
+    damaged: int
+    gpus: tuple[Gpu, ...]
+
+
+class LiveSource:
+    """A run that is followed: its events, heartbeat and process."""
+
+    def __init__(self, directory: RunDirectory, *, poll_seconds: float = POLL_SECONDS, gpus: bool = True) -> None:
+        self.state = RunState()
+        self.status = Status(word="starting", reason="reading the run's events")
+        self.gpus: tuple[Gpu, ...] = ()
+        self.damaged = 0
+        self.caught_up = False
+        self._story = Story()
+        self._pending: deque[Event] = deque()
+        self._after: _Piece | None = None
+        self._pieces: queue.Queue[_Piece] = queue.Queue(maxsize=8)
+        self._heard = time.monotonic()
+        reading = _Reading(directory, self._pieces, poll_seconds, gpus)
+        self._end = reading.end
+        # A daemon: leaving never waits for a file system that hangs.
+        threading.Thread(target=reading.run, name="feed", daemon=True).start()
+
+    @property
+    def now(self) -> float:
+        """The wall clock."""
+        return time.time()
+
+    @property
+    def lines(self) -> tuple[LogLine, ...]:
+        """The newest log lines."""
+        return self._story.lines
+
+    @property
+    def stalled_seconds(self) -> float:
+        """How long the reading thread has been silent, once that is unusual."""
+        silent = time.monotonic() - self._heard
+        return silent if silent > STALLED_SECONDS else 0.0
+
+    @property
+    def playback(self) -> Playback | None:
+        """A live run has none."""
+        return None
+
+    def pump(self) -> bool:
+        """Fold what the thread has read, for at most FOLD_SECONDS."""
+        until = time.monotonic() + FOLD_SECONDS
+        while time.monotonic() < until:
+            if not self._pending and not self._next_piece():
+                return False
+            for _ in range(min(len(self._pending), 500)):
+                event = self._pending.popleft()
+                apply(self.state, event)
+                self._story.add(event)
+            if not self._pending:
+                self._conclude()
+        return bool(self._pending) or not self._pieces.empty()
+
+    def close(self) -> None:
+        """Let the thread end."""
+        self._end.set()
+
+    def _next_piece(self) -> bool:
+        try:
+            piece = self._pieces.get_nowait()
+        except queue.Empty:
+            return False
+        self._heard = time.monotonic()
+        self._pending.extend(piece.events)
+        self._after = piece
+        return True
+
+    def _conclude(self) -> None:
+        """A piece is folded: what was read with it is true now."""
+        piece, self._after = self._after, None
+        if piece is None:
+            return
+        self.damaged, self.gpus = piece.damaged, piece.gpus
+        if piece.status is not None:
+            self.status, self.caught_up = piece.status, True
+
+
+class _Reading:
+    """The thread's side: reads pieces of the events, and once it has caught up the status and the GPUs."""
+
+    def __init__(self, directory: RunDirectory, pieces: "queue.Queue[_Piece]", poll_seconds: float, gpus: bool) -> None:
+        self.end = threading.Event()
+        self._pieces = pieces
+        self._poll_seconds = poll_seconds
+        self._reader = EventReader(directory.events_folder, latest_fronts=True)
+        self._observer = Observer(directory)
+        # As much of the state as the status needs; the whole of it is folded by the screen's thread.
+        self._life = RunState()
+        self._gpu_reader = GpuReader() if gpus else None
+        self._gpus: tuple[Gpu, ...] = ()
+        self._gpus_read = 0.0
+
+    def run(self) -> None:
+        while not self.end.is_set():
+            events = self._poll()
+            status = None if events else self._status(events)
+            if status is not None:
+                self._read_gpus()
+            piece = _Piece(events=events, status=status, damaged=self._reader.damaged, gpus=self._gpus)
+            while not self.end.is_set():
+                try:
+                    self._pieces.put(piece, timeout=0.5)
+                    break
+                except queue.Full:
+                    continue
+            if status is not None:
+                self.end.wait(self._poll_seconds)
+
+    def _poll(self) -> list[Event]:
+        events = self._reader.poll(PIECE_BYTES)
+        for event in events:
+            if event["kind"] in _LIFE:
+                apply(self._life, event)
+        return events
+
+    def _status(self, events: list[Event]) -> Status:
+        status = self._observer.status(self._life)
+        if status.word == "lost":
+            # It may have closed the run and ended since the events were read.
+            events.extend(self._poll())
+            status = self._observer.status(self._life)
+        return status
+
+    def _read_gpus(self) -> None:
+        here = self._life.host == socket.gethostname() and self._life.outcome is None
+        if self._gpu_reader is None or not here:
+            self._gpus = ()
+        elif time.monotonic() - self._gpus_read >= GPU_SECONDS:
+            self._gpus_read = time.monotonic()
+            self._gpus = self._gpu_reader.read()

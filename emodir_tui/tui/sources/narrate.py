@@ -1,0 +1,109 @@
+"""Events as log lines: what a reader of the log is told, and at which level."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from emodir_tui.runs.events import Event
+from emodir_tui.tui.drawing import cells as words
+from emodir_tui.tui.drawing.cells import duration, literal, percent, plural, size
+
+LEVELS = ("detail", "info", "warning", "error")
+# Kinds that are told at the level of details.
+DETAILS = ("search_generation", "joint_generation", "epoch")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogLine:
+    """One line of the log. `number` rises from line to line."""
+
+    number: int
+    time: float
+    level: str
+    text: str
+
+
+def narrate(number: int, event: Event) -> LogLine | None:
+    """The line of that number that an event tells, or None where it has nothing to tell. Never raises."""
+    try:
+        told = _narrate(event)
+        return None if told is None else LogLine(number=number, time=float(event["time"]), level=told[0], text=told[1])
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
+        # A damaged event is counted by the fold; the log leaves it out.
+        return None
+
+
+def _narrate(event: Event) -> tuple[str, str] | None:
+    kind = event["kind"]
+    if kind == "search_generation":
+        where = f"{event['subnetwork']} generation {event['generation']}/{event['generations']}"
+        return "detail", literal(
+            f"{where} · hypervolume {words.number(event['hypervolume'])} · front {event['front_size']}"
+        )
+    if kind == "message":
+        level = {"debug": "detail"}.get(event["level"], event["level"])
+        return (level if level in LEVELS else "info"), literal(event["text"])
+    if kind.startswith("control_"):
+        return _control(kind.removeprefix("control_"), event)
+    level, text = _told(kind, event)
+    return (level, literal(text)) if text else None
+
+
+def _control(state: str, event: Event) -> tuple[str, str]:
+    text = f"{event['command']} {state} ({event.get('by', '?')})"
+    message = event.get("message", "")
+    return ("warning" if state == "refused" else "info"), literal(f"{text}: {message}" if message else text)
+
+
+def _told(kind: str, event: Event) -> tuple[str, str]:
+    """Level and text of the other kinds; an empty text for those that tell nothing."""
+    teller = _TELLERS.get(kind)
+    return teller(event) if teller is not None else ("", "")
+
+
+def _joint_generation(event: Event) -> tuple[str, str]:
+    where = f"joint generation {event['generation']}/{event['generations']}"
+    return "detail", f"{where} · hypervolume {words.number(event['hypervolume'])} · front {event['front_size']}"
+
+
+def _epoch(event: Event) -> tuple[str, str]:
+    accuracy = event.get("accuracy")
+    subject = f"{event['subject']} " if event.get("subject") else ""
+    told = f" · accuracy {percent(accuracy, 2)}" if accuracy is not None else ""
+    return "detail", (
+        f"{event['stage']} {subject}epoch {event['epoch']}/{event['epochs']} · loss {words.number(event.get('loss'))}{told}"
+    )
+
+
+def _closed(event: Event) -> tuple[str, str]:
+    error = event.get("error", "")
+    if event["outcome"] == "failed":
+        return "error", f"the run failed: {error}"
+    return "info", f"the run has {event['outcome']}" if event["outcome"] == "finished" else "the run stopped"
+
+
+def _realised(event: Event) -> tuple[str, str]:
+    return "info", (
+        f"pick {event['pick']} realised: {percent(event.get('macs_kept'))} of the MACs, "
+        f"accuracy {percent(event.get('accuracy_recalibrated'), 2)} before fine-tuning"
+    )
+
+
+_TELLERS: dict[str, Callable[[Event], tuple[str, str]]] = {
+    "joint_generation": _joint_generation,
+    "epoch": _epoch,
+    "run_opened": lambda e: ("info", f"attempt {e['attempt']} opened: process {e['pid']} on {e['host']}"),
+    "run_closed": _closed,
+    "condition_changed": lambda e: ("info", f"the run is {e['condition']}"),
+    "stage_started": lambda e: ("info", f"{e['stage']} started"),
+    "stage_finished": lambda e: ("info", f"{e['stage']} finished after {duration(e['seconds'])}"),
+    "baseline_measured": lambda e: ("info", f"original network: accuracy {percent(e['accuracy'], 2)}"),
+    "network_divided": lambda e: ("info", f"divided into {plural(len(e['subnetworks']), 'sub-network')}"),
+    "front_finished": lambda e: ("info", f"{e['subnetwork']}: front of {plural(len(e['members']), 'member')}"),
+    "joint_finished": lambda e: ("info", f"joint front of {plural(len(e['schemes']), 'scheme')}"),
+    "picks_chosen": lambda e: ("info", "picks: " + ", ".join(str(pick["name"]) for pick in e["picks"])),
+    "pick_realised": _realised,
+    "pick_finished": lambda e: ("info", f"pick {e['pick']}: accuracy {percent(e['accuracy'], 2)}"),
+    "checkpoint_saved": lambda e: ("info", f"checkpoint {e['id']} saved ({size(e['bytes'])}, {e['reason']})"),
+    "checkpoint_damaged": lambda e: ("warning", str(e["text"])),
+    "rewound": lambda e: ("warning", f"went back to {e['id']}"),
+}

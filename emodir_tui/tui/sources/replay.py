@@ -1,0 +1,138 @@
+"""A recorded run played at a chosen speed, through the same screens."""
+
+import time
+from bisect import bisect_right
+from collections.abc import Callable
+from pathlib import Path
+
+from emodir_tui.runs.events import Event, EventReader, decode, encode
+from emodir_tui.runs.fold import apply
+from emodir_tui.runs.state import RunState
+from emodir_tui.runs.status import Status
+from emodir_tui.tui.sources.event_log import Story
+from emodir_tui.tui.sources.gpus import Gpu
+from emodir_tui.tui.sources.live import FOLD_SECONDS
+from emodir_tui.tui.sources.narrate import LogLine
+from emodir_tui.tui.sources.source import Playback
+
+# A night between two attempts is not worth watching.
+LONGEST_GAP_SECONDS = 60.0
+SLOWEST, FASTEST = 0.125, 100_000.0
+
+
+class ReplaySource:
+    """Plays the events of a run; position and length are in seconds of the run, long gaps cut short."""
+
+    def __init__(
+        self, events_folder: Path, *, speed: float = 20.0, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.state = RunState()
+        self.status = Status(word="starting", reason="reading the recording")
+        self.gpus: tuple[Gpu, ...] = ()
+        self.damaged = 0
+        self.caught_up = False
+        self._reader = EventReader(events_folder)
+        self._monotonic = monotonic
+        self._speed, self._playing = speed, True
+        self._recorded: list[Event | bytes] = []
+        self._times: list[float] = []
+        self._offsets: list[float] = []
+        self._next = 0
+        self._position = 0.0
+        self._looked = monotonic()
+        self._story = Story()
+
+    @property
+    def now(self) -> float:
+        """The recorded time at this position."""
+        if not self._next:
+            return self._times[0] if self._times else 0.0
+        return self._times[self._next - 1] + self._position - self._offsets[self._next - 1]
+
+    @property
+    def lines(self) -> tuple[LogLine, ...]:
+        """The newest log lines."""
+        return self._story.lines
+
+    @property
+    def stalled_seconds(self) -> float:
+        """A recording is read at once."""
+        return 0.0
+
+    @property
+    def playback(self) -> Playback | None:
+        """Where it is."""
+        return Playback(position=self._position, length=self._length, speed=self._speed, playing=self._playing)
+
+    def pump(self) -> bool:
+        """Go on to where the clock says."""
+        if not self.caught_up:
+            return self._read()
+        now = self._monotonic()
+        if self._playing:
+            self._position = min(self._length, self._position + (now - self._looked) * self._speed)
+            self._playing = self._position < self._length
+        self._looked = now
+        return self._fold()
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def toggle(self) -> None:
+        """Play or pause; at the end, from the beginning."""
+        if not self._playing and self._position >= self._length:
+            self.seek(0.0)
+        self._playing = not self._playing
+        self._looked = self._monotonic()
+
+    def faster(self, factor: float) -> None:
+        """Change the speed."""
+        self._speed = min(FASTEST, max(SLOWEST, self._speed * factor))
+
+    def seek(self, position: float) -> None:
+        """Go to a position; backwards means folding from the beginning."""
+        self._position = min(self._length, max(0.0, position))
+        if self._next and self._offsets[self._next - 1] > self._position:
+            self.state, self._story, self._next = RunState(), Story(), 0
+        while self._fold():
+            pass
+
+    def step(self, share: float) -> None:
+        """Go on (or back) by a share of the whole recording."""
+        self.seek(self._position + share * self._length)
+
+    @property
+    def _length(self) -> float:
+        return self._offsets[-1] if self._offsets else 0.0
+
+    def _read(self) -> bool:
+        until = time.monotonic() + FOLD_SECONDS
+        while time.monotonic() < until:
+            events = self._reader.poll(1 << 20)
+            if not events:
+                self.caught_up, self._looked = True, self._monotonic()
+                self.damaged = self._reader.damaged
+                return True
+            for event in events:
+                moment = float(event["time"])
+                gap = min(LONGEST_GAP_SECONDS, max(0.0, moment - (self._times[-1] if self._times else moment)))
+                self._offsets.append(self._length + gap)
+                self._times.append(moment)
+                # Fronts are a hundred small objects each; as text they take a tenth of the memory.
+                self._recorded.append(encode(event) if "front" in event else event)
+        return True
+
+    def _fold(self) -> bool:
+        target = bisect_right(self._offsets, self._position)
+        until = time.monotonic() + FOLD_SECONDS
+        while self._next < target:
+            for recorded in self._recorded[self._next : min(target, self._next + 500)]:
+                event = decode(recorded) if isinstance(recorded, bytes) else recorded
+                if event is not None:
+                    apply(self.state, event)
+                    self._story.add(event)
+                self._next += 1
+            if time.monotonic() > until:
+                break
+        self.status = Status(word=self.state.outcome or self.state.condition, reason=self.state.error)
+        return self._next < target

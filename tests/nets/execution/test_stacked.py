@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torchvision.models import mobilenet_v3_small
+
+from emodir_tui.nets.division import divide
+from emodir_tui.nets.execution.evaluators import FeatureError, SubnetworkEvaluator
+from emodir_tui.nets.execution.sliced import SlicedNetwork
+from emodir_tui.nets.execution.stacked import StackedEvaluator, UnstackableError
+from tests.nets.models import disturbed, graph_of, random_keep, zoo_model
+
+
+def inputs_of(graph, part, images):
+    """Two batches of a sub-network's original inputs, and its outputs for them."""
+    whole = np.ones(graph.genes, dtype=bool)
+    spans = SlicedNetwork(graph, part.start, part.stop)
+    spans.select(whole)
+    features = list(images.split(len(images) // 2))
+    with torch.no_grad():
+        if part.start is not None:
+            before = SlicedNetwork(graph, None, part.start)
+            before.select(whole)
+            features = [before(batch) for batch in features]
+        return features, [spans(batch) for batch in features]
+
+
+def masks_of(graph, part, count):
+    """Keep vectors that prune this part alone; the last one empties every branch that lies in it."""
+    own = np.zeros(graph.genes, dtype=bool)
+    for number in part.groups:
+        own[graph.groups[number].start : graph.groups[number].stop] = True
+    keeps = np.stack([random_keep(graph, seed, 0.2 + 0.15 * seed) | ~own for seed in range(count)])
+    for branch in graph.branches:
+        if set(branch.groups) <= set(part.groups):
+            for number in branch.groups:
+                keeps[-1, graph.groups[number].start : graph.groups[number].stop] = False
+    return own, keeps
+
+
+def torchvision_model():
+    """With squeeze and excitation, depthwise convolutions and blocks that have no shortcut."""
+    torch.manual_seed(0)
+    return disturbed(mobilenet_v3_small(num_classes=10)), torch.randn(3, 3, 64, 64)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "vgg16", "mobilenet_v3_small"])
+def test_stacked_candidates_have_the_values_of_sliced_ones(name):
+    model, example = torchvision_model() if name == "mobilenet_v3_small" else zoo_model(name)
+    images = torch.randn(12, *example.shape[1:], generator=torch.Generator().manual_seed(0))
+    graph = graph_of(model, example)
+    for part in divide(graph).subnetworks:
+        features, outputs = inputs_of(graph, part, images)
+        own, keeps = masks_of(graph, part, 5)
+        error = FeatureError(graph, part.stop, outputs)
+        span = (graph, part.start, part.stop, features, error)
+        expected = SubnetworkEvaluator(*span, varying=own).evaluate(keeps)
+        # Five candidates in passes of three: the last pass is padded.
+        stacked = StackedEvaluator(*span, varying=own, candidates=3)
+        np.testing.assert_allclose(stacked.evaluate(keeps), expected, rtol=1e-3, atol=1e-6)
+        np.testing.assert_array_equal(stacked.evaluate(keeps[:1]), stacked.evaluate(keeps)[:1])
+
+
+def test_without_memory_nothing_is_kept_and_the_values_are_the_same():
+    model, example = zoo_model("resnet20")
+    graph = graph_of(model, example)
+    part = divide(graph).subnetworks[1]
+    features, outputs = inputs_of(graph, part, torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
+    own, keeps = masks_of(graph, part, 4)
+    error = FeatureError(graph, part.stop, outputs)
+    span = (graph, part.start, part.stop, features, error)
+    rich, poor = (StackedEvaluator(*span, varying=own, memory=memory) for memory in (1 << 30, 0))
+    assert rich.candidates > 1
+    assert poor.candidates == 1
+    np.testing.assert_allclose(poor.evaluate(keeps), rich.evaluate(keeps), rtol=1e-4)
+    assert poor.evaluate(keeps[:0]).shape == (0,)
+
+
+def test_a_stacked_candidate_does_not_depend_on_those_beside_it():
+    model, example = zoo_model("resnet20")
+    graph = graph_of(model, example)
+    part = divide(graph).subnetworks[0]
+    features, outputs = inputs_of(graph, part, torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
+    own, keeps = masks_of(graph, part, 4)
+    evaluator = StackedEvaluator(
+        graph, part.start, part.stop, features, FeatureError(graph, part.stop, outputs), varying=own, candidates=2
+    )
+    together = evaluator.evaluate(keeps)
+    np.testing.assert_allclose(evaluator.evaluate(keeps[::-1])[::-1], together, rtol=1e-6)
+
+
+class Moody(nn.Module):
+    """What it does depends on values, so it can't be traced, and nobody knows what its normalisation sees."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(8)
+
+    def forward(self, x):
+        x = self.norm(x)
+        return x.relu() if x.mean() > 0 else x
+
+
+def test_a_normalisation_inside_what_nobody_can_look_into_is_refused():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), Moody(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(128, 10))
+    example = torch.randn(2, 3, 8, 8)
+    graph = graph_of(model.eval(), example)
+    with pytest.raises(UnstackableError, match="Moody normalises over its batch"):
+        StackedEvaluator(graph, None, None, [example], FeatureError(graph, None, [torch.zeros(2, 10)]))

@@ -1,0 +1,132 @@
+import pytest
+import torch
+
+from emodir_tui.errors import EmodirError, ProfileError
+from emodir_tui.nets.export.formats import export
+from emodir_tui.nets.export.pruned_file import load_pruned, read_pruned, save_pruned
+from emodir_tui.nets.removal import remove, structure
+from emodir_tui.nets.sources.models import load_model
+from tests.nets.models import disturbed, graph_of, random_keep, zoo_model
+from tests.nets.test_removal import TORCHVISION
+
+
+def pruned(name):
+    torch.manual_seed(0)
+    if name in TORCHVISION:
+        size = 96 if name == "inception_v3" else 64
+        model, x = disturbed(load_model(f"torchvision:{name}", "", 10)), torch.randn(2, 3, size, size)
+    else:
+        model, x = zoo_model(name)
+    graph = graph_of(model, x)
+    return remove(graph, random_keep(graph, 1, empty=True)), x
+
+
+@pytest.mark.parametrize("name", [*TORCHVISION, "resnet56", "vgg16", "digits-resnet"])
+@pytest.mark.filterwarnings("ignore")
+def test_torch_export_and_onnx_compute_what_the_network_computes(name):
+    model, x = pruned(name)
+    for kind in ("torch-export", "onnx"):
+        payload, difference = export(model, tuple(x.shape[1:]), kind)
+        assert payload
+        assert difference < 1e-4
+
+
+def test_what_cannot_be_exported_is_said_in_a_sentence():
+    class Stubborn(torch.nn.Module):
+        def forward(self, x):
+            return x * 2 if x.sum() > 0 else x
+
+    with pytest.raises(EmodirError, match="can't be written as torch-export"):
+        export(Stubborn(), (3, 8, 8), "torch-export")
+
+
+@pytest.fixture
+def file(tmp_path):
+    model, x = zoo_model("digits-resnet")
+    graph = graph_of(model, x)
+    keep = random_keep(graph, 2, empty=True)
+    made = remove(graph, keep)
+    import json
+
+    path = tmp_path / "pruned.safetensors"
+    save_pruned(
+        path,
+        dict(made.state_dict()),
+        structure=json.dumps(structure(graph, keep)),
+        source="digits-resnet",
+        classes=10,
+        input_shape=(1, 8, 8),
+        details={"pick": "knee"},
+    )
+    return path, made, x
+
+
+def test_a_file_comes_back_bit_for_bit(file):
+    path, made, x = file
+    with torch.no_grad():
+        assert torch.equal(load_pruned(path)(x), made(x))
+    assert read_pruned(path)[0].details == {"pick": "knee"}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda b: b[:100],
+        lambda b: b"",
+        lambda b: b[:-40],
+        lambda b: b"\x80\x04" + b,
+        lambda b: b.replace(b'"genes\\": 288', b'"genes\\": 299'),
+    ],
+)
+def test_damaged_files_are_refused_in_a_sentence(file, damage):
+    path, _, _ = file
+    content = path.read_bytes()
+    path.write_bytes(damage(content))
+    if path.read_bytes() == content:
+        pytest.skip("nothing to damage there")
+    with pytest.raises(ProfileError):
+        load_pruned(path)
+
+
+class Bomb:
+    def __reduce__(self):
+        import os
+
+        return (os.mkdir, ("bomb-went-off",))
+
+
+def test_a_pickle_is_refused_and_runs_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"weights": Bomb()}, tmp_path / "x.safetensors")
+    with pytest.raises(ProfileError):
+        load_pruned(tmp_path / "x.safetensors")
+    assert not (tmp_path / "bomb-went-off").exists()
+
+
+def test_another_programs_safetensors_are_refused(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.zeros(2)}, tmp_path / "x.safetensors")
+    with pytest.raises(ProfileError, match="holds weights alone"):
+        load_pruned(tmp_path / "x.safetensors")
+
+
+def test_another_architecture_is_refused(file):
+    path, _, _ = file
+    with pytest.raises(ProfileError, match="does not fit the architecture"):
+        load_pruned(path, load_model("resnet20", "", 10))
+
+
+def test_a_file_cannot_choose_whose_code_is_run(tmp_path):
+    weights = {"x": torch.zeros(2)}
+    save_pruned(
+        tmp_path / "x.safetensors",
+        weights,
+        structure="{}",
+        source="os:_exit",
+        classes=42,
+        input_shape=(3, 8, 8),
+        details={},
+    )
+    with pytest.raises(ProfileError, match="must not choose what code is run"):
+        load_pruned(tmp_path / "x.safetensors")
