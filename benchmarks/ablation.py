@@ -33,8 +33,8 @@ from emodir_tui.nets.execution.evaluators import FeatureError
 from emodir_tui.nets.measures.importance import taylor
 from emodir_tui.problems.gene_by_gene import GeneByGene
 from emodir_tui.problems.guidance import make_guidance
-from emodir_tui.problems.members import Members, combine
-from emodir_tui.problems.network import Whole
+from emodir_tui.problems.members import FrontMembers, combine
+from emodir_tui.problems.network import NetworkProblem
 from emodir_tui.problems.subnetwork import (
     expand,
     genome_of,
@@ -145,8 +145,10 @@ class Lab:
         )
 
         def measure(masks: Masks) -> np.ndarray:
-            keeps = expand(self.graph, part, masks)
-            return np.stack([kept_share(self.bench, self.graph, part, keeps), evaluator.evaluate(keeps)], axis=1)
+            keep_vectors = expand(self.graph, part, masks)
+            return np.stack(
+                [kept_share(self.bench, self.graph, part, keep_vectors), evaluator.evaluate(keep_vectors)], axis=1
+            )
 
         return measure
 
@@ -188,16 +190,18 @@ class Lab:
         """The joint step from the same fronts: how it begins, and polishing in half of its time."""
         parts = Parts(cuts=tuple(p.stop.name for p in self.division.subnetworks if p.stop), names=())
         adapted = Adapted(weights=self.weights, fronts=[])
-        whole = Whole(self.bench, self.weights, adapted, parts, 500, 125)
+        whole = NetworkProblem(self.bench, self.weights, adapted, parts, 500, 125)
         judge = Judge(self.bench, self.weights, parts)
         members = [
-            Members(name=p.name, keeps=expand(self.graph, p, fronts[p.name]), local_impairments=np.zeros(0))
+            FrontMembers(name=p.name, keep_vectors=expand(self.graph, p, fronts[p.name]), local_impairments=np.zeros(0))
             for p in self.division.subnetworks
         ]
-        walkable = [(1 - whole.complexity(front.keeps), whole.feature_errors(front.keeps)) for front in members]
+        walkable = [
+            (1 - whole.complexity(front.keep_vectors), whole.feature_errors(front.keep_vectors)) for front in members
+        ]
         # Schemes of equal places in all fronts.
         shares = np.linspace(0.0, 1.0, 48)[:, None]
-        uniform = np.rint(shares * (np.array([len(front.keeps) for front in members]) - 1)).astype(np.int64)
+        uniform = np.rint(shares * (np.array([len(front.keep_vectors) for front in members]) - 1)).astype(np.int64)
         found = {}
         for variant, walk, extra, polish in (
             ("GPIR walk, polished", 0.75, None, True),
@@ -209,23 +213,23 @@ class Lab:
             nsga2 = Nsga2(space, population=48, seed=self.profile.seed)
 
             def measure(positions: np.ndarray) -> np.ndarray:
-                keeps = combine(members, positions)
-                return np.stack([whole.complexity(keeps), whole.feature_errors(keeps)], axis=1)
+                keep_vectors = combine(members, positions)
+                return np.stack([whole.complexity(keep_vectors), whole.feature_errors(keep_vectors)], axis=1)
 
             began = time.perf_counter()
             state = first_state(nsga2, measure, extra)
             while time.perf_counter() - began < seconds * (0.5 if polish else 1.0):
                 children = nsga2.ask(state)
                 state = nsga2.tell(state, children, measure(children))
-            keeps = combine(members, state.seen[nsga2.front(state)])
+            keep_vectors = combine(members, state.seen[nsga2.front(state)])
             evaluations = len(state.seen)
             if polish:
-                keeps, more = self.polished(whole, keeps, seconds / 2)
+                keep_vectors, more = self.polished(whole, keep_vectors, seconds / 2)
                 evaluations += more
-            found[variant] = {**judge(keeps), "evaluations": evaluations}
+            found[variant] = {**judge(keep_vectors), "evaluations": evaluations}
         return found
 
-    def polished(self, whole: Whole, keeps: np.ndarray, seconds: float) -> tuple[np.ndarray, int]:
+    def polished(self, whole: NetworkProblem, keep_vectors: np.ndarray, seconds: float) -> tuple[np.ndarray, int]:
         """The schemes searched on gene by gene."""
         search = GeneByGene(self.bench, whole, self.importance, self.profile.seed, GUIDED_PARENTS)
         nsga2 = search.nsga2
@@ -235,7 +239,7 @@ class Lab:
             return np.stack([whole.complexity(wide), whole.feature_errors(wide)], axis=1)
 
         began = time.perf_counter()
-        first = keeps[:, search.genes]
+        first = keep_vectors[:, search.genes]
         state = nsga2.begin(first, measure(first))
         while time.perf_counter() - began < seconds:
             children = distinct(np.concatenate([nsga2.ask(state), search.guidance.children(state)]))
@@ -248,18 +252,18 @@ class Judge:
 
     def __init__(self, bench: Bench, weights: dict[str, torch.Tensor], parts: Parts) -> None:
         rest = replace(bench, data=replace(bench.data, search=held_out(bench.data.search, SEEN)))
-        self.whole = Whole(rest, weights, Adapted(weights=weights, fronts=[]), parts, 2000, 125)
+        self.whole = NetworkProblem(rest, weights, Adapted(weights=weights, fronts=[]), parts, 2000, 125)
 
-    def __call__(self, keeps: np.ndarray) -> dict[str, Any]:
-        complexity = self.whole.complexity(keeps)
-        errors = self.whole.feature_errors(keeps)
+    def __call__(self, keep_vectors: np.ndarray) -> dict[str, Any]:
+        complexity = self.whole.complexity(keep_vectors)
+        errors = self.whole.feature_errors(keep_vectors)
         points = np.stack([complexity, errors], axis=1)
         row: dict[str, Any] = {"hypervolume": hypervolume(points, (1.0, 1.0))}
         front = non_dominated(points)
         for level in (0.5, 0.3):
             at = front[complexity[front] <= level][-1]
             row[f"error_{level}"] = float(errors[at])
-            row[f"accuracy_{level}"] = self.whole.damages(keeps[[at]])[0].accuracy
+            row[f"accuracy_{level}"] = self.whole.global_impairments(keep_vectors[[at]])[0].accuracy
         return row
 
 

@@ -4,7 +4,7 @@
 
 Prints the table of docs/reliability.md. Needs no data but scikit-learn's digits, no GPU, and about ten minutes on two
 cores. Workers are forked from a process that has loaded torch already, so that hundreds of attempts are affordable;
-what they execute is the worker's own `work`.
+what they execute is the worker's own `run_process`.
 """
 
 import argparse
@@ -102,9 +102,9 @@ class Chaos:
             os.dup2(log, 2)
             if before is not None:
                 before()
-            from emodir_tui.worker import work
+            from emodir_tui.worker import run_process
 
-            code = int(work(directory, checkpoint))
+            code = int(run_process(directory, checkpoint))
         finally:
             sys.stderr.flush()
             os._exit(code)

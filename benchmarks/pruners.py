@@ -20,7 +20,7 @@ from emodir_tui.nets.coupling.channel_graph import ChannelGraph
 from emodir_tui.nets.measures.complexity import ComplexityModel
 from emodir_tui.nets.measures.importance import bn_scale, l1, taylor
 from emodir_tui.nets.removal import remove
-from emodir_tui.problems.network import Whole
+from emodir_tui.problems.network import NetworkProblem
 from emodir_tui.results import Adapted, Parts
 from emodir_tui.stages.support.search_loop import first_state
 from emodir_tui.training.losses import cross_entropy
@@ -50,9 +50,9 @@ class Context:
         self._taylor: np.ndarray | None = None
         self._searched: tuple[np.ndarray, np.ndarray] | None = None
 
-    def macs(self, keeps: np.ndarray) -> np.ndarray:
+    def macs(self, keep_vectors: np.ndarray) -> np.ndarray:
         """Shares of the MACs, float64[n] of bool[n, genes]."""
-        return self.model.measure(keeps) / self.whole
+        return self.model.measure(keep_vectors) / self.whole
 
     @property
     def taylor(self) -> np.ndarray:
@@ -83,11 +83,11 @@ def ranked(context: Context, level: float, importance: np.ndarray) -> np.ndarray
     genes = np.concatenate([np.arange(group.start, group.stop) for group in context.groups])
     best = {int(group.start + np.argmax(importance[group.start : group.stop])) for group in context.groups}
     order = [gene for gene in genes[np.argsort(importance[genes], kind="stable")] if int(gene) not in best]
-    keeps = np.repeat(keep_all(context.graph), len(order) + 1, axis=0)
+    keep_vectors = np.repeat(keep_all(context.graph), len(order) + 1, axis=0)
     for row, gene in enumerate(order, start=1):
-        keeps[row:, gene] = False
-    macs = context.macs(keeps)
-    return keeps[int(_within(macs, level)[0])]
+        keep_vectors[row:, gene] = False
+    macs = context.macs(keep_vectors)
+    return keep_vectors[int(_within(macs, level)[0])]
 
 
 def _within(macs: np.ndarray, level: float) -> np.ndarray:
@@ -126,21 +126,23 @@ def searched(context: Context, level: float, population: int, generations: int, 
     if context._searched is None:
         batch = context.bench.profile.joint.batch
         adapted = Adapted(weights=context.weights, fronts=[])
-        whole = Whole(context.bench, context.weights, adapted, Parts(cuts=context.cuts, names=()), images, batch)
+        whole = NetworkProblem(
+            context.bench, context.weights, adapted, Parts(cuts=context.cuts, names=()), images, batch
+        )
         nested = [_nested(context, group) for group in context.groups]
-        walkable = [(1 - context.macs(keeps), whole.feature_errors(keeps)) for keeps in nested]
+        walkable = [(1 - context.macs(keep_vectors), whole.feature_errors(keep_vectors)) for keep_vectors in nested]
         space = PositionSpace(walkable)
         nsga2 = Nsga2(space, population=population, seed=context.seed)
 
         def combine(positions: np.ndarray) -> np.ndarray:
-            keeps = keep_all(context.graph, len(positions))
+            keep_vectors = keep_all(context.graph, len(positions))
             for column, members in enumerate(nested):
-                keeps &= members[positions[:, column]]
-            return _whole_branches(context, keeps)
+                keep_vectors &= members[positions[:, column]]
+            return _whole_branches(context, keep_vectors)
 
         def measure(positions: np.ndarray) -> np.ndarray:
-            keeps = combine(positions)
-            return np.stack([context.macs(keeps), whole.feature_errors(keeps)], axis=1)
+            keep_vectors = combine(positions)
+            return np.stack([context.macs(keep_vectors), whole.feature_errors(keep_vectors)], axis=1)
 
         state = first_state(nsga2, measure)
         for _ in range(generations):
@@ -148,21 +150,21 @@ def searched(context: Context, level: float, population: int, generations: int, 
             state = nsga2.tell(state, children, measure(children))
         chosen = nsga2.front(state)
         context._searched = combine(state.seen[chosen]), state.seen_objectives[chosen]
-    keeps, objectives = context._searched
+    keep_vectors, objectives = context._searched
     fitting = _within(objectives[:, 0], level)
-    return keeps[fitting[np.argmin(objectives[fitting, 1])]]
+    return keep_vectors[fitting[np.argmin(objectives[fitting, 1])]]
 
 
-def _whole_branches(context: Context, keeps: np.ndarray) -> np.ndarray:
+def _whole_branches(context: Context, keep_vectors: np.ndarray) -> np.ndarray:
     """A branch is emptied whole or keeps the most important gene of each of its groups."""
     for branch in context.graph.branches:
         groups = [context.graph.groups[number] for number in branch.groups]
-        empty = np.stack([~keeps[:, group.start : group.stop].any(axis=1) for group in groups], axis=1)
+        empty = np.stack([~keep_vectors[:, group.start : group.stop].any(axis=1) for group in groups], axis=1)
         partly = empty.any(axis=1) & ~empty.all(axis=1)
         for column, group in enumerate(groups):
             most = group.start + int(np.argmax(context.taylor[group.start : group.stop]))
-            keeps[partly & empty[:, column], most] = True
-    return keeps
+            keep_vectors[partly & empty[:, column], most] = True
+    return keep_vectors
 
 
 def _nested(context: Context, group: Any) -> np.ndarray:
@@ -170,10 +172,10 @@ def _nested(context: Context, group: Any) -> np.ndarray:
     order = np.argsort(-context.taylor[group.start : group.stop], kind="stable")
     fewest = 0 if group.branch is not None else 1
     counts = sorted({max(fewest, round(size * share)) for share in np.linspace(0, 1, LEVELS_PER_LAYER + 1)})
-    keeps = keep_all(context.graph, len(counts))
+    keep_vectors = keep_all(context.graph, len(counts))
     for row, count in enumerate(counts):
-        keeps[row, group.start + order[count:]] = False
-    return keeps
+        keep_vectors[row, group.start + order[count:]] = False
+    return keep_vectors
 
 
 def group_norm(context: Context, level: float) -> nn.Module:

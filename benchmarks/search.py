@@ -43,7 +43,7 @@ from emodir_tui.emo.space import distinct, keys
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph, analyse
 from emodir_tui.nets.division import Division, SubNetwork, divide
 from emodir_tui.nets.execution.evaluators import FeatureError, SubnetworkEvaluator
-from emodir_tui.nets.execution.parallel import in_lanes, lanes_for
+from emodir_tui.nets.execution.parallel import map_parallel, workers_for
 from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.nets.execution.stacked import MOST, StackedEvaluator
 from emodir_tui.nets.measures.importance import taylor
@@ -53,8 +53,8 @@ from emodir_tui.nets.sources.models import load_model
 from emodir_tui.nets.tracing.network import trace
 from emodir_tui.problems.gene_by_gene import GeneByGene
 from emodir_tui.problems.guidance import make_guidance
-from emodir_tui.problems.members import Members, combine
-from emodir_tui.problems.network import Whole
+from emodir_tui.problems.members import FrontMembers, combine
+from emodir_tui.problems.network import NetworkProblem
 from emodir_tui.problems.subnetwork import expand, genome_of, kept_share, make_search, own_genes, subnetwork_evaluator
 from emodir_tui.profile import validate
 from emodir_tui.results import Adapted, Parts
@@ -122,11 +122,11 @@ def candidates(name: str, images: int, masks: int) -> dict[str, Any]:
     for part in division.subnetworks:
         problem = GeneralTool(graph, part, batches)
         # A search never sees a mask again, and what a GPU's libraries know of a shape they know from its first time.
-        keeps = [random_masks(graph, part, draws, masks) for _ in range(TURNS)]
+        keep_vectors = [random_masks(graph, part, draws, masks) for _ in range(TURNS)]
         outputs = reference_of(graph, part, features, torch.float32)[1]
-        varying = ~np.concatenate(keeps).all(axis=0)
+        varying = ~np.concatenate(keep_vectors).all(axis=0)
         sides: dict[str, Callable[[int], object]] = {}
-        sides["general"] = lambda turn, p=problem, k=keeps: p.run(k[turn])
+        sides["general"] = lambda turn, p=problem, k=keep_vectors: p.run(k[turn])
         for precision, dtype in dtypes.items():
             given = (graph, part.start, part.stop, features, reference_of(graph, part, features, dtype)[0])
             forms: dict[str, SubnetworkEvaluator | StackedEvaluator] = {
@@ -134,8 +134,8 @@ def candidates(name: str, images: int, masks: int) -> dict[str, Any]:
                 "stacked": StackedEvaluator(*given, varying=varying, dtype=dtype, candidates=min(masks, MOST)),
             }
             for form, evaluator in forms.items():
-                sides[f"{form}, {precision}"] = lambda turn, e=evaluator, k=keeps: e.evaluate(k[turn])
-            networks = [bare_network(graph, part, keep, dtype) for keep in keeps[0]]
+                sides[f"{form}, {precision}"] = lambda turn, e=evaluator, k=keep_vectors: e.evaluate(k[turn])
+            networks = [bare_network(graph, part, keep, dtype) for keep in keep_vectors[0]]
             sides[f"bare, {precision}"] = lambda _, n=networks, f=features, d=dtype: bare_pass(n, [b.to(d) for b in f])
         taken: dict[str, list[float]] = defaultdict(list)
         for turn in range(TURNS):
@@ -181,11 +181,11 @@ def network(name: str, images: int) -> tuple[ChannelGraph, list[Tensor], Divisio
 def random_masks(graph: ChannelGraph, part: SubNetwork, draws: np.random.Generator, masks: int) -> np.ndarray:
     """Keep vectors that keep half of a sub-network."""
     own = own_genes(graph, part.groups)
-    keeps = keep_all(graph, masks)
-    keeps[:, own] = draws.random((masks, len(own))) < 0.5
+    keep_vectors = keep_all(graph, masks)
+    keep_vectors[:, own] = draws.random((masks, len(own))) < 0.5
     for number in part.groups:
-        keeps[:, graph.groups[number].start] = True
-    return keeps
+        keep_vectors[:, graph.groups[number].start] = True
+    return keep_vectors
 
 
 def reference_of(
@@ -219,7 +219,7 @@ def bare_pass(networks: list[nn.Module], features: list[Tensor]) -> None:
         for batch in features:
             network(batch)
 
-    in_lanes(one, networks, list(range(lanes_for(features[0].device))))
+    map_parallel(one, networks, list(range(workers_for(features[0].device))))
 
 
 class GeneralTool(ElementwiseProblem):
@@ -235,9 +235,9 @@ class GeneralTool(ElementwiseProblem):
         with torch.no_grad():
             self.references = [self.model(batch) for batch in self.batches]
 
-    def run(self, keeps: np.ndarray) -> None:
+    def run(self, keep_vectors: np.ndarray) -> None:
         """As many candidates as there are keep vectors, through pymoo."""
-        first = keeps[:, self.genes]
+        first = keep_vectors[:, self.genes]
         algorithm = NSGA2(
             pop_size=len(first), sampling=first, crossover=TwoPointCrossover(), mutation=BitflipMutation()
         )
@@ -287,14 +287,16 @@ def _grown(side: str, name: str, images: int) -> float:
     device = batches[0].device
     forget_peak(device)
     before = peak(device)
-    keeps = random_masks(graph, part, draws, 8)
+    keep_vectors = random_masks(graph, part, draws, 8)
     if side == "ours":
         dtype = torch.bfloat16 if has_fast_bfloat16(batches[0].device) else torch.float32
         error, _ = reference_of(graph, part, batches, dtype)
-        varying = ~keeps.all(axis=0)
-        SubnetworkEvaluator(graph, part.start, part.stop, batches, error, varying=varying, dtype=dtype).evaluate(keeps)
+        varying = ~keep_vectors.all(axis=0)
+        SubnetworkEvaluator(graph, part.start, part.stop, batches, error, varying=varying, dtype=dtype).evaluate(
+            keep_vectors
+        )
     else:
-        GeneralTool(graph, part, batches).run(keeps)
+        GeneralTool(graph, part, batches).run(keep_vectors)
     return (peak(device) - before) / 1e6
 
 
@@ -332,7 +334,7 @@ def reaching(name: str, weights_file: str, arguments: argparse.Namespace) -> dic
     graph = bench.graph(weights)
     division = divide(graph)
     parts = Parts(cuts=tuple(p.stop.name for p in division.subnetworks if p.stop), names=())
-    whole = Whole(bench, weights, Adapted(weights=weights, fronts=[]), parts, REACHING_IMAGES, 125)
+    whole = NetworkProblem(bench, weights, Adapted(weights=weights, fronts=[]), parts, REACHING_IMAGES, 125)
     importance = taylor(graph, bench.batches(bench.data.search, 500, 125), cross_entropy)
     reference = (1.0, float(whole.feature_errors(emptiest(bench, graph, division, importance))[0]))
     # As a run does.
@@ -369,15 +371,15 @@ def agreement(bench: Bench, weights: dict[str, Tensor], parts: Parts) -> dict[st
         )
         other = dataclasses.replace(bench, profile=settings)
         torch.backends.cudnn.allow_tf32 = precision != "full"
-        whole = Whole(other, weights, Adapted(weights=weights, fronts=[]), parts, REACHING_IMAGES, 125)
+        whole = NetworkProblem(other, weights, Adapted(weights=weights, fronts=[]), parts, REACHING_IMAGES, 125)
         if not errors:
-            keeps = np.repeat(keep_all(whole.graph), 100, axis=0)
+            keep_vectors = np.repeat(keep_all(whole.graph), 100, axis=0)
             for part in whole.division.subnetworks:
                 for group in (whole.graph.groups[number] for number in part.groups):
                     size = group.stop - group.start
-                    for keep, share in zip(keeps, np.linspace(0.2, 1.0, 100), strict=True):
+                    for keep, share in zip(keep_vectors, np.linspace(0.2, 1.0, 100), strict=True):
                         keep[group.start + draws.permutation(size)[max(1, round(size * share)) :]] = False
-        errors.append(whole.feature_errors(keeps))
+        errors.append(whole.feature_errors(keep_vectors))
     full, reduced = errors
     places = [np.argsort(np.argsort(values)) for values in errors]
     return {
@@ -399,7 +401,7 @@ Course = list[tuple[float, float]]
 
 def whole_network(
     bench: Bench,
-    whole: Whole,
+    whole: NetworkProblem,
     importance: np.ndarray,
     reference: tuple[float, float],
     generations: int,
@@ -422,7 +424,7 @@ def whole_network(
 
 
 def divided(
-    bench: Bench, graph: ChannelGraph, division: Division, whole: Whole, importance: np.ndarray,
+    bench: Bench, graph: ChannelGraph, division: Division, whole: NetworkProblem, importance: np.ndarray,
     reference: tuple[float, float], budget: float,
 ) -> Course:  # fmt: skip
     """EMO-DIR with short searches: sub-networks, ranking, joint, polishing; (seconds, joint hypervolume)."""
@@ -437,16 +439,20 @@ def divided(
         evaluator = subnetwork_evaluator(bench, graph, part, features, FeatureError(graph, part.stop, outputs))
 
         def local(masks: np.ndarray, part: SubNetwork = part, evaluator: Any = evaluator) -> np.ndarray:
-            keeps = expand(graph, part, masks)
-            return np.stack([kept_share(bench, graph, part, keeps), evaluator.evaluate(keeps)], axis=1)
+            keep_vectors = expand(graph, part, masks)
+            return np.stack([kept_share(bench, graph, part, keep_vectors), evaluator.evaluate(keep_vectors)], axis=1)
 
         nsga2 = make_search(bench, graph, part, importance, 1)
         state = make_guidance(bench, graph, part, nsga2, features, outputs).descend(local)
         chosen = non_dominated(state.seen_objectives)
-        keeps = expand(graph, part, state.seen[chosen])
-        members.append(Members(name=part.name, keeps=keeps, local_impairments=state.seen_objectives[chosen, 1]))
+        keep_vectors = expand(graph, part, state.seen[chosen])
+        members.append(
+            FrontMembers(name=part.name, keep_vectors=keep_vectors, local_impairments=state.seen_objectives[chosen, 1])
+        )
         features = outputs
-    walkable = [(1 - whole.complexity(front.keeps), whole.feature_errors(front.keeps)) for front in members]
+    walkable = [
+        (1 - whole.complexity(front.keep_vectors), whole.feature_errors(front.keep_vectors)) for front in members
+    ]
     nsga2 = Nsga2(PositionSpace(walkable), population=48, seed=0)
     objectives = measure_of(whole, lambda positions: combine(members, positions))
     state = first_state(nsga2, objectives)
@@ -475,12 +481,12 @@ def divided(
     return course
 
 
-def measure_of(whole: Whole, expand: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+def measure_of(whole: NetworkProblem, expand: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
     """Both objectives of vectors that `expand` makes keep vectors of."""
 
     def objectives(vectors: np.ndarray) -> np.ndarray:
-        keeps = expand(vectors)
-        return np.stack([whole.complexity(keeps), whole.feature_errors(keeps)], axis=1)
+        keep_vectors = expand(vectors)
+        return np.stack([whole.complexity(keep_vectors), whole.feature_errors(keep_vectors)], axis=1)
 
     return objectives
 

@@ -18,7 +18,7 @@ from emodir_tui.nets.sources.models import load_model, load_tensors
 from emodir_tui.nets.tracing.network import trace
 from emodir_tui.profile import Profile
 from emodir_tui.results import Weights
-from emodir_tui.training.data import ImageData, Split, laid_out
+from emodir_tui.training.data import ImageData, Split, to_memory_format
 from emodir_tui.training.sources import load_data
 
 LATENCY_IMAGES = 32
@@ -36,7 +36,7 @@ class Bench:
     # What a measurement decides; a run keeps it, because a resumed one must not measure again and decide otherwise.
     once: Callable[[str, Callable[[], str]], str] = lambda _, decide: decide()
     # Tells whoever follows the run: a sentence, and how grave it is.
-    say: Callable[[str, str], None] = lambda text, level: None  # noqa: ARG005
+    log: Callable[[str, str], None] = lambda text, level: None  # noqa: ARG005
     # Of the network and its inputs; None until a network was built.
     memory_format: torch.memory_format | None = None
     _graphs: dict[int, tuple[Weights, ChannelGraph]] = field(default_factory=dict)
@@ -48,15 +48,15 @@ class Bench:
         model = load_model(settings.source, "" if weights is not None else settings.weights, classes)
         if weights is not None:
             load_tensors(model, weights)
-        return self.laid_out(model.eval())
+        return self.to_memory_format(model.eval())
 
-    def laid_out(self, model: nn.Module) -> nn.Module:
+    def to_memory_format(self, model: nn.Module) -> nn.Module:
         """A network in eval mode, on the device and in the form that inputs have; the first one decides which."""
         model.to(self.device)
         if self.memory_format is None:
             self.memory_format = _fitting_format(model, self.example)
-            self.data = self.data.laid_out(self.memory_format)
-        return _laid_out(model, self.memory_format)
+            self.data = self.data.to_memory_format(self.memory_format)
+        return _model_to_format(model, self.memory_format)
 
     def graph(self, weights: Weights) -> ChannelGraph:
         """The traced and analysed network with these weights."""
@@ -169,10 +169,10 @@ def open_bench(profile: Profile) -> Bench:
     return Bench(profile=profile, device=device, data=load_data(profile.data, device))
 
 
-def _laid_out(model: nn.Module, form: torch.memory_format) -> nn.Module:
+def _model_to_format(model: nn.Module, form: torch.memory_format) -> nn.Module:
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.dim() == 4:
-            tensor.data = laid_out(tensor.data, form)
+            tensor.data = to_memory_format(tensor.data, form)
     return model
 
 
@@ -184,7 +184,7 @@ def _fitting_format(model: nn.Module, example: Tensor) -> torch.memory_format:
     """
     for form in (torch.channels_last, torch.contiguous_format):
         try:
-            _laid_out(model, form)(laid_out(example, form))
+            _model_to_format(model, form)(to_memory_format(example, form))
         except Exception:  # noqa: S112 - a user's own code may raise whatever it likes
             continue
         return form

@@ -202,7 +202,7 @@ def realise(
     from emodir_tui.reports.control import ask_for_scheme, find_scheme
     from emodir_tui.reports.views import look_at
     from emodir_tui.runs.launch import check_resumable, start
-    from emodir_tui.runs.picks import noted
+    from emodir_tui.runs.picks import extra_pick_recorded
 
     _one_way(detach=detach, foreground=foreground)
     directory = _find(run_name, runs_dir)
@@ -212,7 +212,7 @@ def realise(
         sys.stdout.write(told + "\n")
         return
     _note(f"realises scheme {number} of {directory.id}")
-    with noted(directory, number):
+    with extra_pick_recorded(directory, number):
         check_resumable(directory)
         if foreground:
             _in_foreground(directory)
@@ -570,14 +570,14 @@ def _in_foreground(directory: "RunDirectory", checkpoint: str | None = None) -> 
     from emodir_tui.reports.views import look_at
     from emodir_tui.runs.directory import RunDirectory
     from emodir_tui.runs.launch import times_opened
-    from emodir_tui.worker import pursue
+    from emodir_tui.worker import run_attempt
 
     # The worker changes to the folder where the run was started first.
     directory = RunDirectory(directory.path.resolve())
     before = times_opened(directory)
     try:
         with _stdout_on_stderr():
-            code = pursue(directory, checkpoint, say=True)
+            code = run_attempt(directory, checkpoint, log=True)
     except EmodirError as error:
         if times_opened(directory) == before:
             raise

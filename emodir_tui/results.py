@@ -69,17 +69,17 @@ class Ranking:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Choice:
+class Decision:
     """What a measurement decided."""
 
     value: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Passed:
+class DescentPath:
     """What a descent of the whole network passed: keep vectors bool[n, genes], objectives float64[n, 2]."""
 
-    keeps: Bools
+    keep_vectors: Bools
     objectives: Floats
 
 
@@ -87,7 +87,7 @@ class Passed:
 class Schemes:
     """What a search of joint schemes found: keep vectors bool[n, genes], objectives float64[n, 2], and its course."""
 
-    keeps: Bools
+    keep_vectors: Bools
     objectives: Floats
     reference: tuple[float, float]
     hypervolumes: tuple[float, ...]
@@ -105,7 +105,7 @@ class JointFront:
 
     positions: npt.NDArray[np.int64]
     changed: npt.NDArray[np.int64]
-    keeps: Bools
+    keep_vectors: Bools
     objectives: Floats
     accuracies: Floats
     original_accuracy: float
@@ -124,7 +124,7 @@ class Pick:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Chosen:
+class SelectedPicks:
     """What the profile's pick rules chose."""
 
     picks: list[Pick]

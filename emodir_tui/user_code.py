@@ -9,7 +9,7 @@ from typing import Any
 from emodir_tui.errors import ProfileError, first_line, nearest
 
 
-def own_function(key: str, source: str) -> Callable[..., Any]:
+def load_callable(key: str, source: str) -> Callable[..., Any]:
     """The function or class that the profile's `key` names as `module.path:name`.
 
     Raises:

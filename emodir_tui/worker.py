@@ -17,7 +17,7 @@ from emodir_tui.errors import EmodirError, ExitCode
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.events import decode, encode, read_all
 from emodir_tui.runs.fold import replay
-from emodir_tui.runs.narration import Teller
+from emodir_tui.runs.narration import EventFormatter
 from emodir_tui.runs.picks import extra_picks
 from emodir_tui.runs.process import has_nvidia_driver
 from emodir_tui.runs.run import Run, Stopped
@@ -49,13 +49,13 @@ def prune(run: Run, bench: "Bench") -> None:
     run.once(finetune, bench, original, pruned)
 
 
-def pursue(directory: RunDirectory, checkpoint: str | None = None, *, say: bool = False) -> ExitCode:
+def run_attempt(directory: RunDirectory, checkpoint: str | None = None, *, log: bool = False) -> ExitCode:
     """Run one attempt to its end, finished or stopped.
 
     Args:
         directory: The run.
         checkpoint: Go back to this checkpoint first.
-        say: Print what happens on stderr.
+        log: Print what happens on stderr.
 
     Raises:
         EmodirError: It failed; says why.
@@ -64,18 +64,18 @@ def pursue(directory: RunDirectory, checkpoint: str | None = None, *, say: bool 
         settings = profiles.load(directory.profile_file)
         with Run(directory, settings, _Snapshots(), rewind_to=checkpoint) as run:
             _listen_to_signals(run)
-            if say:
+            if log:
                 run.listeners.append(_Sayer(directory))
-            _work(run)
+            _execute(run)
     except Stopped:
         return ExitCode.STOPPED
     return ExitCode.OK
 
 
-def work(directory: RunDirectory, checkpoint: str | None = None) -> ExitCode:
+def run_process(directory: RunDirectory, checkpoint: str | None = None) -> ExitCode:
     """The same for a process of its own: an error is printed, and becomes the exit code."""
     try:
-        return pursue(directory, checkpoint)
+        return run_attempt(directory, checkpoint)
     except EmodirError as error:
         print(f"error: {error.message}" + (f"\n  hint: {error.hint}" if error.hint else ""), file=sys.stderr)  # noqa: T201
         return error.exit_code
@@ -89,12 +89,12 @@ class _Sayer:
     """Prints the events that deserve a line."""
 
     def __init__(self, directory: RunDirectory) -> None:
-        self._teller = Teller(replay(read_all(directory.events_folder)))
+        self._formatter = EventFormatter(replay(read_all(directory.events_folder)))
 
     def __call__(self, kind: str, data: dict[str, Any]) -> None:
         # As it is read back: arrays' numbers are no plain ones.
         event = decode(encode({"kind": kind, "time": time.time(), "seq": 0, **data}))
-        if event is not None and (line := self._teller.line(event)):
+        if event is not None and (line := self._formatter.line(event)):
             # Whoever read along may have gone; the run goes on.
             with suppress(OSError):
                 print(line, file=sys.stderr, flush=True)  # noqa: T201
@@ -114,38 +114,41 @@ class _Snapshots:
         return unpack(payload, kind)
 
 
-def _work(run: Run) -> None:
+def _execute(run: Run) -> None:
     _go_home(run)
     # Read when torch is loaded: threads that wait sleep, instead of taking the cores from whatever runs beside.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from emodir_tui.bench import open_bench
-    from emodir_tui.problems.reach import beyond, reach, require_some_rule
-    from emodir_tui.results import Choice
+    from emodir_tui.problems.reach import reach, require_some_rule, unreachable_rules
+    from emodir_tui.results import Decision
     from emodir_tui.stages.costs import expected_costs
     from emodir_tui.tensorboard import Scalars
-    from emodir_tui.training.memory import free_memory
+    from emodir_tui.training.memory import release_cached_memory
 
     scalars = Scalars(run.directory.tensorboard_folder)
     run.listeners.append(scalars)
     try:
         bench = open_bench(run.profile)
-        bench.once = lambda name, decide: run.part(name, Choice, lambda: Choice(value=decide())).value
-        bench.say = run.say
+        bench.once = lambda name, decide: run.part(name, Decision, lambda: Decision(value=decide())).value
+        bench.log = run.log
         graph, division = bench.try_division()
-        out_of_reach, parts = beyond(run.profile, reach(run.profile, graph, division)), len(division.subnetworks)
+        out_of_reach, parts = (
+            unreachable_rules(run.profile, reach(run.profile, graph, division)),
+            len(division.subnetworks),
+        )
         # Networks are large, and this one has told what it had to.
         del graph, division
         if not extra_picks(run.directory):
             require_some_rule(run.profile, out_of_reach)
         # A finished stage's features and recorded passes make room for the next one's.
-        run.listeners.append(lambda kind, _: free_memory() if kind == "stage_finished" else None)
+        run.listeners.append(lambda kind, _: release_cached_memory() if kind == "stage_finished" else None)
         run.open(str(bench.device))
         _compute_as_before(run, bench)
         run.emit("plan_made", costs=expected_costs(bench, parts))
         if run.profile.device == "auto" and bench.device.type == "cpu" and has_nvidia_driver():
-            run.say("torch can't use the GPU of this machine, so the run is on the CPU; see emodir doctor", "warning")
+            run.log("torch can't use the GPU of this machine, so the run is on the CPU; see emodir doctor", "warning")
         if run.profile.hardware.mixed_precision and not bench.mixed_precision:
-            run.say("hardware.mixed_precision: this device has no native bfloat16; trainings run in full precision")
+            run.log("hardware.mixed_precision: this device has no native bfloat16; trainings run in full precision")
         if run.attempt == 1:
             _warn(run, bench, parts, out_of_reach)
         _make_room_for_new_picks(run)
@@ -162,7 +165,7 @@ def _compute_as_before(run: Run, bench: "Bench") -> None:
         return
     threads = int(bench.once("threads", lambda: str(torch.get_num_threads())))
     if threads != torch.get_num_threads():
-        run.say(f"goes on with {threads} threads, as it began, and not with the {torch.get_num_threads()} of now")
+        run.log(f"goes on with {threads} threads, as it began, and not with the {torch.get_num_threads()} of now")
         torch.set_num_threads(threads)
 
 
@@ -170,12 +173,12 @@ def _warn(run: Run, bench: "Bench", parts: int, out_of_reach: dict[str, str]) ->
     """Of what works, and is hardly meant so."""
     if run.profile.divide.subnetworks > parts:
         asked = run.profile.divide.subnetworks
-        run.say(f"divide.subnetworks is {asked}, but this network's cut points make {parts}", "warning")
+        run.log(f"divide.subnetworks is {asked}, but this network's cut points make {parts}", "warning")
     if bench.data.classes_seen < bench.data.classes:
         seen = f"only {bench.data.classes_seen} of {bench.data.classes} classes have training images"
-        run.say(f"{seen}; are labels numbered from 0 on?", "warning")
+        run.log(f"{seen}; are labels numbered from 0 on?", "warning")
     for rule, reason in out_of_reach.items():
-        run.say(f"pick rule '{rule}' can't be satisfied: {reason} whatever is pruned", "warning")
+        run.log(f"pick rule '{rule}' can't be satisfied: {reason} whatever is pruned", "warning")
 
 
 def _go_home(run: Run) -> None:
@@ -232,7 +235,7 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--from", dest="checkpoint")
     arguments = parser.parse_args()
-    sys.exit(work(RunDirectory(arguments.directory.resolve()), arguments.checkpoint))
+    sys.exit(run_process(RunDirectory(arguments.directory.resolve()), arguments.checkpoint))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from emodir_tui.nets.execution.stacked import StackedEvaluator, _Recorded
 from emodir_tui.nets.removal import remove
 from emodir_tui.nets.sources.models import load_model
 from emodir_tui.profile import load
-from tests.nets.models import ZOO, difference, disturbed, graph_of, random_keep, zoo_model
 from tests.nets.execution.test_stacked import inputs_of, masks_of
+from tests.nets.models import ZOO, difference, disturbed, graph_of, random_keep, zoo_model
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
@@ -54,11 +54,11 @@ def test_a_recorded_pass_gives_what_slicing_gives():
     images = torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(0)).cuda()
     for part in divide(graph).subnetworks:
         features, outputs = inputs_of(graph, part, images)
-        own, keeps = masks_of(graph, part, 5)
+        own, keep_vectors = masks_of(graph, part, 5)
         span = (graph, part.start, part.stop, features, FeatureError(graph, part.stop, outputs))
-        expected = SubnetworkEvaluator(*span, varying=own).evaluate(keeps)
+        expected = SubnetworkEvaluator(*span, varying=own).evaluate(keep_vectors)
         for dtype, tolerance in ((torch.float32, 1e-2), (torch.bfloat16, 5e-2)):
-            found = StackedEvaluator(*span, varying=own, candidates=3, dtype=dtype).evaluate(keeps)
+            found = StackedEvaluator(*span, varying=own, candidates=3, dtype=dtype).evaluate(keep_vectors)
             np.testing.assert_allclose(found, expected, rtol=tolerance, atol=1e-4)
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from emodir_tui.errors import ProfileError
-from emodir_tui.user_code import own_function, own_module
+from emodir_tui.user_code import load_callable, own_module
 
 
 @pytest.mark.parametrize(
@@ -40,4 +40,4 @@ def test_what_is_no_function_is_told_by_its_kind(tmp_path, monkeypatch):
     (tmp_path / "settings_only.py").write_text("width = 8")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ProfileError, match=r"data\.source: 'width' of 'settings_only' is a int, not a function"):
-        own_function("data.source", "settings_only:width")
+        load_callable("data.source", "settings_only:width")

@@ -89,7 +89,7 @@ def candidates(graph: ChannelGraph) -> list[CutPoint]:
     return found
 
 
-def compared_at(graph: ChannelGraph) -> CutPoint | None:
+def comparison_cut(graph: ChannelGraph) -> CutPoint | None:
     """Where what all groups lose shows: the last features, or the output (None) where a group is made behind these."""
     place = {node.name: at for at, node in enumerate(graph.graph_module.graph.nodes)}
     end = place.get(graph.network.features.node)
@@ -102,18 +102,18 @@ def compared_at(graph: ChannelGraph) -> CutPoint | None:
     return None if behind else graph.network.features
 
 
-def meeting_points(division: Division, features: CutPoint | None) -> list[CutPoint]:
-    """Where pruned networks are compared with the original one: behind each sub-network, and at `compared_at`."""
+def evaluation_cuts(division: Division, features: CutPoint | None) -> list[CutPoint]:
+    """Where pruned networks are compared with the original one: behind each sub-network, and at `comparison_cut`."""
     ends = [*(part.stop for part in division.subnetworks), features]
     return [end for end in ends if end is not None]
 
 
-def fitting_points(graph: ChannelGraph) -> list[CutPoint]:
+def distillation_cuts(graph: ChannelGraph) -> list[CutPoint]:
     """Where trainings pull the features of a pruned network to the original's: more places than sub-networks end at.
 
     The ends of blocks, of many those that make `FITTED` parts of balanced MACs; and the last features.
     """
-    ends = [*_balanced_cuts(graph, FITTED), compared_at(graph)]
+    ends = [*_balanced_cuts(graph, FITTED), comparison_cut(graph)]
     return [end for end in ends if end is not None]
 
 

@@ -206,14 +206,14 @@ def _can_hollow_out(graph: ChannelGraph, number: int, calls: dict[str, int], mod
     """Whether a branch of the user's class can be emptied by replacing modules: functions in it must not mind."""
     branch = graph.branches[number]
     nodes = {node.name: node for node in graph.graph_module.graph.nodes}
-    if len(branch.hollow) != 1:
+    if len(branch.zero_input_layers) != 1:
         return False
     for name in branch.nodes:
         node = nodes[name]
         if node.op == "call_module":
             if calls[str(node.target)] > 1 or str(node.target) not in modules:
                 return False
-        elif name in branch.tail or operation(node) not in _SHAPELESS:
+        elif name in branch.constant_tail or operation(node) not in _SHAPELESS:
             return False
     return True
 
@@ -225,9 +225,9 @@ def _hollow_out(graph: ChannelGraph, model: nn.Module, number: int, constant: Ch
         node = nodes[name]
         if node.op != "call_module":
             continue
-        if name in branch.hollow:
+        if name in branch.zero_input_layers:
             model.set_submodule(str(node.target), constant)
-        elif name in branch.tail:
+        elif name in branch.constant_tail:
             model.set_submodule(str(node.target), nn.Identity())
         else:
             model.set_submodule(str(node.target), Nothing())

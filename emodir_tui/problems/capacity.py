@@ -31,13 +31,13 @@ class Capacity:
         self._model = ComplexityModel(graph, "macs" if bench.profile.complexity.kind == "params" else "params")
         self._total = float(self._model.measure(keep_all(graph))[0])
 
-    def kept(self, keeps: Bools) -> Floats:
+    def kept(self, keep_vectors: Bools) -> Floats:
         """P of keep vectors, float64[n] of bool[n, genes]."""
-        return self._model.measure(keeps) / self._total
+        return self._model.measure(keep_vectors) / self._total
 
-    def impairments(self, errors: Floats, keeps: Bools) -> Floats:
+    def impairments(self, errors: Floats, keep_vectors: Bools) -> Floats:
         """Of errors float64[n] and keep vectors bool[n, genes]."""
-        growth = self._growth(keeps)
+        growth = self._growth(keep_vectors)
         # Not finite stays not finite.
         inside = errors < 1.0
         return np.where(inside, (1.0 + growth) * errors / np.where(inside, 1.0 + growth * errors, 1.0), errors)
@@ -60,6 +60,6 @@ class Capacity:
         term = self.weight * impairment * (1.0 - impairment) * cost
         return Changes(impairment, slope * changes.removal + term, slope * changes.restoring - term)
 
-    def _growth(self, keeps: Bools) -> Floats:
+    def _growth(self, keep_vectors: Bools) -> Floats:
         """By which share of themselves the odds grow; 0 at weight 0, which leaves errors exactly as they are."""
-        return np.expm1(self.weight * (1.0 - self.kept(keeps)))
+        return np.expm1(self.weight * (1.0 - self.kept(keep_vectors)))

@@ -16,7 +16,7 @@ from emodir_tui.nets.coupling.channel_graph import ChannelGraph
 from emodir_tui.nets.execution.evaluators import FeatureError, Impairment, SubnetworkEvaluator
 from emodir_tui.nets.execution.stacked import MOST, StackedEvaluator, UnstackableError
 from emodir_tui.nets.tracing.network import CutPoint
-from emodir_tui.training.memory import free_memory
+from emodir_tui.training.memory import release_cached_memory
 
 REPEATS = 3
 # Both forms round differently, in bfloat16 by about a hundredth; more means that stacking is wrong for this network.
@@ -26,7 +26,7 @@ RELATIVE, ABSOLUTE = 0.05, 2e-3
 class Evaluator(Protocol):
     """Measures masks."""
 
-    def evaluate(self, keeps: KeepVectors, check: Callable[[], None] = lambda: None) -> Floats:
+    def evaluate(self, keep_vectors: KeepVectors, check: Callable[[], None] = lambda: None) -> Floats:
         """The impairment of each keep vector, bool[n, genes] to float64[n]."""
 
 
@@ -100,14 +100,14 @@ def stacked_where_faster(
             if np.allclose(found, expected, rtol=RELATIVE, atol=ABSOLUTE):
                 times = {"stacked": _seconds(stacked.evaluate, others), "sliced": _seconds(sliced, others)}
                 told = ", ".join(f"{form} {1e3 * seconds / MOST:.2f} ms" for form, seconds in times.items())
-                bench.say(f"{name}: a mask takes {told}", "info")
+                bench.log(f"{name}: a mask takes {told}", "info")
                 return min(times, key=lambda form: times[form])
             reason = f"its values are off by up to {np.abs(found - expected).max():.2g}"
         except (RuntimeError, UnstackableError) as error:
             # A network of somebody else's may do what can't be recorded or stacked, or take too much memory for it.
             reason = first_line(error)
-        bench.say(f"{name}: masks are evaluated sliced, because stacking fails: {reason}", "warning")
-        free_memory()
+        bench.log(f"{name}: masks are evaluated sliced, because stacking fails: {reason}", "warning")
+        release_cached_memory()
         return "sliced"
 
     if form == "stacked":

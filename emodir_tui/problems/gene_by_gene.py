@@ -10,7 +10,7 @@ from emodir_tui.emo.nsga2 import Nsga2
 from emodir_tui.nets.measures.error_gradient import Changes
 from emodir_tui.problems.capacity import Capacity
 from emodir_tui.problems.guidance import Guidance
-from emodir_tui.problems.network import Whole
+from emodir_tui.problems.network import NetworkProblem
 from emodir_tui.problems.subnetwork import genome_of, own_genes
 
 
@@ -36,7 +36,7 @@ class GeneByGene:
     def __init__(
         self,
         bench: Bench,
-        whole: Whole,
+        whole: NetworkProblem,
         importance: Floats,
         seed: int,
         parents: int,
@@ -48,9 +48,9 @@ class GeneByGene:
 
         # Functions that do not know this object: a cycle would keep a device's memory until the collector finds it.
         def expand(masks: Bools) -> Bools:
-            keeps = keep_all(graph, len(masks))
-            keeps[:, genes] = masks
-            return keeps
+            keep_vectors = keep_all(graph, len(masks))
+            keep_vectors[:, genes] = masks
+            return keep_vectors
 
         def adjusted(mask: Bools, changes: Changes) -> Changes:
             if capacity is None or capacity.weight == 0:

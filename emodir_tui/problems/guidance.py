@@ -65,10 +65,10 @@ class Guidance:
 
     def hints(self, masks: Bools) -> list[Hints]:
         """See emo.guided.Guide; genes that the masks don't have are kept."""
-        keeps = np.ones((len(masks), self._guide.genes), dtype=np.bool_)
-        keeps[:, self._genes] = masks
+        keep_vectors = np.ones((len(masks), self._guide.genes), dtype=np.bool_)
+        keep_vectors[:, self._genes] = masks
         found = []
-        for mask, (error, removal, restoring) in zip(masks, self._guide.changes(keeps), strict=True):
+        for mask, (error, removal, restoring) in zip(masks, self._guide.changes(keep_vectors), strict=True):
             own = self._adjust(mask, Changes(error, removal[self._genes], restoring[self._genes]))
             found.append(Hints(removal=own.removal, restoring=own.restoring))
         return found

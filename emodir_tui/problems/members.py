@@ -17,22 +17,22 @@ STREAM_LEVELS = 9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Members:
+class FrontMembers:
     """One front's members as keep vectors of the whole network, most pruned first; bool[n, genes]."""
 
     name: str
-    keeps: Bools
+    keep_vectors: Bools
     local_impairments: Floats
 
 
 def members_of(
     bench: Bench, graph: ChannelGraph, division: Division, fronts: list[Front], importance: Floats
-) -> list[Members]:
+) -> list[FrontMembers]:
     """The fronts that the joint step chooses from: one per sub-network, and one per stream where streams are pruned."""
     found = [
-        Members(
+        FrontMembers(
             name=part.name,
-            keeps=expand(graph, part, front.masks),
+            keep_vectors=expand(graph, part, front.masks),
             local_impairments=front.objectives[:, 1],
         )
         for part, front in zip(division.subnetworks, fronts, strict=True)
@@ -48,36 +48,36 @@ def prunable(profile: Profile, division: Division) -> list[int]:
     return numbers + list(division.streams) if profile.divide.streams else numbers
 
 
-def combine(members: list[Members], positions: np.ndarray) -> Bools:
+def combine(members: list[FrontMembers], positions: np.ndarray) -> Bools:
     """KeepVectors vectors of joint schemes, bool[n, genes] of int[n, fronts]: a gene stays where every front keeps it."""
-    keeps = np.ones((len(positions), members[0].keeps.shape[1]), dtype=np.bool_)
+    keep_vectors = np.ones((len(positions), members[0].keep_vectors.shape[1]), dtype=np.bool_)
     for column, front in enumerate(members):
-        keeps &= front.keeps[positions[:, column]]
-    return keeps
+        keep_vectors &= front.keep_vectors[positions[:, column]]
+    return keep_vectors
 
 
-def nearest_members(members: list[Members], keeps: Bools) -> tuple[Ints, Ints]:
+def nearest_members(members: list[FrontMembers], keep_vectors: Bools) -> tuple[Ints, Ints]:
     """For each scheme its nearest member of every front, int64[n, fronts], and the genes that differ, int64[n]."""
-    positions = np.zeros((len(keeps), len(members)), dtype=np.int64)
-    together = np.ones_like(keeps)
+    positions = np.zeros((len(keep_vectors), len(members)), dtype=np.int64)
+    together = np.ones_like(keep_vectors)
     for column, front in enumerate(members):
-        own = ~front.keeps.all(axis=0)
-        differences = (keeps[:, None, own] != front.keeps[None, :, own]).sum(axis=2)
+        own = ~front.keep_vectors.all(axis=0)
+        differences = (keep_vectors[:, None, own] != front.keep_vectors[None, :, own]).sum(axis=2)
         positions[:, column] = differences.argmin(axis=1)
-        together &= front.keeps[positions[:, column]]
-    return positions, (together != keeps).sum(axis=1)
+        together &= front.keep_vectors[positions[:, column]]
+    return positions, (together != keep_vectors).sum(axis=1)
 
 
-def _stream(bench: Bench, graph: ChannelGraph, number: int, importance: Floats) -> Members:
+def _stream(bench: Bench, graph: ChannelGraph, number: int, importance: Floats) -> FrontMembers:
     """A stream's few members: its most important channels, in evenly spaced numbers."""
     group = graph.groups[number]
     size = group.stop - group.start
     valid = nearest_counts(gene_group(group, bench.profile.complexity.round_to))
     order = np.argsort(-importance[group.start : group.stop], kind="stable")
     counts = sorted({int(valid[round(size * level / STREAM_LEVELS)]) for level in range(1, STREAM_LEVELS + 1)})
-    keeps = keep_all(graph, len(counts))
+    keep_vectors = keep_all(graph, len(counts))
     for row, count in enumerate(counts):
-        keeps[row, group.start + order[count:]] = False
+        keep_vectors[row, group.start + order[count:]] = False
     energy = np.clip(importance[group.start : group.stop], 0, None)
     lost = [float(energy[order[count:]].sum() / max(energy.sum(), 1e-300)) for count in counts]
-    return Members(name=f"stream.{group.name}", keeps=keeps, local_impairments=np.array(lost))
+    return FrontMembers(name=f"stream.{group.name}", keep_vectors=keep_vectors, local_impairments=np.array(lost))

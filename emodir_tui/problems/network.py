@@ -9,7 +9,7 @@ from torch import Tensor
 
 from emodir_tui.arrays import Floats, KeepVectors
 from emodir_tui.bench import Bench, keep_all
-from emodir_tui.nets.division import compared_at, meeting_points
+from emodir_tui.nets.division import comparison_cut, evaluation_cuts
 from emodir_tui.nets.execution.evaluators import FeatureError, NetworkEvaluator
 from emodir_tui.nets.execution.stacked import StackedEvaluator
 from emodir_tui.nets.measures.error_gradient import ErrorGuide
@@ -24,7 +24,7 @@ Check = Callable[[], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Damage:
+class GlobalImpairment:
     """What a pruned network does to the output: relative error of the last features, KL in nats, accuracy 0 to 1."""
 
     features: float
@@ -32,7 +32,7 @@ class Damage:
     accuracy: float
 
 
-class Whole:
+class NetworkProblem:
     """Measures whole pruned networks against the original one, all on batch statistics.
 
     Args:
@@ -60,8 +60,8 @@ class Whole:
         inputs = [pixels for pixels, _ in batches]
         self._inputs, self._labels = inputs, [labels for _, labels in batches]
         memory = int(bench.profile.search.memory * 1e6)
-        self._features = compared_at(self.graph)
-        cuts = meeting_points(self.division, self._features)
+        self._features = comparison_cut(self.graph)
+        cuts = evaluation_cuts(self.division, self._features)
         self._evaluator = NetworkEvaluator(self.graph, cuts, inputs, memory, bench.search_dtype)
         reference = NetworkEvaluator(reference_graph, cuts, inputs, memory, bench.search_dtype)
         whole = keep_all(self.graph)[0]
@@ -73,20 +73,20 @@ class Whole:
         self._model = bench.complexity(self.graph)
         self.total = float(self._model.measure(keep_all(self.graph))[0])
 
-    def complexity(self, keeps: KeepVectors) -> Floats:
+    def complexity(self, keep_vectors: KeepVectors) -> Floats:
         """The share of the whole network's complexity that keep vectors keep, float64[n]."""
-        return self._model.measure(keeps) / self.total
+        return self._model.measure(keep_vectors) / self.total
 
-    def feature_errors(self, keeps: KeepVectors, check: Check = lambda: None) -> Floats:
+    def feature_errors(self, keep_vectors: KeepVectors, check: Check = lambda: None) -> Floats:
         """Relative errors of the last features before the classifier, float64[n]."""
         if self._stacked is not None:
-            return self._stacked.evaluate(keeps, check)
-        errors = self._evaluator.map(list(keeps), self._features, self._error.of, check)
+            return self._stacked.evaluate(keep_vectors, check)
+        errors = self._evaluator.map(list(keep_vectors), self._features, self._error.of, check)
         return _numbers(errors)
 
-    def divergences(self, keeps: KeepVectors, check: Check = lambda: None) -> Floats:
+    def divergences(self, keep_vectors: KeepVectors, check: Check = lambda: None) -> Floats:
         """KL divergences of the logits from the original's in nats, float64[n]."""
-        return _numbers(self._evaluator.map(list(keeps), None, lambda _, logits: self._kl(logits), check))
+        return _numbers(self._evaluator.map(list(keep_vectors), None, lambda _, logits: self._kl(logits), check))
 
     @property
     def groups(self) -> list[int]:
@@ -122,16 +122,16 @@ class Whole:
             self.bench.search_dtype,
         )
 
-    def damages(self, keeps: KeepVectors, check: Check = lambda: None) -> list[Damage]:
+    def global_impairments(self, keep_vectors: KeepVectors, check: Check = lambda: None) -> list[GlobalImpairment]:
         """All three at once, for each keep vector."""
         # Of the beginnings that are remembered: logits begin where features end.
-        features = _numbers(self._evaluator.map(list(keeps), self._features, self._error.of, check))
+        features = _numbers(self._evaluator.map(list(keep_vectors), self._features, self._error.of, check))
         measured = self._evaluator.map(
-            list(keeps), None, lambda _, logits: torch.stack([self._kl(logits), self._accuracy(logits)]), check
+            list(keep_vectors), None, lambda _, logits: torch.stack([self._kl(logits), self._accuracy(logits)]), check
         )
         outputs = _numbers(measured).reshape(-1, 2)
         return [
-            Damage(features=float(error), kl=float(divergence), accuracy=float(accuracy))
+            GlobalImpairment(features=float(error), kl=float(divergence), accuracy=float(accuracy))
             for error, (divergence, accuracy) in zip(features, outputs, strict=True)
         ]
 

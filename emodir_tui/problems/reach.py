@@ -37,7 +37,7 @@ def reach(profile: Profile, graph: ChannelGraph, division: Division) -> Reach:
     return Reach(macs=float(macs[0] / macs[1]), params=float(params[0] / params[1]))
 
 
-def beyond(profile: Profile, least: Reach) -> dict[str, str]:
+def unreachable_rules(profile: Profile, least: Reach) -> dict[str, str]:
     """The pick rules that no scheme can satisfy, each with the reason; of latencies and accuracies only a search can tell."""
     reasons = {}
     for rule in profile.pick.rules:

@@ -93,22 +93,22 @@ def measure_masks(
     run: Run, bench: Bench, graph: ChannelGraph, part: SubNetwork, evaluator: Evaluator, masks: Bools
 ) -> Floats:
     """Both objectives of a sub-network's masks, float64[n, 2] of bool[n, own genes]."""
-    keeps = expand(graph, part, masks)
-    return np.stack([kept_share(bench, graph, part, keeps), evaluator.evaluate(keeps, run.check)], axis=1)
+    keep_vectors = expand(graph, part, masks)
+    return np.stack([kept_share(bench, graph, part, keep_vectors), evaluator.evaluate(keep_vectors, run.check)], axis=1)
 
 
-def kept_share(bench: Bench, graph: ChannelGraph, part: SubNetwork, keeps: Bools) -> Floats:
+def kept_share(bench: Bench, graph: ChannelGraph, part: SubNetwork, keep_vectors: Bools) -> Floats:
     """The sub-network's complexity kept: of its own layers and of those that its genes touch in the next one."""
     model = bench.complexity(graph)
     layers = set(part.layers) | set(model.touched(part.groups))
-    return model.measure(keeps, layers) / model.measure(keep_all(graph), layers)
+    return model.measure(keep_vectors, layers) / model.measure(keep_all(graph), layers)
 
 
 def expand(graph: ChannelGraph, part: SubNetwork, masks: Bools) -> Bools:
     """Keep vectors of the whole network, bool[n, genes], that prune this sub-network alone."""
-    keeps = keep_all(graph, len(masks))
-    keeps[:, own_genes(graph, part.groups)] = masks
-    return keeps
+    keep_vectors = keep_all(graph, len(masks))
+    keep_vectors[:, own_genes(graph, part.groups)] = masks
+    return keep_vectors
 
 
 def own_genes(graph: ChannelGraph, numbers: Sequence[int]) -> npt.NDArray[np.int64]:

@@ -11,7 +11,7 @@ from emodir_tui.nets.coupling.channel_graph import ChannelGraph
 from emodir_tui.nets.execution.evaluators import FeatureError, SubnetworkEvaluator
 from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.nets.measures.complexity import ComplexityModel
-from emodir_tui.problems.reach import beyond, reach
+from emodir_tui.problems.reach import reach, unreachable_rules
 from emodir_tui.profile import Profile
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.costs import expected_costs, images_read
@@ -70,7 +70,7 @@ def check_profile(profile: Profile) -> dict[str, Any]:
         "macs": round(float(ComplexityModel(graph).measure(keep_all(graph))[0])),
         "least_macs_kept": least.macs,
         "least_params_kept": least.params,
-        "rules_beyond_reach": beyond(profile, least),
+        "rules_beyond_reach": unreachable_rules(profile, least),
         "memory_megabytes": _memory(bench, division.subnetworks),
         "estimated_seconds": estimated,
     }
@@ -87,12 +87,12 @@ def _seconds_per_image(bench: Bench, graph: ChannelGraph) -> float:
         impairment = FeatureError(graph, features, [network(pixels) for pixels in inputs])
     evaluator = SubnetworkEvaluator(graph, None, features, inputs, impairment)
     draws = np.random.default_rng(derive_seed(bench.profile.seed, "check"))
-    keeps = draws.random((PROBES, graph.genes)) < 0.8
+    keep_vectors = draws.random((PROBES, graph.genes)) < 0.8
     for group in graph.groups:
-        keeps[:, group.start] = True
-    evaluator.evaluate(keeps[:1])
+        keep_vectors[:, group.start] = True
+    evaluator.evaluate(keep_vectors[:1])
     began = time.perf_counter()
-    evaluator.evaluate(keeps)
+    evaluator.evaluate(keep_vectors)
     # The masks keep about two thirds of the MACs, and costs are counted in whole networks.
     return (time.perf_counter() - began) / (PROBES * batch * 0.65)
 

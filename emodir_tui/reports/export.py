@@ -181,7 +181,7 @@ def _accuracy(model: Any, described: PrunedFile, profile: Path | None, *, named:
         if named:
             raise
         return Check(what="accuracy", says=told, measured=f"not measured: {error.message}", agrees=None)
-    measured = accuracy(bench.laid_out(model), bench.data.test, EVALUATION_BATCH)
+    measured = accuracy(bench.to_memory_format(model), bench.data.test, EVALUATION_BATCH)
     # Another machine rounds differently, which may turn an image or two that lie on the border.
     slack = ACCURACY_SLACK_IMAGES / len(bench.data.test)
     agrees = isinstance(claimed, float) and abs(measured - claimed) <= slack

@@ -14,7 +14,7 @@ from emodir_tui.errors import EmodirError, ExitCode
 from emodir_tui.reports.tables import duration, number
 from emodir_tui.runs.control import send
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.runs.narration import Teller
+from emodir_tui.runs.narration import EventFormatter
 from emodir_tui.runs.printable import printable
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Status
@@ -67,7 +67,7 @@ def _result(status: Status) -> ExitCode | None:
 
 
 def _on_terminal(watcher: Watcher) -> ExitCode:
-    console, teller = Console(stderr=True), Teller()
+    console, teller = Console(stderr=True), EventFormatter()
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
@@ -122,7 +122,7 @@ def _in_lines(watcher: Watcher, *, owns: bool) -> ExitCode:
 
 
 def _lines_until_end(watcher: Watcher) -> ExitCode:
-    said, said_at, teller = 0.0, time.monotonic(), Teller()
+    said, said_at, teller = 0.0, time.monotonic(), EventFormatter()
     while True:
         events, status = watcher.look()
         for event in events:

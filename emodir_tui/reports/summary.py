@@ -166,14 +166,14 @@ def print_logs(directory: RunDirectory, count: int, *, worker: bool) -> None:
     """The run's log (or what the worker printed), its last lines."""
     from emodir_tui.runs.events import read_all
     from emodir_tui.runs.launch import last_lines
-    from emodir_tui.runs.narration import Teller
+    from emodir_tui.runs.narration import EventFormatter
     from emodir_tui.runs.printable import printable
 
     if worker:
         for line in last_lines(directory.worker_log, count).splitlines():
             print(printable(line.removeprefix("    ")))  # noqa: T201
         return
-    teller = Teller(clock="%Y-%m-%d %H:%M:%S", ends=True)
+    teller = EventFormatter(clock="%Y-%m-%d %H:%M:%S", ends=True)
     lines = (teller.line(event) for event in read_all(directory.events_folder))
     for line in deque(filter(None, lines), maxlen=count):
         print(line)  # noqa: T201

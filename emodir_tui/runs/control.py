@@ -28,7 +28,7 @@ class Request:
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
-def who() -> str:
+def requester() -> str:
     """The one who asks, for people to read: user@host:process."""
     try:
         user = getpass.getuser()
@@ -48,7 +48,7 @@ def send(directory: RunDirectory, command: str, **arguments: Any) -> str:
         raise ConflictError(refusal)
     # Ids sort by the time of asking, so requests are answered in order.
     request_id = f"{time.time_ns():020d}-{uuid4().hex[:8]}"
-    value = {"id": request_id, "command": command, "by": who(), "arguments": arguments}
+    value = {"id": request_id, "command": command, "by": requester(), "arguments": arguments}
     try:
         write_json(directory.control_folder / f"{request_id}.json", value)
     except OSError as error:

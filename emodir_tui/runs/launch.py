@@ -21,7 +21,7 @@ from emodir_tui.runs.heartbeat import read_heartbeat
 from emodir_tui.runs.ownership import already_running
 from emodir_tui.runs.picks import new_picks
 from emodir_tui.runs.process import from_json, start_ticks
-from emodir_tui.runs.status import stands_still
+from emodir_tui.runs.status import heartbeat_stalled
 from emodir_tui.runs.watcher import Watcher
 
 POLL_SECONDS = 0.05
@@ -146,7 +146,7 @@ def check_resumable(directory: RunDirectory, checkpoint: str | None = None) -> N
     _, status = watcher.look()
     owner = from_json(status.heartbeat)
     # Another host's clock may be wrong: its heartbeat is looked at twice, and the worker looks for longer.
-    elsewhere = owner is not None and owner.is_alive() is None and stands_still(directory, BEATS_SECONDS)
+    elsewhere = owner is not None and owner.is_alive() is None and heartbeat_stalled(directory, BEATS_SECONDS)
     if status.is_live and not elsewhere and (status.heartbeat is not None or status.word != "starting"):
         raise ConflictError(
             f"{directory.id} is already running (process {(status.heartbeat or {}).get('pid')})",

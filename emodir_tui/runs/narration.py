@@ -10,7 +10,7 @@ from emodir_tui.runs.state import RunState
 CLOCK = "%H:%M:%S"
 
 
-class Teller:
+class EventFormatter:
     """Makes lines of events that come in their order, each of what was known by then.
 
     Args:

@@ -32,7 +32,7 @@ def drop_pick(directory: RunDirectory, scheme: int) -> None:
 
 
 @contextmanager
-def noted(directory: RunDirectory, scheme: int) -> Iterator[None]:
+def extra_pick_recorded(directory: RunDirectory, scheme: int) -> Iterator[None]:
     """A scheme noted down for the worker that is started inside; not if that fails, unless it was there before.
 
     Raises:

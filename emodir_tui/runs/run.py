@@ -26,7 +26,7 @@ from emodir_tui.runs.heartbeat import Heartbeat, read_heartbeat
 from emodir_tui.runs.ownership import already_running, holds_lock, release_lock, take_lock
 from emodir_tui.runs.picks import add_pick, new_picks
 from emodir_tui.runs.process import Process, from_json, this_process
-from emodir_tui.runs.status import LOST_SECONDS_OTHER_HOST, stands_still
+from emodir_tui.runs.status import LOST_SECONDS_OTHER_HOST, heartbeat_stalled
 
 T = TypeVar("T")
 Snapshot = Callable[[], Any]
@@ -122,7 +122,7 @@ class Run:
         for listener in self.listeners:
             listener(kind, data)
 
-    def say(self, text: str, level: str = "info", stage: str | None = None) -> None:
+    def log(self, text: str, level: str = "info", stage: str | None = None) -> None:
         """A line of the log; level is debug, info, warning or error."""
         self.emit("message", level=level, text=text, stage=stage)
 
@@ -189,7 +189,7 @@ class Run:
                 text = f"checkpoint {info.id} is damaged and passed over: {error.message}"
                 self.emit("checkpoint_damaged", id=info.id, text=text)
                 continue
-            self.say(f"continues at {place.stage} {place.subject} step {info.step} from {info.id}".replace("  ", " "))
+            self.log(f"continues at {place.stage} {place.subject} step {info.step} from {info.id}".replace("  ", " "))
             return value  # type: ignore[no-any-return]
         return None
 
@@ -270,7 +270,7 @@ class Run:
         with self._requests_lock:
             for request in take(self.directory):
                 if isinstance(request, str):
-                    self.say(request, "warning")
+                    self.log(request, "warning")
                 elif refusal := self._refusal(request):
                     self._tell(request, "refused", refusal)
                 elif request.command == "stop-now":
@@ -399,7 +399,7 @@ class Run:
             return None if payload is None else self._codec.unpack(payload, kind)
         except DamagedFileError as error:
             self._results.discard(name)
-            self.say(f"result '{name}' is damaged and made anew: {error.message}", "warning")
+            self.log(f"result '{name}' is damaged and made anew: {error.message}", "warning")
             return None
 
     def _save_result(self, name: str, value: Any) -> None:
@@ -449,7 +449,7 @@ class Run:
                 if full and not thinned:
                     thinned = True
                     gone = self._checkpoints.thin_out(keep=1)
-                    self.say(
+                    self.log(
                         f"can't save ({error.strerror}); gave up old checkpoints {', '.join(gone) or '(none)'}", "error"
                     )
                     continue
@@ -460,12 +460,12 @@ class Run:
                     waited = True
                     self._set_condition("paused")
                     what = "free some disk space" if full else "see to its folder"
-                    self.say(f"paused: can't save ({error.strerror}); {what}, it then goes on by itself", "error")
+                    self.log(f"paused: can't save ({error.strerror}); {what}, it then goes on by itself", "error")
                 time.sleep(DISK_RETRY_SECONDS)
                 continue
             if waited:
                 self._set_condition("running")
-                self.say("it can be saved again: goes on")
+                self.log("it can be saved again: goes on")
             return value
 
     def _warn_of_low_disk(self, size: int) -> None:
@@ -473,7 +473,7 @@ class Run:
             free = shutil.disk_usage(self.directory.path).free
             low = free < max(DISK_RESERVE * size, DISK_LOW_BYTES)
             if low and not self._disk_low:
-                self.say(
+                self.log(
                     f"the disk is nearly full: {free / 1e6:.0f} MB free, a checkpoint takes {size / 1e6:.1f}", "warning"
                 )
             self._disk_low = low
@@ -488,7 +488,7 @@ class Run:
             # Unreadable for the moment (a network file system): it names nobody else.
             return
         take_lock(self.directory, lambda owner: _is_dead(self.directory, owner))
-        self.say("somebody removed the worker's lock; it was made anew", "warning")
+        self.log("somebody removed the worker's lock; it was made anew", "warning")
 
     def _rewind(self, checkpoint_id: str) -> None:
         info = self._checkpoints.find(checkpoint_id)
@@ -502,7 +502,7 @@ class Run:
             step=info.step,
             results=list(info.results),
         )
-        self.say(f"goes back to {info.id}; what came after it is kept in {aside.name}")
+        self.log(f"goes back to {info.id}; what came after it is kept in {aside.name}")
 
 
 def _next_attempt(directory: RunDirectory) -> int:
@@ -538,7 +538,7 @@ def _is_dead(directory: RunDirectory, owner: Process) -> bool:
     if alive is not None:
         return not alive
     # From another host only its heartbeat tells, and that it stands still takes time to see: clocks may disagree.
-    return stands_still(directory, LOST_SECONDS_OTHER_HOST)
+    return heartbeat_stalled(directory, LOST_SECONDS_OTHER_HOST)
 
 
 def _sentence(error: BaseException) -> str:

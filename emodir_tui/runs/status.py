@@ -108,7 +108,7 @@ class Observer:
         return Status(word="starting", reason="the worker is loading")
 
 
-def stands_still(directory: RunDirectory, seconds: float) -> bool:
+def heartbeat_stalled(directory: RunDirectory, seconds: float) -> bool:
     """Whether a run's heartbeat does not move for so long, by the clock of whoever looks."""
     first = read_heartbeat(directory.heartbeat_file)
     end = time.monotonic() + seconds

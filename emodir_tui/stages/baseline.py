@@ -58,7 +58,7 @@ def baseline(run: Run, bench: Bench) -> Original:
         trained=trained,
     )
     if not trained and original.accuracy < HARDLY / bench.data.classes:
-        run.say(
+        run.log(
             f"the original network is right on {original.accuracy:.2%} of the test images, where guessing is on "
             f"{1 / bench.data.classes:.2%}: are the order of classes, data.mean and data.std those that it was trained with?",
             "warning",
@@ -74,16 +74,16 @@ def _trained(run: Run, bench: Bench) -> Weights:
         try:
             known: Trained = unpack(read_checked(cache)[1], Trained)
         except DamagedFileError as error:
-            run.say(f"a cached baseline is damaged and trained anew: {error.message}", "warning", "baseline")
+            run.log(f"a cached baseline is damaged and trained anew: {error.message}", "warning", "baseline")
         else:
-            run.say(f"uses the cached baseline {cache.name}", stage="baseline")
+            run.log(f"uses the cached baseline {cache.name}", stage="baseline")
             return known.weights
     weights = _train(run, bench)
     if settings.cache:
         try:
             write_checked(cache, {"result": "baseline"}, pack(Trained(weights=weights)))
         except OSError as error:
-            run.say(f"the baseline can't be cached in {cache.parent} ({error.strerror})", "warning", "baseline")
+            run.log(f"the baseline can't be cached in {cache.parent} ({error.strerror})", "warning", "baseline")
     return weights
 
 

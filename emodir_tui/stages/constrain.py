@@ -16,7 +16,7 @@ from emodir_tui.nets.coupling.channel_graph import ChannelGraph
 from emodir_tui.nets.division import Division
 from emodir_tui.problems.guidance import make_guidance
 from emodir_tui.problems.impairments import build_impairment
-from emodir_tui.problems.members import Members, combine, members_of
+from emodir_tui.problems.members import FrontMembers, combine, members_of
 from emodir_tui.problems.subnetwork import (
     make_search,
     measure_masks,
@@ -28,8 +28,8 @@ from emodir_tui.results import Adapted, Front, Importance, Original, Parts
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.run import Run
 from emodir_tui.seeds import derive_seed
-from emodir_tui.stages.support.batch_backoff import in_memory
-from emodir_tui.stages.support.chain_training import CHAIN, Draw, Fitted, fit_chain
+from emodir_tui.stages.support.batch_backoff import with_batch_backoff
+from emodir_tui.stages.support.chain_training import CHAIN, Draw, TrainedWeights, fit_chain
 from emodir_tui.stages.support.search_loop import first_state, front_of, generation_events, run_search, tell_front
 
 # Members of one scheme are about equally pruned: places in their fronts, as shares, differ by about this much.
@@ -45,21 +45,21 @@ def constrain(run: Run, bench: Bench, original: Original, parts: Parts, fronts: 
     importance = run.load_part("search.importance", Importance).values
     draw = drawn_from(members_of(bench, *before, fronts, importance), derive_seed(bench.profile.seed, "constrain"))
     fit = partial(fit_chain, run, bench, original, original.weights, draw, stage="constrain", steps=steps)
-    fitted = run.part(f"constrain.{CHAIN}", Fitted, fit)
+    fitted = run.part(f"constrain.{CHAIN}", TrainedWeights, fit)
     adapted = bench.division(fitted.weights, parts.cuts)
-    measured = in_memory(run, "search", lambda batch: _remeasure(run, bench, before, adapted, fronts, batch))
+    measured = with_batch_backoff(run, "search", lambda batch: _remeasure(run, bench, before, adapted, fronts, batch))
     return Adapted(weights=fitted.weights, fronts=measured)
 
 
-def drawn_from(fronts: list[Members], seed: int) -> Draw:
+def drawn_from(fronts: list[FrontMembers], seed: int) -> Draw:
     """Schemes of a member of every front, about equally pruned."""
-    lengths = np.array([len(front.keeps) for front in fronts])
+    lengths = np.array([len(front.keep_vectors) for front in fronts])
 
     def draw(step: int) -> Bools:
         draws = np.random.default_rng(derive_seed(seed, "scheme", step))
         shares = np.clip(draws.random() + draws.normal(0, SPREAD, len(lengths)), 0, 1)
-        keeps = combine(fronts, np.rint(shares * (lengths - 1)).astype(np.int64)[None])
-        return np.asarray(keeps[0], dtype=np.bool_)
+        keep_vectors = combine(fronts, np.rint(shares * (lengths - 1)).astype(np.int64)[None])
+        return np.asarray(keep_vectors[0], dtype=np.bool_)
 
     return draw
 

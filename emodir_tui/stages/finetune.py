@@ -70,7 +70,7 @@ def finetune(run: Run, bench: Bench, original: Original, pruned: list[Pruned]) -
             file=f"export/{file}",
         )
         for warning in [] if known else _warnings(made, finished):
-            run.say(warning, "warning", "finetune")
+            run.log(warning, "warning", "finetune")
         files.append(file)
         run.check()
     return files
@@ -97,7 +97,7 @@ def _warnings(made: Pruned, finished: Finished) -> list[str]:
 def _finish(run: Run, bench: Bench, original: Original, made: Pruned, base: tuple[int, int]) -> Finished:
     model = apply_structure(bench.model(), bench.example, json.loads(made.structure))
     load_tensors(model, made.weights)
-    bench.laid_out(model)
+    bench.to_memory_format(model)
     if bench.profile.finetune.epochs > 0:
         _train(run, bench, original, model, made.pick.name, base)
         # Running statistics follow the weights over some dozens of steps, and a short fine-tuning has no more than these.

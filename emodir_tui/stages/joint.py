@@ -11,21 +11,21 @@ from emodir_tui.bench import Bench
 from emodir_tui.emo.nsga2 import Nsga2, SearchState
 from emodir_tui.emo.position_space import PositionSpace
 from emodir_tui.problems.capacity import Capacity
-from emodir_tui.problems.members import Members, combine, members_of, nearest_members
-from emodir_tui.problems.network import Whole
+from emodir_tui.problems.members import FrontMembers, combine, members_of, nearest_members
+from emodir_tui.problems.network import NetworkProblem
 from emodir_tui.profile import budgets
 from emodir_tui.results import Adapted, Importance, JointFront, Original, Parts, Ranking, Schemes
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.run import Run
 from emodir_tui.seeds import derive_seed
-from emodir_tui.stages.support.batch_backoff import in_memory
+from emodir_tui.stages.support.batch_backoff import with_batch_backoff
 from emodir_tui.stages.support.polishing import polish
 from emodir_tui.stages.support.search_loop import rounded, run_search
 
 
 def joint(run: Run, bench: Bench, original: Original, parts: Parts, adapted: Adapted, ranking: Ranking) -> JointFront:
     """NSGA-II over the positions in the fronts, seeded by the greedy walk through the ranking."""
-    return in_memory(
+    return with_batch_backoff(
         run, "joint", lambda batch: _joint_in_batches(run, bench, original, parts, adapted, ranking, batch)
     )
 
@@ -34,7 +34,7 @@ def _joint_in_batches(
     run: Run, bench: Bench, original: Original, parts: Parts, adapted: Adapted, ranking: Ranking, batch: int
 ) -> JointFront:
     settings = bench.profile.joint
-    whole = Whole(bench, original.weights, adapted, parts, settings.images, batch)
+    whole = NetworkProblem(bench, original.weights, adapted, parts, settings.images, batch)
     importance = run.load_part("search.importance", Importance).values
     members = members_of(bench, whole.graph, whole.division, adapted.fronts, importance)
     features = settings.impairment == "features"
@@ -42,9 +42,11 @@ def _joint_in_batches(
         whole.stack()
     capacity = Capacity(bench, whole.graph, settings.capacity if features else 0.0)
 
-    def objectives(keeps: Bools) -> Floats:
-        damages = whole.feature_errors(keeps, run.check) if features else whole.divergences(keeps, run.check)
-        return np.stack([whole.complexity(keeps), capacity.impairments(damages, keeps)], axis=1)
+    def objectives(keep_vectors: Bools) -> Floats:
+        damages = (
+            whole.feature_errors(keep_vectors, run.check) if features else whole.divergences(keep_vectors, run.check)
+        )
+        return np.stack([whole.complexity(keep_vectors), capacity.impairments(damages, keep_vectors)], axis=1)
 
     schemes = run.part("joint.positions", Schemes, partial(_search, run, bench, members, ranking, objectives))
     if settings.polish:
@@ -56,7 +58,7 @@ def _joint_in_batches(
     return front
 
 
-def _limits(bench: Bench, whole: Whole) -> list[float]:
+def _limits(bench: Bench, whole: NetworkProblem) -> list[float]:
     """The shares of the complexity under which the pick rules choose."""
     limits = budgets(bench.profile)
     if bench.latencies is not None:
@@ -67,7 +69,7 @@ def _limits(bench: Bench, whole: Whole) -> list[float]:
 
 
 def _search(
-    run: Run, bench: Bench, members: list[Members], ranking: Ranking, objectives: Callable[[Bools], Floats]
+    run: Run, bench: Bench, members: list[FrontMembers], ranking: Ranking, objectives: Callable[[Bools], Floats]
 ) -> Schemes:
     """The search of the positions in the fronts."""
     settings = bench.profile.joint
@@ -85,7 +87,7 @@ def _search(
     )
     chosen = nsga2.front(state)
     return Schemes(
-        keeps=combine(members, state.seen[chosen]),
+        keep_vectors=combine(members, state.seen[chosen]),
         objectives=state.seen_objectives[chosen],
         reference=state.reference,
         hypervolumes=state.hypervolumes,
@@ -93,7 +95,7 @@ def _search(
     )
 
 
-def _walkable(members: list[Members], ranking: Ranking) -> list[tuple[Floats, Floats]]:
+def _walkable(members: list[FrontMembers], ranking: Ranking) -> list[tuple[Floats, Floats]]:
     """Per front (complexity saved, global impairment) of its members, as the ranking measured them."""
     fronts = []
     for front in members:
@@ -117,21 +119,21 @@ def _events(nsga2: Nsga2, state: SearchState, rate: float, *, generations: int) 
     return [("joint_generation", generation), ("progress", progress)]
 
 
-def _front(schemes: Schemes, whole: Whole, members: list[Members]) -> JointFront:
-    positions, changed = nearest_members(members, schemes.keeps)
+def _front(schemes: Schemes, whole: NetworkProblem, members: list[FrontMembers]) -> JointFront:
+    positions, changed = nearest_members(members, schemes.keep_vectors)
     return JointFront(
         positions=positions,
         changed=changed,
-        keeps=schemes.keeps,
+        keep_vectors=schemes.keep_vectors,
         objectives=schemes.objectives,
-        accuracies=np.array([damage.accuracy for damage in whole.damages(schemes.keeps)]),
+        accuracies=np.array([damage.accuracy for damage in whole.global_impairments(schemes.keep_vectors)]),
         original_accuracy=whole.original_accuracy,
         hypervolumes=schemes.hypervolumes,
         evaluations=schemes.evaluations,
     )
 
 
-def _tell(run: Run, front: JointFront, members: list[Members]) -> None:
+def _tell(run: Run, front: JointFront, members: list[FrontMembers]) -> None:
     schemes = [
         {
             "scheme": number,

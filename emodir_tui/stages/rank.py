@@ -8,12 +8,12 @@ import numpy as np
 from emodir_tui.bench import Bench
 from emodir_tui.emo.gpir import RankingRow
 from emodir_tui.emo.gpir import rank as rank_rows
-from emodir_tui.problems.members import Members, members_of
-from emodir_tui.problems.network import Whole
+from emodir_tui.problems.members import FrontMembers, members_of
+from emodir_tui.problems.network import NetworkProblem
 from emodir_tui.results import Adapted, Importance, Original, Parts, Ranking
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.run import Run
-from emodir_tui.stages.support.batch_backoff import in_memory
+from emodir_tui.stages.support.batch_backoff import with_batch_backoff
 
 ROWS_PER_EVENT = 200
 ROWS_AT_ONCE = 10
@@ -21,17 +21,17 @@ ROWS_AT_ONCE = 10
 
 def rank(run: Run, bench: Bench, original: Original, parts: Parts, adapted: Adapted) -> Ranking:
     """Place each member alone, measure what it does to the whole network, and rank all of them."""
-    return in_memory(run, "rank", lambda batch: _rank_in_batches(run, bench, original, parts, adapted, batch))
+    return with_batch_backoff(run, "rank", lambda batch: _rank_in_batches(run, bench, original, parts, adapted, batch))
 
 
 def _rank_in_batches(run: Run, bench: Bench, original: Original, parts: Parts, adapted: Adapted, batch: int) -> Ranking:
     settings = bench.profile.rank
-    whole = Whole(bench, original.weights, adapted, parts, settings.images, batch)
+    whole = NetworkProblem(bench, original.weights, adapted, parts, settings.images, batch)
     importance = run.load_part("search.importance", Importance).values
     fronts = members_of(bench, whole.graph, whole.division, adapted.fronts, importance)
     place = Place(stage="rank")
     ranking = run.resume_point(place, Ranking) or Ranking(rows=[])
-    todo = [(front, member) for front in fronts for member in range(len(front.keeps))]
+    todo = [(front, member) for front in fronts for member in range(len(front.keep_vectors))]
     while len(ranking.rows) < len(todo):
         some = todo[len(ranking.rows) : len(ranking.rows) + ROWS_AT_ONCE]
         ranking = Ranking(rows=[*ranking.rows, *_place_alone(run, whole, some)])
@@ -42,9 +42,9 @@ def _rank_in_batches(run: Run, bench: Bench, original: Original, parts: Parts, a
     return ranking
 
 
-def _place_alone(run: Run, whole: Whole, places: list[tuple[Members, int]]) -> list[RankingRow]:
-    keeps = np.stack([front.keeps[member] for front, member in places])
-    kept = whole.complexity(keeps)
+def _place_alone(run: Run, whole: NetworkProblem, places: list[tuple[FrontMembers, int]]) -> list[RankingRow]:
+    keep_vectors = np.stack([front.keep_vectors[member] for front, member in places])
+    kept = whole.complexity(keep_vectors)
     return [
         RankingRow(
             subnetwork=front.name,
@@ -55,7 +55,9 @@ def _place_alone(run: Run, whole: Whole, places: list[tuple[Members, int]]) -> l
             accuracy_change=damage.accuracy - whole.original_accuracy,
             kl=damage.kl,
         )
-        for (front, member), share, damage in zip(places, kept, whole.damages(keeps, run.check), strict=True)
+        for (front, member), share, damage in zip(
+            places, kept, whole.global_impairments(keep_vectors, run.check), strict=True
+        )
     ]
 
 

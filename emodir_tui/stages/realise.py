@@ -18,11 +18,11 @@ from emodir_tui.nets.measures.complexity import ComplexityModel
 from emodir_tui.nets.measures.latency import measure
 from emodir_tui.nets.removal import ChannelConstant, remove, structure
 from emodir_tui.profile import parse_rule
-from emodir_tui.results import Adapted, Chosen, JointFront, Original, Pick, Pruned, Weights
+from emodir_tui.results import Adapted, JointFront, Original, Pick, Pruned, SelectedPicks, Weights
 from emodir_tui.runs.picks import drop_pick, extra_picks
 from emodir_tui.runs.run import Run
 from emodir_tui.seeds import derive_seed
-from emodir_tui.stages.support.chain_training import CHAIN, Draw, Fitted, fit_chain
+from emodir_tui.stages.support.chain_training import CHAIN, Draw, TrainedWeights, fit_chain
 from emodir_tui.stages.support.recalibration import recalibrate_on_training_images
 from emodir_tui.training.metrics import accuracy
 
@@ -42,7 +42,7 @@ def realise(run: Run, bench: Bench, original: Original, adapted: Adapted, front:
     run.emit("picks_chosen", picks=told)
     pruned = []
     for number, pick in enumerate(picks, start=1):
-        keep = front.keeps[pick.scheme]
+        keep = front.keep_vectors[pick.scheme]
         pruned.append(run.part(f"realise.{pick.name}", Pruned, partial(_remove, bench, original, graph, pick, keep)))
         made = pruned[-1]
         run.emit(
@@ -71,7 +71,7 @@ def _trained(
     ruled = [pick.scheme for pick in picks if pick.rule != ASKED_FOR]
     draw = drawn_from(front, ruled, derive_seed(bench.profile.seed, "realise"))
     fit = partial(fit_chain, run, bench, original, adapted.weights, draw, stage="realise", steps=steps)
-    fitted = run.part(f"realise.{CHAIN}", Fitted, fit)
+    fitted = run.part(f"realise.{CHAIN}", TrainedWeights, fit)
     # Where it was made before, nothing has told that this is done.
     run.emit("progress", stage="realise", step=steps, steps=steps, unit="step", note=CHAIN)
     return fitted.weights
@@ -93,7 +93,7 @@ def drawn_from(front: JointFront, picks: list[int], seed: int) -> Draw:
         # More schemes may be asked for at any time, so the picks do not get all steps.
         picked = draws.random() < PICKED and picks
         scheme = picks[draws.integers(len(picks))] if picked else np.argmin(np.abs(kept - wanted))
-        return np.asarray(front.keeps[scheme])
+        return np.asarray(front.keep_vectors[scheme])
 
     return draw
 
@@ -107,11 +107,13 @@ def choose(run: Run, bench: Bench, original: Original, front: JointFront) -> lis
     Raises:
         EmodirError: No rule can be satisfied, and nothing was asked for.
     """
-    by_rules = run.part("realise.rules", Chosen, lambda: Chosen(picks=_by_rules(run, bench, original, front)))
+    by_rules = run.part(
+        "realise.rules", SelectedPicks, lambda: SelectedPicks(picks=_by_rules(run, bench, original, front))
+    )
     picks = {pick.scheme: pick for pick in by_rules.picks}
     for scheme in extra_picks(run.directory):
-        if not 0 <= scheme < len(front.keeps):
-            run.say(f"there is no scheme {scheme} in the joint front; it is left out", "warning", "realise")
+        if not 0 <= scheme < len(front.keep_vectors):
+            run.log(f"there is no scheme {scheme} in the joint front; it is left out", "warning", "realise")
             drop_pick(run.directory, scheme)
         elif scheme not in picks:
             picks[scheme] = _pick(front, scheme, ASKED_FOR, f"scheme-{scheme}")
@@ -125,9 +127,9 @@ def _by_rules(run: Run, bench: Bench, original: Original, front: JointFront) -> 
     for rule in bench.profile.pick.rules:
         scheme = _by_rule(bench, graph, front, rule)
         if scheme is None:
-            run.say(f"no scheme of the joint front satisfies pick rule '{rule}'; it is left out", "warning", "realise")
+            run.log(f"no scheme of the joint front satisfies pick rule '{rule}'; it is left out", "warning", "realise")
         elif scheme in picks:
-            run.say(f"pick rule '{rule}' chooses the same scheme as '{picks[scheme].rule}'", stage="realise")
+            run.log(f"pick rule '{rule}' chooses the same scheme as '{picks[scheme].rule}'", stage="realise")
         else:
             picks[scheme] = _pick(front, scheme, rule, rule.replace("=", "-"))
     if not picks and not extra_picks(run.directory):
@@ -158,10 +160,10 @@ def _by_rule(bench: Bench, graph: ChannelGraph, front: JointFront, rule: str) ->
 def _measure(bench: Bench, graph: ChannelGraph, front: JointFront, name: str) -> Callable[[int], float]:
     if name == "max_latency_ms":
         example = latency_example(bench)
-        return lambda scheme: measure(remove(graph, front.keeps[scheme], statistics="batch").eval(), example)
+        return lambda scheme: measure(remove(graph, front.keep_vectors[scheme], statistics="batch").eval(), example)
     model = ComplexityModel(graph, "macs" if name == "max_macs" else "params")
     whole = float(model.measure(keep_all(graph))[0])
-    shares = model.measure(front.keeps) / whole
+    shares = model.measure(front.keep_vectors) / whole
     return lambda scheme: float(shares[scheme])
 
 

@@ -24,7 +24,7 @@ from emodir_tui.problems.subnetwork import (
 from emodir_tui.results import Front, Importance, Original, Parts
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.run import Run
-from emodir_tui.stages.support.batch_backoff import in_memory
+from emodir_tui.stages.support.batch_backoff import with_batch_backoff
 from emodir_tui.stages.support.search_loop import front_of, generation_events, run_search, tell_front
 from emodir_tui.training.losses import cross_entropy
 
@@ -34,7 +34,7 @@ IMPORTANCE_BATCH = 64
 
 def search(run: Run, bench: Bench, original: Original, parts: Parts) -> list[Front]:
     """Search every sub-network on its own; each finished front is kept."""
-    return in_memory(run, "search", lambda batch: _search_all(run, bench, original, parts, batch))
+    return with_batch_backoff(run, "search", lambda batch: _search_all(run, bench, original, parts, batch))
 
 
 def _search_all(run: Run, bench: Bench, original: Original, parts: Parts, batch: int) -> list[Front]:
@@ -42,7 +42,7 @@ def _search_all(run: Run, bench: Bench, original: Original, parts: Parts, batch:
     importance = run.part("search.importance", Importance, lambda: _importance(bench, graph, batch)).values
     wanted, images = bench.profile.search.images, search_images(bench, division.subnetworks)
     if images < wanted:
-        run.say(f"search.memory holds the features of {images} images; the search uses these", "warning", "search")
+        run.log(f"search.memory holds the features of {images} images; the search uses these", "warning", "search")
     features = search_features(bench, division.subnetworks, batch)
     fronts = []
     for index, part in enumerate(division.subnetworks):

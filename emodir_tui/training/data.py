@@ -19,7 +19,7 @@ from emodir_tui.errors import ProfileError
 from emodir_tui.training.augment import augment, crop_box, resized_crops
 
 
-def laid_out(tensor: Tensor, memory_format: torch.memory_format) -> Tensor:
+def to_memory_format(tensor: Tensor, memory_format: torch.memory_format) -> Tensor:
     """The tensor in this form, with that form's own strides where a single channel would allow both."""
     if memory_format == torch.channels_last:
         return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
@@ -112,14 +112,14 @@ class Split:
         cropping = augmentation == "resized-crop-flip"
         pixels = self.images.take(positions, generator if cropping else None)
         inputs = augment(self._inputs(pixels), augmentation, generator)
-        return laid_out(inputs, self.memory_format), self._labels(positions)
+        return to_memory_format(inputs, self.memory_format), self._labels(positions)
 
     def _inputs(self, pixels: Tensor) -> Tensor:
         if self.device.type == "cuda" and not pixels.is_cuda:
             # Pinned memory lets the copy run beside the computation.
             pixels = pixels.pin_memory().to(self.device, non_blocking=True)
         values = pixels.to(self.device).float().div_(255).sub_(self.mean).div_(self.std)
-        return laid_out(values, self.memory_format)
+        return to_memory_format(values, self.memory_format)
 
     def _labels(self, positions: Tensor) -> Tensor:
         labels = self.images.labels
@@ -147,7 +147,7 @@ class ImageData:
         mean, std = self.train.mean.flatten().tolist(), self.train.std.flatten().tolist()
         return [round(value, 6) for value in mean], [round(value, 6) for value in std]
 
-    def laid_out(self, memory_format: torch.memory_format) -> "ImageData":
+    def to_memory_format(self, memory_format: torch.memory_format) -> "ImageData":
         """The same with inputs in this form."""
         train, search, test = (
             replace(split, memory_format=memory_format) for split in (self.train, self.search, self.test)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from emodir_tui.seeds import derive_seed
 from emodir_tui.training.data import FileImages, Split
-from emodir_tui.training.memory import free_memory, is_memory_out
+from emodir_tui.training.memory import is_out_of_memory, release_cached_memory
 
 WARMUP_SHARE = 0.15
 START_SHARE = 0.04
@@ -205,7 +205,7 @@ def _backward(
                 value.backward()  # type: ignore[no-untyped-call]
                 total += value.detach().item()
         except RuntimeError as error:
-            if not is_memory_out(error) or pieces >= len(inputs):
+            if not is_out_of_memory(error) or pieces >= len(inputs):
                 raise
         else:
             return total, pieces, trouble
@@ -213,7 +213,7 @@ def _backward(
         value = None
         pieces *= 2
         trouble = f"out of memory: goes on with batches of {math.ceil(len(inputs) / pieces)}"
-        free_memory()
+        release_cached_memory()
 
 
 def _optimiser(model: nn.Module, plan: Plan) -> torch.optim.SGD:

@@ -22,37 +22,37 @@ WORDS = (
 )
 
 
-def is_memory_out(error: RuntimeError) -> bool:
+def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether an error says that the device's memory does not hold what was asked of it."""
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in WORDS)
 
 
-def in_pieces(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+def in_chunks(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
     """`function(inputs)`, in halves, quarters, … where the device's memory asks for it; [n, …] to [n, …].
 
     Only for functions that treat each image on its own.
 
     Raises:
-        RuntimeError: A single image does not fit (`is_memory_out`), or whatever the function raises.
+        RuntimeError: A single image does not fit (`is_out_of_memory`), or whatever the function raises.
     """
     try:
         return function(inputs)
     except RuntimeError as error:
-        if not is_memory_out(error) or len(inputs) == 1:
+        if not is_out_of_memory(error) or len(inputs) == 1:
             raise
-    free_memory()
+    release_cached_memory()
     half = len(inputs) // 2
-    return torch.cat([in_pieces(function, inputs[:half]), in_pieces(function, inputs[half:])])
+    return torch.cat([in_chunks(function, inputs[:half]), in_chunks(function, inputs[half:])])
 
 
-def free_memory() -> None:
+def release_cached_memory() -> None:
     """Give the device back what nothing uses any more. Traced networks are cycles, which only the collector finds."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
-def give_back() -> None:
+def trim_heap() -> None:
     """Give the system back what the C library keeps of freed memory, where it can (glibc).
 
     Features of many different sizes come and go in a search; without this the heap grew to three times what is in use.

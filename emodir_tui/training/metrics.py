@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from emodir_tui.training.data import Split
-from emodir_tui.training.memory import in_pieces
+from emodir_tui.training.memory import in_chunks
 
 
 @torch.no_grad()
@@ -15,7 +15,7 @@ def accuracy(model: nn.Module, split: Split, batch: int) -> float:
     model.eval()
     right = 0
     for inputs, labels in split.batches(batch):
-        logits = in_pieces(model, inputs)
+        logits = in_chunks(model, inputs)
         right += int((logits.argmax(1) == labels).sum())
     return right / len(split)
 

@@ -12,7 +12,7 @@ from emodir_tui.errors import ProfileError, first_line, nearest
 from emodir_tui.profile import Data
 from emodir_tui.seeds import derive_seed
 from emodir_tui.training.data import FileImages, ImageData, Images, Split, TensorImages, list_folder, load_files
-from emodir_tui.user_code import own_function
+from emodir_tui.user_code import load_callable
 
 SOURCES = ("digits", "cifar10", "cifar100", "folder:PATH", "npz:FILE", "module.path:factory")
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
@@ -270,7 +270,7 @@ def _array_images(images: np.ndarray, labels: np.ndarray, place: Path, split: st
 
 def _factory(source: str) -> Pair:
     """A function of the user's: () -> ((train_images, train_labels), (test_images, test_labels)), arrays as for npz."""
-    factory = own_function("data.source", source)
+    factory = load_callable("data.source", source)
     try:
         (train_images, train_labels), (test_images, test_labels) = factory()
     # Somebody's own code raises whatever it likes.

@@ -20,7 +20,7 @@ from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.printable import locale_is_utf8
 from emodir_tui.tui.control.keymap import MOVE, Command, commands_of
 from emodir_tui.tui.drawing.ascii import AsciiFilter
-from emodir_tui.tui.drawing.theme import THEMES, Look, look_of
+from emodir_tui.tui.drawing.palette import THEMES, Palette, palette_of
 from emodir_tui.tui.screens.main import MainScreen
 from emodir_tui.tui.sources.live import LiveSource
 from emodir_tui.tui.sources.replay import ReplaySource
@@ -127,9 +127,9 @@ class Dashboard(App[None]):
         else:
             self.open_runs()
 
-    def look(self) -> Look:
+    def palette(self) -> Palette:
         """The look that fits the theme in use."""
-        return look_of(ansi=self.no_color or bool(self.native_ansi_color), dark=self.current_theme.dark)
+        return palette_of(ansi=self.no_color or bool(self.native_ansi_color), dark=self.current_theme.dark)
 
     # ---- screens
 
@@ -140,7 +140,7 @@ class Dashboard(App[None]):
             MainScreen(
                 directory,
                 self.source_of(directory, replay=self._replay if replay is None else replay),
-                self.look,
+                self.palette,
                 self.open_runs,
                 read_only=self._read_only,
                 refresh_seconds=self._refresh_seconds,
@@ -161,15 +161,15 @@ class Dashboard(App[None]):
             while not isinstance(self.screen, PickerScreen):
                 self.pop_screen()
         elif isinstance(self.screen, MainScreen):
-            self.switch_screen(PickerScreen(self._runs_dir, self.look, self, read_only=self._read_only))
+            self.switch_screen(PickerScreen(self._runs_dir, self.palette, self, read_only=self._read_only))
         else:
-            self.push_screen(PickerScreen(self._runs_dir, self.look, self, read_only=self._read_only))
+            self.push_screen(PickerScreen(self._runs_dir, self.palette, self, read_only=self._read_only))
 
     def open_comparison(self, directories: Sequence[RunDirectory]) -> None:
         """Runs over one another."""
         from emodir_tui.tui.screens.comparison import ComparisonScreen
 
-        self.push_screen(ComparisonScreen(directories, self.look, self.source_of))
+        self.push_screen(ComparisonScreen(directories, self.palette, self.source_of))
 
     # ---- actions
 
@@ -189,7 +189,7 @@ class Dashboard(App[None]):
         """All keys, and how to read the screens."""
         from emodir_tui.tui.screens.help import HelpScreen
 
-        self.push_screen(HelpScreen(self.look))
+        self.push_screen(HelpScreen(self.palette))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: the same table as the keys, and the themes."""

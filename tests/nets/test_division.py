@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from emodir_tui.errors import ProfileError
-from emodir_tui.nets.division import compared_at, divide
+from emodir_tui.nets.division import comparison_cut, divide
 from emodir_tui.nets.execution.evaluators import FeatureError, NetworkEvaluator, SubnetworkEvaluator
 from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.nets.measures.importance import bn_scale, l1, taylor
@@ -140,7 +140,7 @@ class Hidden(nn.Module):
 def test_what_a_hidden_layer_of_the_classifier_loses_shows_where_networks_are_compared(parallel, expected):
     torch.manual_seed(0)
     graph = graph_of(Hidden(parallel=parallel), torch.randn(2, 3, 6, 6))
-    point = compared_at(graph)
+    point = comparison_cut(graph)
     assert (point and point.node) == expected
     evaluator = NetworkEvaluator(graph, [point] if point else [], [torch.randn(6, 3, 6, 6)], 1 << 20)
     error = FeatureError(graph, point, evaluator.run(np.ones(graph.genes, dtype=bool), point))
@@ -186,11 +186,11 @@ def test_remembered_beginnings_change_no_result():
     graph = graph_of(model, x)
     cuts = [part.stop for part in divide(graph).subnetworks if part.stop]
     fresh, remembering = NetworkEvaluator(graph, cuts, [x], 0), NetworkEvaluator(graph, cuts, [x], 1 << 30)
-    keeps = [random_keep(graph, seed, empty=True) for seed in range(3)]
-    mixed = keeps[0].copy()
+    keep_vectors = [random_keep(graph, seed, empty=True) for seed in range(3)]
+    mixed = keep_vectors[0].copy()
     last = graph.groups[divide(graph).subnetworks[-1].groups[0]]
-    mixed[last.start : last.stop] = keeps[1][last.start : last.stop]
-    for keep in (*keeps, mixed, keeps[0]):
+    mixed[last.start : last.stop] = keep_vectors[1][last.start : last.stop]
+    for keep in (*keep_vectors, mixed, keep_vectors[0]):
         assert torch.equal(fresh.run(keep, None)[0], remembering.run(keep, None)[0])
 
 

@@ -20,10 +20,12 @@ def opened(*overrides):
 def test_at_one_error_the_scheme_that_keeps_more_of_the_other_measure_is_less_impaired(kind, other):
     bench, graph = opened(f"complexity.kind={kind}")
     capacity = Capacity(bench, graph, 0.7)
-    keeps = np.stack([keep_all(graph)[0], random_keep(graph, 0, 0.2), random_keep(graph, 1, 0.7)])
+    keep_vectors = np.stack([keep_all(graph)[0], random_keep(graph, 0, 0.2), random_keep(graph, 1, 0.7)])
     model = ComplexityModel(graph, other)
-    np.testing.assert_allclose(capacity.kept(keeps), model.measure(keeps) / model.measure(keep_all(graph))[0])
-    impairments = capacity.impairments(np.full(3, 0.3), keeps)
+    np.testing.assert_allclose(
+        capacity.kept(keep_vectors), model.measure(keep_vectors) / model.measure(keep_all(graph))[0]
+    )
+    impairments = capacity.impairments(np.full(3, 0.3), keep_vectors)
     assert impairments[0] == 0.3
     assert impairments[0] < impairments[1] < impairments[2] < 1.0
 
@@ -31,15 +33,17 @@ def test_at_one_error_the_scheme_that_keeps_more_of_the_other_measure_is_less_im
 def test_the_odds_of_the_error_grow_with_what_is_gone_and_lost_errors_stay():
     bench, graph = opened()
     capacity = Capacity(bench, graph, 0.7)
-    keeps = random_keep(graph, 1, 0.7)[None].repeat(5, axis=0)
-    none, half, all_, more, broken = capacity.impairments(np.array([0.0, 0.5, 1.0, 1.3, np.nan]), keeps)
+    keep_vectors = random_keep(graph, 1, 0.7)[None].repeat(5, axis=0)
+    none, half, all_, more, broken = capacity.impairments(np.array([0.0, 0.5, 1.0, 1.3, np.nan]), keep_vectors)
     # At E = 1/2 the odds are 1, so that those of the impairment are the factor.
-    assert half / (1 - half) == pytest.approx(np.exp(0.7 * (1 - capacity.kept(keeps)[0])))
+    assert half / (1 - half) == pytest.approx(np.exp(0.7 * (1 - capacity.kept(keep_vectors)[0])))
     assert (none, all_, more) == (0.0, 1.0, 1.3)
     assert np.isnan(broken)
     errors = np.linspace(0, 1.2, 50)
-    assert (np.diff(Capacity(bench, graph, 5.0).impairments(errors, keeps[:1].repeat(50, axis=0))) > 0).all()
-    np.testing.assert_array_equal(Capacity(bench, graph, 0.0).impairments(errors, keeps[:1].repeat(50, axis=0)), errors)
+    assert (np.diff(Capacity(bench, graph, 5.0).impairments(errors, keep_vectors[:1].repeat(50, axis=0))) > 0).all()
+    np.testing.assert_array_equal(
+        Capacity(bench, graph, 0.0).impairments(errors, keep_vectors[:1].repeat(50, axis=0)), errors
+    )
 
 
 def test_changes_are_the_derivative_of_the_impairment():

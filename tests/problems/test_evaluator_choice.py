@@ -77,7 +77,7 @@ def on_accelerator(bench):
         search_dtype=bench.search_dtype,
         once=lambda name, decide: decide(),
         said=said,
-        say=lambda text, level: said.append((level, text)),
+        log=lambda text, level: said.append((level, text)),
     )
 
 

@@ -18,9 +18,9 @@ class ExactGuide:
     def __init__(self, task: ToyTask) -> None:
         self.task, self.genes = task, task.genome.length
 
-    def changes(self, keeps):
+    def changes(self, keep_vectors):
         found = []
-        for keep in keeps:
+        for keep in keep_vectors:
             flipped = keep ^ np.eye(self.genes, dtype=np.bool_)
             change = self.task(flipped)[:, 1] - self.task(keep[None])[0, 1]
             found.append(

@@ -21,8 +21,8 @@ def test_a_stream_has_its_unpruned_member_whatever_the_rounding(round_to, expect
     streams = members_of(bench, graph, replace(division, subnetworks=()), [], np.arange(graph.genes, dtype=float))
     group = graph.groups[division.streams[0]]
     assert group.stop - group.start == 16
-    assert streams[0].keeps[:, group.start : group.stop].sum(axis=1).tolist() == expected
-    assert streams[0].keeps[-1].all()
+    assert streams[0].keep_vectors[:, group.start : group.stop].sum(axis=1).tolist() == expected
+    assert streams[0].keep_vectors[-1].all()
 
 
 @pytest.mark.parametrize(("channels", "round_to", "expected"), [(1, 8, 8), (24, 16, 2), (8, 16, 2), (32, 16, 1)])

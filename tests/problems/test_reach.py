@@ -11,7 +11,7 @@ from emodir_tui.bench import keep_all, open_bench
 from emodir_tui.errors import ProfileError
 from emodir_tui.nets.measures.complexity import ComplexityModel
 from emodir_tui.problems.members import prunable
-from emodir_tui.problems.reach import beyond, reach, require_some_rule
+from emodir_tui.problems.reach import reach, require_some_rule, unreachable_rules
 from emodir_tui.problems.subnetwork import genome_of, own_genes
 from emodir_tui.profile import load
 
@@ -55,25 +55,25 @@ def test_the_emptiest_mask_that_polishing_can_make_is_the_least(streams, round_t
     bench = open_bench(profile)
     graph, division = bench.try_division()
     genome = genome_of(bench, graph, prunable(profile, division), np.ones(graph.genes))
-    keeps = keep_all(graph, 200)
+    keep_vectors = keep_all(graph, 200)
     masks = np.random.default_rng(0).random((200, genome.length)) < np.linspace(0, 0.5, 200)[:, None]
-    keeps[:, own_genes(graph, prunable(profile, division))] = genome.repair(masks)
+    keep_vectors[:, own_genes(graph, prunable(profile, division))] = genome.repair(masks)
     least = reach(profile, graph, division)
     for kind, share in (("macs", least.macs), ("params", least.params)):
         model = ComplexityModel(graph, kind)
-        shares = model.measure(keeps) / model.measure(keep_all(graph))
+        shares = model.measure(keep_vectors) / model.measure(keep_all(graph))
         assert shares[0] == pytest.approx(share)
         assert (shares >= share).all()
 
 
 def test_rules_that_ask_for_less_are_told_and_refused_where_there_is_no_other():
     profile, least = reached("pick.rules=knee,max_macs=0.001,max_params=0.5,max_latency_ms=0.001")
-    reasons = beyond(profile, least)
+    reasons = unreachable_rules(profile, least)
     told = re.fullmatch(r"at least (.+) % of the MACs remain", reasons.pop("max_macs=0.001"))
     assert least.macs <= float(told[1]) / 100 < least.macs + 1e-4
     assert reasons == {}
-    reasons = beyond(profile, least)
+    reasons = unreachable_rules(profile, least)
     require_some_rule(profile, reasons)
     profile, least = reached("pick.rules=max_macs=0.001,max_params=0.001")
     with pytest.raises(ProfileError, match=r"max_macs=0\.001 \(at least .* of the MACs remain\), max_params=0\.001"):
-        require_some_rule(profile, beyond(profile, least))
+        require_some_rule(profile, unreachable_rules(profile, least))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from emodir_tui.runs.events import EventReader, EventWriter, decode, encode, read_all
 from emodir_tui.runs.fold import apply, replay
-from emodir_tui.runs.narration import Teller, line_of
+from emodir_tui.runs.narration import EventFormatter, line_of
 from emodir_tui.runs.state import RunState
 
 
@@ -210,7 +210,7 @@ def test_kinds_that_a_newer_version_writes_are_passed_over():
 
 
 def test_lines_tell_damaged_checkpoints_and_how_a_run_ended_and_nothing_of_damaged_events():
-    teller = Teller(ends=True)
+    teller = EventFormatter(ends=True)
 
     def told(kind, **data):
         return teller.line({"v": 1, "seq": 1, "time": 1.0, "kind": kind, **data}).partition("  ")[2]
@@ -225,7 +225,7 @@ def test_lines_tell_damaged_checkpoints_and_how_a_run_ended_and_nothing_of_damag
     assert told("run_closed", outcome="stopped", error="", hint="") == "stopped"
     assert told("run_closed", outcome="finished", error="", hint="") == ""
     closed = {"v": 1, "seq": 1, "time": 1.0, "kind": "run_closed", "outcome": "stopped", "error": "", "hint": ""}
-    assert Teller().line(closed) == ""
+    assert EventFormatter().line(closed) == ""
 
 
 json_values = st.recursive(

@@ -1,11 +1,11 @@
 import pytest
 
 from emodir_tui.errors import ConflictError
-from emodir_tui.runs.picks import add_pick, extra_picks, noted
+from emodir_tui.runs.picks import add_pick, extra_pick_recorded, extra_picks
 
 
 def test_a_scheme_stays_noted_where_the_worker_starts(directory):
-    with noted(directory, 3):
+    with extra_pick_recorded(directory, 3):
         assert extra_picks(directory) == [3]
     assert extra_picks(directory) == [3]
 
@@ -14,6 +14,6 @@ def test_a_scheme_stays_noted_where_the_worker_starts(directory):
 def test_a_start_that_fails_takes_back_what_it_noted_and_nothing_of_others(directory, before, after):
     for scheme in before:
         add_pick(directory, scheme)
-    with pytest.raises(ConflictError, match="already running"), noted(directory, 3):
+    with pytest.raises(ConflictError, match="already running"), extra_pick_recorded(directory, 3):
         raise ConflictError("already running")
     assert extra_picks(directory) == after

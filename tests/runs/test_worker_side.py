@@ -38,7 +38,7 @@ def test_a_resumed_run_goes_on_with_its_threads(directory, monkeypatch, device, 
     profile = Profile(hardware=Hardware(threads=asked))
     with Run(directory, profile, CODEC) as run:
         said = []
-        monkeypatch.setattr(run, "say", said.append)
+        monkeypatch.setattr(run, "log", said.append)
         _compute_as_before(run, bench)
         assert not said
         now[0] = 2

@@ -6,8 +6,8 @@ import torch
 
 from emodir_tui import snapshot
 from emodir_tui.bench import keep_all, open_bench, weights_of
-from emodir_tui.nets.division import divide, fitting_points
-from emodir_tui.problems.members import Members
+from emodir_tui.nets.division import distillation_cuts, divide
+from emodir_tui.problems.members import FrontMembers
 from emodir_tui.problems.subnetwork import own_genes
 from emodir_tui.profile import load
 from emodir_tui.results import Front, Original
@@ -39,20 +39,22 @@ def chain_of(bench):
         graph, live = bench.graph(weights), bench.build(weights)
         division = divide(graph)
         members = [
-            Members(name=part.name, keeps=nested(graph, part, shares), local_impairments=np.zeros(len(shares)))
+            FrontMembers(
+                name=part.name, keep_vectors=nested(graph, part, shares), local_impairments=np.zeros(len(shares))
+            )
             for part in division.subnetworks
         ]
         settings = bench.profile.constrain.model_copy(update={"feature_weight": feature, "cross_weight": cross})
         profile = bench.profile.model_copy(update={"constrain": settings})
         opened = type(bench)(profile=profile, device=bench.device, data=bench.data)
-        points = fitting_points(graph)
+        points = distillation_cuts(graph)
         return Chain(opened, (graph, live), points, drawn_from(members, 0)), live.network.model, members
 
     return make
 
 
 def nested(graph, part, shares):
-    keeps = keep_all(graph, len(shares))
+    keep_vectors = keep_all(graph, len(shares))
     draws = np.random.default_rng(0)
     genes = own_genes(graph, part.groups)
     order = draws.random(len(genes))
@@ -61,8 +63,8 @@ def nested(graph, part, shares):
         # The first gene of each group stays.
         order[genes == group.start] = 0
     for row, share in enumerate(shares):
-        keeps[row, genes[order > share]] = False
-    return keeps
+        keep_vectors[row, genes[order > share]] = False
+    return keep_vectors
 
 
 def images(bench):
@@ -77,12 +79,14 @@ def test_an_unpruned_chain_with_the_original_weights_has_no_error(bench, chain_o
 def test_the_members_of_a_scheme_are_about_equally_pruned_and_schemes_span_the_fronts(chain_of):
     _, _, members = chain_of()
     draw = drawn_from(members, 0)
-    own = [~front.keeps.all(axis=0) for front in members]
+    own = [~front.keep_vectors.all(axis=0) for front in members]
     positions = []
     for step in range(200):
         keep = draw(step)
         np.testing.assert_array_equal(keep, draw(step))
-        same = [(front.keeps[:, genes] == keep[genes]).all(axis=1) for front, genes in zip(members, own, strict=True)]
+        same = [
+            (front.keep_vectors[:, genes] == keep[genes]).all(axis=1) for front, genes in zip(members, own, strict=True)
+        ]
         positions.append([int(np.flatnonzero(found)[0]) for found in same])
     assert np.ptp(positions, axis=1).mean() < 1
     assert {0, len(SHARES) - 1} <= set(np.ravel(positions).tolist())

@@ -30,7 +30,7 @@ def said_of(tmp_path, monkeypatch, rule, **measured):
     monkeypatch.setattr(stage, "save_pruned", lambda *_, **__: None)
     said = []
     with Run(RunDirectory(tmp_path), profile, snapshot) as run:
-        monkeypatch.setattr(run, "say", lambda text, *_: said.append(text))
+        monkeypatch.setattr(run, "log", lambda text, *_: said.append(text))
         finetune(run, bench, original, [made])
     return said
 

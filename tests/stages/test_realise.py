@@ -16,15 +16,15 @@ from emodir_tui.runs.run import Run
 from emodir_tui.snapshot import unpack
 from emodir_tui.stages import realise
 from emodir_tui.stages.realise import choose, drawn_from
-from emodir_tui.stages.support.chain_training import CHAIN, Fitted
+from emodir_tui.stages.support.chain_training import CHAIN, TrainedWeights
 
 
 def front_of(kept):
-    keeps = np.random.default_rng(0).random((len(kept), 60)) < kept[:, None]
+    keep_vectors = np.random.default_rng(0).random((len(kept), 60)) < kept[:, None]
     return JointFront(
         positions=np.zeros((len(kept), 1), dtype=np.int64),
         changed=np.zeros(len(kept), dtype=np.int64),
-        keeps=keeps,
+        keep_vectors=keep_vectors,
         objectives=np.stack([kept, 1 - kept], axis=1),
         accuracies=kept,
         original_accuracy=1.0,
@@ -37,7 +37,7 @@ def places(front, draw, steps):
     """The complexity of each step's scheme, which must be one of the front's."""
     found = []
     for step in range(steps):
-        same = (front.keeps == draw(step)).all(axis=1)
+        same = (front.keep_vectors == draw(step)).all(axis=1)
         assert same.any()
         found.append(front.objectives[same, 0].mean())
     return np.array(found)
@@ -71,7 +71,7 @@ def test_a_step_always_draws_the_same_scheme_and_another_seed_others():
 def test_picks_are_cut_from_the_weights_of_the_last_training(finished):
     emodir, run, _ = finished
     results = Results(RunDirectory(emodir.folder / "runs" / run))
-    trained = unpack(results.load(f"realise.{CHAIN}"), Fitted).weights
+    trained = unpack(results.load(f"realise.{CHAIN}"), TrainedWeights).weights
     before = unpack(results.load("constrain"), Adapted).weights
     for made in unpack(results.load("realise"), list[Pruned]):
         filters = {name: weight for name, weight in made.weights.items() if name.endswith("conv1.weight")}
@@ -113,7 +113,7 @@ def test_what_is_asked_for_does_not_change_the_last_training(tmp_path, monkeypat
 
     def fit(*arguments, **_):
         trained.append([arguments[-1](step) for step in range(60)])
-        return Fitted(weights=weights)
+        return TrainedWeights(weights=weights)
 
     monkeypatch.setattr(realise, "fit_chain", fit)
     for asked in ([], [20, 30]):
@@ -126,7 +126,7 @@ def test_what_is_asked_for_does_not_change_the_last_training(tmp_path, monkeypat
             realise._trained(run, bench, original, Adapted(weights=weights, fronts=[]), front, picks)
             assert len(picks) == 2 + len(asked)
     np.testing.assert_array_equal(trained[0], trained[1])
-    picked = [any((draw == front.keeps[pick.scheme]).all() for pick in picks[:2]) for draw in trained[0]]
+    picked = [any((draw == front.keep_vectors[pick.scheme]).all() for pick in picks[:2]) for draw in trained[0]]
     assert 20 < sum(picked) < 50
 
 

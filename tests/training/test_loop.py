@@ -10,7 +10,7 @@ from emodir_tui.training import loop
 from emodir_tui.training.data import Split, TensorImages
 from emodir_tui.training.loop import Plan, TrainingState, learning_rate, train
 from emodir_tui.training.losses import cross_entropy, distillation, kl, relative_error
-from emodir_tui.training.memory import in_pieces
+from emodir_tui.training.memory import in_chunks
 from emodir_tui.training.metrics import accuracy, recalibrate
 
 
@@ -157,7 +157,7 @@ class Exploding(torch.autograd.Function):
 
 def test_memory_is_freed_only_when_the_failed_pass_holds_nothing_more(monkeypatch):
     alive = []
-    monkeypatch.setattr(loop, "free_memory", lambda: alive.append(Exploding.held()))
+    monkeypatch.setattr(loop, "release_cached_memory", lambda: alive.append(Exploding.held()))
 
     def exploding(model, inputs, labels, step):
         return cross_entropy(Exploding.apply(model(inputs)), labels)
@@ -203,7 +203,7 @@ def test_out_of_memory_with_a_single_image_is_an_error():
 def test_pieces_give_what_the_whole_batch_gives():
     model = Narrow(3).eval()
     x = torch.randn(10, 1, 4, 4)
-    torch.testing.assert_close(in_pieces(model, x), model.inner(x))
+    torch.testing.assert_close(in_chunks(model, x), model.inner(x))
 
 
 def test_crops_are_as_exact_where_layers_are_not():
@@ -212,13 +212,13 @@ def test_crops_are_as_exact_where_layers_are_not():
     split = replace(blobs(), images=images)
     seen = {}
 
-    def keeps(model, inputs, labels, step, *, mixed):
+    def keep_vectors(model, inputs, labels, step, *, mixed):
         seen[mixed] = inputs
         return (model(inputs) * 0).sum()
 
     for mixed in (False, True):
         plan = Plan(steps=1, batch=4, learning_rate=0.1, augmentation="resized-crop-flip", mixed_precision=mixed)
-        train(nn.Conv2d(1, 1, 1), split, partial(keeps, mixed=mixed), plan, on_step=lambda _: None)
+        train(nn.Conv2d(1, 1, 1), split, partial(keep_vectors, mixed=mixed), plan, on_step=lambda _: None)
     assert torch.equal(seen[True], seen[False])
 
 

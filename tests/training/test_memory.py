@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from emodir_tui.training.memory import give_back, is_memory_out
+from emodir_tui.training.memory import is_out_of_memory, trim_heap
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ from emodir_tui.training.memory import give_back, is_memory_out
     ],
 )
 def test_what_libraries_say_of_memory_is_understood(words, expected):
-    assert is_memory_out(RuntimeError(words)) is expected
+    assert is_out_of_memory(RuntimeError(words)) is expected
 
 
 def resident() -> int:
@@ -31,6 +31,6 @@ def test_freed_memory_below_what_is_still_used_goes_back_to_the_system():
     last = blocks[-1]
     blocks.clear()
     held = resident()
-    give_back()
+    trim_heap()
     assert held - resident() > 100e6
     assert len(last) == 100_000

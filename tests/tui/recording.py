@@ -16,7 +16,7 @@ from emodir_tui.runs.heartbeat import Heartbeat
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Status
 from emodir_tui.tui.app import Dashboard
-from emodir_tui.tui.sources.event_log import Story
+from emodir_tui.tui.sources.event_log import EventLog
 from emodir_tui.tui.sources.gpus import Gpu
 from emodir_tui.tui.sources.source import Playback, Source
 
@@ -62,7 +62,7 @@ class Still:
         self.status, self.gpus, self.damaged, self.playback = status, gpus, damaged, playback
         self.caught_up, self.stalled_seconds = True, 0.0
         self.now = (self.state.updated or 0.0) + later
-        story = Story()
+        story = EventLog()
         for event in events:
             story.add(event)
         self.lines = story.lines

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from emodir_tui.tui.control.keymap import COMMANDS, key_table
-from emodir_tui.tui.drawing.theme import STATUS_GLYPHS, STATUS_WORDS
+from emodir_tui.tui.drawing.palette import STATUS_GLYPHS, STATUS_WORDS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "dashboard.md").read_text()
 

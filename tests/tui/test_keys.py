@@ -5,7 +5,7 @@ from textual import events
 
 from emodir_tui.runs.status import Status
 from emodir_tui.tui.control.keymap import COMMANDS, MAIN
-from emodir_tui.tui.drawing.theme import THEMES
+from emodir_tui.tui.drawing.palette import THEMES
 from tests.tui.recording import Still, StillDashboard, live, recorded_events, screen_text, until
 
 PANELS = ("Sub-networks", "Hypervolume", "Ranking", "Front", "Checkpoints", "Log")

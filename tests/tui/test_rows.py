@@ -3,7 +3,7 @@
 import pytest
 from textual.app import App
 
-from emodir_tui.tui.drawing.theme import look_of
+from emodir_tui.tui.drawing.palette import palette_of
 from emodir_tui.tui.widgets.rows import Column, Rows
 
 
@@ -20,17 +20,17 @@ class Table(App[None]):
 async def test_a_cursor_on_the_first_row_keeps_its_key_or_its_place(flags, then):
     app = Table(**flags)
     async with app.run_test(size=(40, 10)):
-        look = look_of(ansi=False, dark=True)
-        app.rows.show(["b", "a"], lambda key: (key,), look)
-        app.rows.show(["c", "b", "a"], lambda key: (key,), look)
+        palette = palette_of(ansi=False, dark=True)
+        app.rows.show(["b", "a"], lambda key: (key,), palette)
+        app.rows.show(["c", "b", "a"], lambda key: (key,), palette)
         assert app.rows.key == then
 
 
 async def test_a_cursor_that_was_moved_keeps_its_key():
     app = Table(newest_first=True)
     async with app.run_test(size=(40, 10)) as pilot:
-        look = look_of(ansi=False, dark=True)
-        app.rows.show(["b", "a"], lambda key: (key,), look)
+        palette = palette_of(ansi=False, dark=True)
+        app.rows.show(["b", "a"], lambda key: (key,), palette)
         await pilot.press("down")
-        app.rows.show(["c", "b", "a"], lambda key: (key,), look)
+        app.rows.show(["c", "b", "a"], lambda key: (key,), palette)
         assert app.rows.key == "a"

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from emodir_tui.runs.status import Status
-from emodir_tui.tui.drawing.theme import look_of
+from emodir_tui.tui.drawing.palette import palette_of
 from emodir_tui.tui.presenters.headline import headline
 from emodir_tui.tui.presenters.view import View
 from tests.tui.recording import RUN_ID, Still, StillDashboard, live, recorded_events, screen_text
@@ -56,7 +56,7 @@ def view_of(state):
         state=still.state,
         status=still.status,
         now=still.now,
-        look=look_of(ansi=False, dark=True),
+        palette=palette_of(ansi=False, dark=True),
         gpus=still.gpus,
         damaged=still.damaged,
         caught_up=still.caught_up,

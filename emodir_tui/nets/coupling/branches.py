@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor, fx, nn
 
 from emodir_tui.nets.coupling.labels import compact
-from emodir_tui.nets.coupling.propagation import Mixer, Propagation
+from emodir_tui.nets.coupling.propagation import ChannelMixingLayer, Propagation
 from emodir_tui.nets.tracing.tracer import operation
 
 _ADDITIONS = {"add", "iadd"}
@@ -38,8 +38,8 @@ class Branch:
     entry: str
     exit: str
     nodes: tuple[str, ...]
-    hollow: tuple[str, ...]
-    tail: tuple[str, ...]
+    zero_input_layers: tuple[str, ...]
+    constant_tail: tuple[str, ...]
     groups: tuple[int, ...]
 
 
@@ -54,7 +54,7 @@ def find_branches(p: Propagation, group_of_label: np.ndarray, group_nodes: list[
     order = list(p.module.graph.nodes)
     position = {node: index for index, node in enumerate(order)}
     above = _ancestors(order, position)
-    mixers = {mixer.node: mixer for mixer in p.mixers}
+    mixing_layers = {mixer.node: mixer for mixer in p.mixing_layers}
     found: list[Branch] = []
     taken = 0
     for node in order:
@@ -70,7 +70,7 @@ def find_branches(p: Propagation, group_of_label: np.ndarray, group_nodes: list[
             same_size = sides[1 - i].meta.get("shape") == node.meta.get("shape")
             if not region or not inside[i] or other or bits & taken or not same_size:
                 continue
-            branch = _branch(p, region, inside[i], group_of_label, mixers)
+            branch = _branch(p, region, inside[i], group_of_label, mixing_layers)
             if branch is not None:
                 found.append(branch)
                 taken |= bits
@@ -110,7 +110,11 @@ def _groups_in(region: list[fx.Node], group_nodes: list[set[str]]) -> list[int]:
 
 
 def _branch(
-    p: Propagation, region: list[fx.Node], groups: list[int], group_of_label: np.ndarray, mixers: dict[str, Mixer]
+    p: Propagation,
+    region: list[fx.Node],
+    groups: list[int],
+    group_of_label: np.ndarray,
+    mixing_layers: dict[str, ChannelMixingLayer],
 ) -> Branch | None:
     """The region as a branch, if emptying the groups makes its last node the same at every position."""
     end = region[-1]
@@ -118,7 +122,7 @@ def _branch(
     entry = next(s for n in region for s in n.all_input_nodes if s not in members and s.op != "get_attr")
     if set(_groups_of(p.values[end], group_of_label)) & set(groups):
         return None
-    hollow: list[str] = []
+    zero_input_layers: list[str] = []
     constant: set[fx.Node] = set()
     fixed: set[fx.Node] = set()
     for node in region:
@@ -128,30 +132,30 @@ def _branch(
             if sum(size > 1 for size in node.meta.get("shape", ())) <= 1:
                 constant.add(node)
             continue
-        mixer = mixers.get(node.name)
+        mixer = mixing_layers.get(node.name)
         if (
             mixer is not None
             and mixer.inputs is not None
             and set(_groups_of(mixer.inputs, group_of_label)) <= set(groups)
         ):
-            hollow.append(node.name)
+            zero_input_layers.append(node.name)
             constant.add(node)
         elif _keeps_constant(p, node) and set(node.all_input_nodes) <= constant:
             constant.add(node)
     if end not in constant:
         return None
-    tail, pending = set[fx.Node](), [end]
+    constant_tail, pending = set[fx.Node](), [end]
     while pending:
         node = pending.pop()
-        tail.add(node)
-        if node.name not in hollow:
-            pending.extend(source for source in node.all_input_nodes if source not in tail)
+        constant_tail.add(node)
+        if node.name not in zero_input_layers:
+            pending.extend(source for source in node.all_input_nodes if source not in constant_tail)
     return Branch(
         entry=entry.name,
         exit=end.name,
         nodes=tuple(node.name for node in region),
-        hollow=tuple(name for name in hollow if any(node.name == name for node in tail)),
-        tail=tuple(node.name for node in region if node in tail),
+        zero_input_layers=tuple(name for name in zero_input_layers if any(node.name == name for node in constant_tail)),
+        constant_tail=tuple(node.name for node in region if node in constant_tail),
         groups=tuple(groups),
     )
 

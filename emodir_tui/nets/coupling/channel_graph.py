@@ -14,10 +14,10 @@ from emodir_tui.nets.coupling.branches import Branch, find_branches
 from emodir_tui.nets.coupling.dispatch import propagate
 from emodir_tui.nets.coupling.labels import along, varying
 from emodir_tui.nets.coupling.propagation import Propagation, owner
-from emodir_tui.nets.coupling.protection import Family, Protected, asleep, protected
+from emodir_tui.nets.coupling.protection import Family, Protected, protected, unused_modules
 from emodir_tui.nets.coupling.rewrites import Resolution
 from emodir_tui.nets.coupling.rewriting import normalise
-from emodir_tui.nets.modules.transfer import sent
+from emodir_tui.nets.modules.transfer import to_device
 from emodir_tui.nets.tracing.network import CutPoint, Network, evaluating, numbered
 
 
@@ -247,7 +247,7 @@ def _assemble(
         graph_module=normalise(p, resolution, gene_of_label, network.example.device),
         groups=tuple(groups),
         genes=genes,
-        protected=(*protected(p, resolution, single), *asleep(network.model, unreached)),
+        protected=(*protected(p, resolution, single), *unused_modules(network.model, unreached)),
         branches=tuple(_renumber(branch, renumbered) for branch in branches),
         layers=_layers(p, gene_of_label),
         tensors=_tensors(p, gene_of_label, genes),
@@ -299,8 +299,8 @@ def _renumber(branch: Branch, renumbered: dict[int, int]) -> Branch:
         entry=branch.entry,
         exit=branch.exit,
         nodes=branch.nodes,
-        hollow=branch.hollow,
-        tail=branch.tail,
+        zero_input_layers=branch.zero_input_layers,
+        constant_tail=branch.constant_tail,
         groups=tuple(renumbered[group] for group in branch.groups),
     )
 
@@ -317,7 +317,7 @@ def _layers(p: Propagation, gene_of_label: Axis) -> tuple[Layer, ...]:
             weight=mixer.weight,
             made=mixer.made,
         )
-        for mixer in p.mixers
+        for mixer in p.mixing_layers
     )
 
 
@@ -354,7 +354,7 @@ def channel_dim(graph: ChannelGraph, cut: CutPoint | None) -> int:
 def kept_channels(graph: ChannelGraph, cut: CutPoint, keep: KeepVectors) -> Tensor:
     """int64[kept] on the network's device: the positions along a cut's `channel_dim` whose channels a keep vector keeps."""
     positions = np.flatnonzero(np.append(keep, True)[graph.axis(cut.node)[1]])
-    return sent(positions, graph.network.example.device)
+    return to_device(positions, graph.network.example.device)
 
 
 def take_channels(tensor: Tensor, dim: int, positions: Tensor) -> Tensor:

@@ -8,7 +8,15 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from emodir_tui.nets.coupling.labels import along, compact, settle, spread, varying
-from emodir_tui.nets.coupling.propagation import UNKNOWN, Mixer, Propagation, Slice, owner, positions, spatial
+from emodir_tui.nets.coupling.propagation import (
+    UNKNOWN,
+    ChannelMixingLayer,
+    Propagation,
+    Slice,
+    owner,
+    positions,
+    spatial,
+)
 from emodir_tui.nets.modules import channel_modules as channels
 from emodir_tui.nets.tracing.tracer import qualified
 
@@ -65,7 +73,7 @@ def convolve(
         inputs, counted, macs, dim = None, vector if transposed else out, spots * kernel * tensor.shape[1], 0
     p.mixer(
         node,
-        Mixer(
+        ChannelMixingLayer(
             node=node.name,
             layer=owner(weight),
             inputs=inputs,
@@ -114,7 +122,9 @@ def contract(p: Propagation, node: fx.Node, x: Tensor, weight: str, bias: str | 
     macs, inputs = positions(p.shape(node), dim), along(x, dim)
     p.mixer(
         node,
-        Mixer(node=node.name, layer=owner(weight), inputs=inputs, outputs=out, dim=dim, macs=macs, weight=weight),
+        ChannelMixingLayer(
+            node=node.name, layer=owner(weight), inputs=inputs, outputs=out, dim=dim, macs=macs, weight=weight
+        ),
     )
     return made
 

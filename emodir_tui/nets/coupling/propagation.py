@@ -34,7 +34,7 @@ class Slice:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Mixer:
+class ChannelMixingLayer:
     """One call of a convolution or linear layer.
 
     Attributes:
@@ -88,7 +88,7 @@ class Propagation:
         self.space = LabelSpace()
         self.values: dict[fx.Node, Any] = {}
         self.slices: list[Slice] = []
-        self.mixers: list[Mixer] = []
+        self.mixing_layers: list[ChannelMixingLayer] = []
         self.channel_dims: dict[fx.Node, tuple[fx.Node, int]] = {}
         self.replays: dict[fx.Node, Callable[[Tensor], Any]] = {}
         self.kinds: dict[fx.Node, str] = {}
@@ -161,8 +161,10 @@ class Propagation:
         self.protect(node, labels, reason)
         self.slice(node, f"{layer}.weight", 0, labels, "out")
         counted = labels if macs % channels == 0 else labels[:1]
-        self.mixers.append(
-            Mixer(node=node.name, layer=layer, inputs=None, outputs=counted, dim=1, macs=macs // len(counted))
+        self.mixing_layers.append(
+            ChannelMixingLayer(
+                node=node.name, layer=layer, inputs=None, outputs=counted, dim=1, macs=macs // len(counted)
+            )
         )
 
     def _protected(self, node: fx.Node, shape: tuple[int, ...], reason: str) -> Tensor:
@@ -223,9 +225,9 @@ class Propagation:
                 self.slice(node, weight.name, dim - offset, along(labels, dim), "each")
         return labels.expand(torch.broadcast_shapes(labels.shape, weight.shape))
 
-    def mixer(self, node: fx.Node, mixer: Mixer) -> None:
+    def mixer(self, node: fx.Node, mixer: ChannelMixingLayer) -> None:
         """Note a call of a layer that makes new channels."""
-        self.mixers.append(mixer)
+        self.mixing_layers.append(mixer)
         self.expect(node, mixer.dim)
 
 

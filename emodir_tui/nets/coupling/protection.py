@@ -40,7 +40,7 @@ def protected(p: Propagation, resolution: Resolution, single: list[Family]) -> t
     return tuple(Protected(place=place, channels=n, reason=reason) for (place, reason), n in counted.items())
 
 
-def asleep(model: nn.Module, unreached: tuple[str, ...]) -> list[Protected]:
+def unused_modules(model: nn.Module, unreached: tuple[str, ...]) -> list[Protected]:
     """The largest modules of which nothing runs, such as auxiliary classifiers."""
     found: dict[str, int] = {}
     for name in unreached:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from emodir_tui.arrays import Floats, KeepVectors
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph, channel_dim, kept_channels, take_channels
-from emodir_tui.nets.execution.parallel import in_lanes, lanes_for
+from emodir_tui.nets.execution.parallel import map_parallel, workers_for
 from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.nets.execution.span import genes_used, working_bytes
 from emodir_tui.nets.tracing.network import CutPoint
@@ -101,15 +101,15 @@ class SubnetworkEvaluator:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         each = AT_ONCE * working_bytes(graph, start, stop, len(inputs[0]))[0]
-        lanes = lanes_for(graph.network.example.device, each, memory)
-        self._networks = [SlicedNetwork(graph, start, stop, varying=varying, dtype=dtype) for _ in range(lanes)]
+        workers = workers_for(graph.network.example.device, each, memory)
+        self._networks = [SlicedNetwork(graph, start, stop, varying=varying, dtype=dtype) for _ in range(workers)]
         self._impairment = impairment
         self._inputs = [batch.to(dtype) for batch in inputs]
         self._known = self._settle(memory)
 
-    def evaluate(self, keeps: KeepVectors, check: Callable[[], None] = lambda: None) -> Floats:
+    def evaluate(self, keep_vectors: KeepVectors, check: Callable[[], None] = lambda: None) -> Floats:
         """The impairment of each keep vector, bool[n, genes] to float64[n]; `check` is called before each one."""
-        values = in_lanes(self._one, list(keeps), self._networks, check)
+        values = map_parallel(self._one, list(keep_vectors), self._networks, check)
         # One transfer for all candidates: a device is never waited for in the loop.
         return torch.stack(values).cpu().numpy() if values else np.zeros(0)
 
@@ -126,10 +126,10 @@ class SubnetworkEvaluator:
         def one(network: SlicedNetwork, inputs: Tensor) -> dict[str, Tensor]:
             return network.settle(inputs)
 
-        first = in_lanes(one, self._inputs[:1], self._networks)
+        first = map_parallel(one, self._inputs[:1], self._networks)
         if sum(bytes_of(known.values()) for known in first) * len(self._inputs) > memory:
             return [None] * len(self._inputs)
-        return [*first, *in_lanes(one, self._inputs[1:], self._networks)]
+        return [*first, *map_parallel(one, self._inputs[1:], self._networks)]
 
 
 class NetworkEvaluator:
@@ -161,7 +161,7 @@ class NetworkEvaluator:
                 SlicedNetwork(graph, start, end, dtype=torch.float32 if end is None else dtype)
                 for start, end in zip(starts, ends, strict=True)
             ]
-            for _ in range(lanes_for(graph.network.example.device, each, memory))
+            for _ in range(workers_for(graph.network.example.device, each, memory))
         ]
         self._genes = [genes_used(graph, start, end) for start, end in zip(starts, ends, strict=True)]
         self._inputs = [batch.to(dtype) for batch in inputs] if self.cuts else list(inputs)
@@ -176,7 +176,7 @@ class NetworkEvaluator:
 
     def map(
         self,
-        keeps: Sequence[KeepVectors],
+        keep_vectors: Sequence[KeepVectors],
         stop: CutPoint | None,
         use: Callable[[KeepVectors, list[Tensor]], Result],
         check: Callable[[], None] = lambda: None,
@@ -184,7 +184,7 @@ class NetworkEvaluator:
         """`use(keep, features at a cut)` for each keep vector, several side by side.
 
         Args:
-            keeps: KeepVectors vectors bool[genes].
+            keep_vectors: KeepVectors vectors bool[genes].
             stop: The cut; None for the logits.
             use: Runs in several threads at once.
             check: Is called before each result is waited for.
@@ -195,7 +195,7 @@ class NetworkEvaluator:
         def one(spans: list[SlicedNetwork], keep: KeepVectors) -> Result:
             return use(keep, [batch.float() for batch in self._run(spans, keep, last)])
 
-        return in_lanes(one, list(keeps), self._lanes, check)
+        return map_parallel(one, list(keep_vectors), self._lanes, check)
 
     def _run(self, spans: list[SlicedNetwork], keep: KeepVectors, last: int) -> list[Tensor]:
         keys = self._keys(keep, last)

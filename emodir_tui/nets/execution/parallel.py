@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def lanes_for(device: torch.device, each: int = 0, memory: int = 0) -> int:
+def workers_for(device: torch.device, each: int = 0, memory: int = 0) -> int:
     """How many candidates at once: torch's threads on a CPU; one on an accelerator, which is fed by a queue.
 
     Args:
@@ -32,7 +32,7 @@ def lanes_for(device: torch.device, each: int = 0, memory: int = 0) -> int:
     return threads if each * threads <= memory or not each else max(1, memory // each)
 
 
-def in_lanes(
+def map_parallel(
     work: Callable[[State, Item], Result],
     items: Sequence[Item],
     states: Sequence[State],

@@ -90,12 +90,12 @@ class Program:
     def constant(self, number: int) -> Tensor:
         """What an emptied branch gives: its tail on one position, the layers that sum over nothing giving their bias."""
         branch = self.graph.branches[number]
-        tail = set(branch.tail)
+        constant_tail = set(branch.constant_tail)
         values: dict[str, Any] = {}
         for node in self.nodes:
-            if node.name not in tail:
+            if node.name not in constant_tail:
                 continue
-            if node.name in branch.hollow:
+            if node.name in branch.zero_input_layers:
                 values[node.name] = self._bias(node)
             elif self.statistics == "batch" and isinstance(shell := self.shells.get(str(node.target)), NORMS):
                 # Statistics need two images; those of a constant are itself and zero, exactly.

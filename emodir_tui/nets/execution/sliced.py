@@ -14,7 +14,7 @@ from emodir_tui.nets.execution.invariants import SUMS, gather_channels, pack_cha
 from emodir_tui.nets.execution.program import CHANNEL_LEAVES, NORMS, Program, set_tensor
 from emodir_tui.nets.modules.layer_sizes import fit_sizes
 from emodir_tui.nets.modules.precision import autocast
-from emodir_tui.nets.modules.transfer import sent
+from emodir_tui.nets.modules.transfer import to_device
 from emodir_tui.nets.tracing.network import CutPoint
 
 
@@ -81,7 +81,7 @@ class SlicedNetwork(nn.Module):
         extended = np.append(keep, True)
         device = self._graph.network.example.device
         indices = self._indices.of(extended, device)
-        hollow = {node for number in emptied for node in self._graph.branches[number].nodes}
+        zero_input_layers = {node for number in emptied for node in self._graph.branches[number].nodes}
         for item in self._gathered:
             value = getattr(item.source, item.name)
             if value is not None:
@@ -103,7 +103,7 @@ class SlicedNetwork(nn.Module):
                 axis = self._graph.norms.get(name)
                 channels = None if axis is None else int(np.count_nonzero(extended[axis]))
                 fit_sizes(shell, self._graph.graph_module.get_submodule(name), channels)
-        self._skipped = dict.fromkeys(hollow)
+        self._skipped = dict.fromkeys(zero_input_layers)
         for number in emptied:
             self._skipped[self._graph.branches[number].exit] = self.constant(number)
         self._frontier = {name: indices[number] for name, number in self._frontier_axes.items()}
@@ -181,7 +181,7 @@ class _Indices:
         some = [positions for positions in found if positions is not None]
         if not some:
             return [None] * len(found)
-        parts = iter(sent(np.concatenate(some), device).split([len(positions) for positions in some]))
+        parts = iter(to_device(np.concatenate(some), device).split([len(positions) for positions in some]))
         return [None if positions is None else next(parts) for positions in found]
 
 

@@ -78,13 +78,13 @@ class StackedEvaluator:
         # A pass for each size of batch: recorded ones hold their arguments.
         self._passes: dict[int, Callable[..., Tensor]] = {}
 
-    def evaluate(self, keeps: KeepVectors, check: Callable[[], None] = lambda: None) -> Floats:
+    def evaluate(self, keep_vectors: KeepVectors, check: Callable[[], None] = lambda: None) -> Floats:
         """The impairment of each keep vector, bool[n, genes] to float64[n]; `check` is called before each pass."""
-        if not len(keeps):
+        if not len(keep_vectors):
             return np.zeros(0)
         values = []
         # One transfer there and one back for all candidates: a device is never waited for in the loop.
-        gates = torch.from_numpy(np.ascontiguousarray(keeps)).to(self._device, self._dtype)
+        gates = torch.from_numpy(np.ascontiguousarray(keep_vectors)).to(self._device, self._dtype)
         for some in gates.split(self.candidates):
             check()
             self._gates.copy_(torch.cat([some, some[-1:].expand(self.candidates - len(some), -1)]))

@@ -9,10 +9,10 @@ from torch import Tensor
 from emodir_tui.arrays import Floats, KeepVectors
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
 from emodir_tui.nets.execution.masked import MaskedNetwork
-from emodir_tui.nets.execution.parallel import in_lanes, lanes_for
+from emodir_tui.nets.execution.parallel import map_parallel, workers_for
 from emodir_tui.nets.execution.span import working_bytes
 from emodir_tui.nets.modules.precision import autocast
-from emodir_tui.nets.modules.transfer import sent
+from emodir_tui.nets.modules.transfer import to_device
 from emodir_tui.nets.tracing.network import CutPoint
 
 
@@ -54,8 +54,8 @@ class ErrorGuide:
         self.genes = graph.genes
         # A gradient keeps every output, and what it was masked to.
         each = 2 * working_bytes(graph, start, stop, len(inputs[0]))[1]
-        lanes = lanes_for(graph.network.example.device, each, memory)
-        self._networks = [MaskedNetwork(graph, start, stop) for _ in range(lanes)]
+        workers = workers_for(graph.network.example.device, each, memory)
+        self._networks = [MaskedNetwork(graph, start, stop) for _ in range(workers)]
         self._dtype = dtype
         self._pairs = [(x.to(dtype), reference.float()) for x, reference in zip(inputs, references, strict=True)]
         # The same signs for all masks, so that their estimates differ by the masks alone; drawn where every device draws alike.
@@ -63,16 +63,16 @@ class ErrorGuide:
         self._signs = [_signs(reference, generator) for _, reference in self._pairs]
         self._total = max(sum(float(reference.square().sum()) for _, reference in self._pairs), 1e-12)
 
-    def changes(self, keeps: KeepVectors) -> list[Changes]:
+    def changes(self, keep_vectors: KeepVectors) -> list[Changes]:
         """For each keep vector its error and the predicted growth by removal and by restoring of each gene."""
-        return in_lanes(self._one, list(keeps), self._networks)
+        return map_parallel(self._one, list(keep_vectors), self._networks)
 
     @torch.enable_grad()
     def _one(self, network: MaskedNetwork, keep: KeepVectors) -> Changes:
         device = self._pairs[0][1].device
         error = torch.zeros((), dtype=torch.float64, device=device)
         slope, curvature = torch.zeros(2, len(keep), dtype=torch.float64, device=device)
-        kept = sent(keep, device).float()
+        kept = to_device(keep, device).float()
         for (inputs, reference), signs in zip(self._pairs, self._signs, strict=True):
             gates = kept.expand(len(inputs), -1).clone().requires_grad_()
             with autocast(inputs.device, self._dtype):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from emodir_tui.arrays import Axis, KeepVectors
-from emodir_tui.nets.modules.transfer import sent
+from emodir_tui.nets.modules.transfer import to_device
 
 """int64[positions]: the gene of each position; the number of genes (the last entry of `keep`) means: always kept."""
 """bool[genes] or, where said, bool[genes + 1] with True at the end: what is kept."""
@@ -97,7 +97,7 @@ class ChannelGather(nn.Module):
         if self.genes is not None:
             alive = keep[self.genes[0]]
             rank = np.cumsum(alive) - 1
-            self.index = sent(rank[self._positions[alive[self._positions]]], device or self.index.device)
+            self.index = to_device(rank[self._positions[alive[self._positions]]], device or self.index.device)
 
     def extra_repr(self) -> str:
         """What print shows."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 
-def sent(values: npt.NDArray[Any], device: torch.device) -> Tensor:
+def to_device(values: npt.NDArray[Any], device: torch.device) -> Tensor:
     """An array on a device. A GPU fetches it when it has done what it was given before, and the caller goes on."""
     tensor = torch.from_numpy(values)
     # Only of pinned memory is a copy queued; of other memory it waits for the queue to be empty.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from emodir_tui.errors import ProfileError, first_line, nearest
 from emodir_tui.nets.sources import zoo
-from emodir_tui.user_code import own_function
+from emodir_tui.user_code import load_callable
 
 PREFIXES = ("module.", "model.", "_orig_mod.")
 WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
@@ -121,7 +121,7 @@ def _timm(name: str, classes: int) -> nn.Module:
 
 
 def _factory(source: str, classes: int) -> nn.Module:
-    factory = own_function("model.source", source)
+    factory = load_callable("model.source", source)
     argument = _classes_argument(factory)
     called = f"{source}({'' if argument is None else f'{argument}={classes}' if argument else classes})"
     try:

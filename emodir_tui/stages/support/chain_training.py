@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from emodir_tui.arrays import Bools
 from emodir_tui.bench import Bench, keep_all, weights_of
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph, channel_dim, kept_channels, take_channels
-from emodir_tui.nets.division import fitting_points
+from emodir_tui.nets.division import distillation_cuts
 from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.nets.tracing.network import CutPoint
 from emodir_tui.results import Original, Weights
@@ -33,7 +33,7 @@ Draw = Callable[[int], Bools]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Fitted:
+class TrainedWeights:
     """The network's weights after the training."""
 
     weights: Weights
@@ -48,7 +48,7 @@ def fit_chain(
     *,
     stage: str,
     steps: int,
-) -> Fitted:
+) -> TrainedWeights:
     """Train a network for the schemes that are drawn.
 
     Args:
@@ -73,7 +73,7 @@ def fit_chain(
         mixed_precision=bench.mixed_precision,
         seed=derive_seed(bench.profile.seed, stage),
     )
-    chain = Chain(bench, (graph, live), fitting_points(graph), draw)
+    chain = Chain(bench, (graph, live), distillation_cuts(graph), draw)
     place = Place(stage=stage, subject=CHAIN)
     train(
         model,
@@ -83,7 +83,7 @@ def fit_chain(
         start=run.resume_point(place, TrainingState),
         on_step=follow(run, place, model, plan, max(1, steps // EVENTS)),
     )
-    return Fitted(weights=weights_of(model))
+    return TrainedWeights(weights=weights_of(model))
 
 
 class Chain:

@@ -16,7 +16,7 @@ def use_latencies(run: Run, bench: Bench, original: Original) -> None:
     new = not run.has_part("latencies")
     bench.latencies = run.part("latencies", LatencyTable, lambda: measure_table(graph, latency_example(bench), seed))
     if new:
-        run.say(
+        run.log(
             f"latency of each layer measured at several widths; on whole pruned networks the estimate is off by "
             f"{100 * bench.latencies.error:.0f} % on average"
         )

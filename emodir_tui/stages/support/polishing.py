@@ -11,12 +11,12 @@ from emodir_tui.emo.nsga2 import Nsga2, SearchState
 from emodir_tui.emo.space import keys
 from emodir_tui.problems.capacity import Capacity
 from emodir_tui.problems.gene_by_gene import GeneByGene
-from emodir_tui.problems.network import Whole
-from emodir_tui.results import Passed, Schemes
+from emodir_tui.problems.network import NetworkProblem
+from emodir_tui.results import DescentPath, Schemes
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.run import Run
 from emodir_tui.seeds import derive_seed
-from emodir_tui.stages.support.search_loop import Told, run_search
+from emodir_tui.stages.support.search_loop import EventBatch, run_search
 
 # Beside the search's own 48 children, because a gene by gene search of a whole network needs the gradient most.
 GUIDED_PARENTS = 4
@@ -25,13 +25,13 @@ GUIDED_PARENTS = 4
 def polish(
     run: Run,
     bench: Bench,
-    whole: Whole,
+    whole: NetworkProblem,
     schemes: Schemes,
     importance: Floats,
     objectives: Callable[[Bools], Floats],
     capacity: Capacity,
     limits: list[float],
-    tell: Callable[[Nsga2, SearchState, float], Told],
+    tell: Callable[[Nsga2, SearchState, float], EventBatch],
 ) -> Schemes:
     """The schemes and what NSGA-II with guided children makes of them.
 
@@ -52,19 +52,19 @@ def polish(
     gene_by_gene = GeneByGene(bench, whole, importance, seed, parents, limits, capacity)
     nsga2, expand = gene_by_gene.nsga2, gene_by_gene.expand
 
-    def descend() -> Passed:
+    def descend() -> DescentPath:
         masks, measured = gene_by_gene.guidance.descended(lambda masks: objectives(expand(masks)))
-        return Passed(keeps=expand(masks), objectives=measured)
+        return DescentPath(keep_vectors=expand(masks), objectives=measured)
 
     def begin() -> SearchState:
-        keeps, measured = schemes.keeps, schemes.objectives
+        keep_vectors, measured = schemes.keep_vectors, schemes.objectives
         if bench.profile.search.descent:
-            passed = run.part("joint.descent", Passed, descend)
-            known = set(keys(keeps))
-            fresh = [key not in known for key in keys(passed.keeps)]
-            keeps = np.concatenate([keeps, passed.keeps[fresh]])
+            passed = run.part("joint.descent", DescentPath, descend)
+            known = set(keys(keep_vectors))
+            fresh = [key not in known for key in keys(passed.keep_vectors)]
+            keep_vectors = np.concatenate([keep_vectors, passed.keep_vectors[fresh]])
             measured = np.concatenate([measured, passed.objectives[fresh]])
-        return nsga2.begin(keeps[:, gene_by_gene.genes], measured, schemes.reference)
+        return nsga2.begin(keep_vectors[:, gene_by_gene.genes], measured, schemes.reference)
 
     state = run_search(
         run,
@@ -81,11 +81,11 @@ def polish(
     chosen = nsga2.front(state)
     continued = _continued(state, schemes)
     return Schemes(
-        keeps=expand(state.seen[chosen]),
+        keep_vectors=expand(state.seen[chosen]),
         objectives=state.seen_objectives[chosen],
         reference=schemes.reference,
         hypervolumes=continued.hypervolumes,
-        evaluations=schemes.evaluations + len(state.seen) - len(schemes.keeps),
+        evaluations=schemes.evaluations + len(state.seen) - len(schemes.keep_vectors),
     )
 
 

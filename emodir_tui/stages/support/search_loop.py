@@ -16,9 +16,9 @@ from emodir_tui.nets.division import SubNetwork
 from emodir_tui.results import Front
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.run import Run
-from emodir_tui.training.memory import give_back
+from emodir_tui.training.memory import trim_heap
 
-Told = list[tuple[str, dict[str, Any]]]
+EventBatch = list[tuple[str, dict[str, Any]]]
 
 
 def run_search(
@@ -30,7 +30,7 @@ def run_search(
     generations: int,
     patience: int,
     tolerance: float,
-    tell: Callable[[SearchState, float], Told],
+    tell: Callable[[SearchState, float], EventBatch],
     breed: Callable[[SearchState], Any] | None = None,
     begin: Callable[[], SearchState] | None = None,
 ) -> SearchState:
@@ -66,7 +66,7 @@ def run_search(
         if not len(offspring):
             return now
         state = nsga2.tell(now, offspring, objectives(offspring))
-        give_back()
+        trim_heap()
 
 
 def first_state(nsga2: Nsga2, objectives: Callable[[Any], Floats], extra: Any = None) -> SearchState:
@@ -117,7 +117,7 @@ def tell_front(run: Run, front: Front, graph: ChannelGraph, part: SubNetwork) ->
 
 def generation_events(
     nsga2: Nsga2, state: SearchState, name: str, round_number: int, generations: int, rate: float, base: tuple[int, int]
-) -> Told:
+) -> EventBatch:
     """What is told after each generation of a sub-network's search."""
     index, count = base
     points = state.seen_objectives[nsga2.front(state)]

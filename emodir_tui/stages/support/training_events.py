@@ -10,7 +10,7 @@ from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.run import Run
 from emodir_tui.training.data import Split
 from emodir_tui.training.loop import Moment, Plan
-from emodir_tui.training.memory import give_back
+from emodir_tui.training.memory import trim_heap
 from emodir_tui.training.metrics import accuracy
 
 VALIDATION_BATCH = 500
@@ -46,7 +46,7 @@ def follow(
     def on_step(moment: Moment) -> None:
         nonlocal told
         if moment.trouble:
-            run.say(moment.trouble, "warning", place.stage)
+            run.log(moment.trouble, "warning", place.stage)
         ends = moment.step % per_epoch == 0 or moment.step == plan.steps
         events: list[tuple[str, dict[str, Any]]] = []
         if ends:
@@ -63,7 +63,7 @@ def follow(
             }
             events.append(("epoch", epoch))
             # Pruned layers of many sizes come and go in a training of many schemes.
-            give_back()
+            trim_heap()
         if ends or time.monotonic() - told >= PROGRESS_SECONDS:
             told = time.monotonic()
             progress = {

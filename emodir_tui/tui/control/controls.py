@@ -7,17 +7,17 @@ from typing import Protocol
 from emodir_tui.errors import EmodirError
 from emodir_tui.runs.control import can_control, send
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.runs.picks import noted
+from emodir_tui.runs.picks import extra_pick_recorded
 from emodir_tui.tui.control.requests import Requests
 from emodir_tui.tui.drawing.cells import literal, literal_lines
 from emodir_tui.tui.sources.background import in_background
 from emodir_tui.tui.sources.source import Source
 
 
-class Voice(Protocol):
+class Notifier(Protocol):
     """The screen that speaks for the controls."""
 
-    def say(self, text: str, level: str = "info") -> None:
+    def show_message(self, text: str, level: str = "info") -> None:
         """Say something for a while; an empty text takes back what was said."""
 
     def ask(self, question: str, explanation: str, yes: str, then: Callable[[], None]) -> None:
@@ -30,8 +30,8 @@ class Voice(Protocol):
 class Controls:
     """The controls of one run. Only ending a run and going back in it are asked about first."""
 
-    def __init__(self, directory: RunDirectory, source: Source, voice: Voice, *, read_only: bool) -> None:
-        self._directory, self._source, self._voice = directory, source, voice
+    def __init__(self, directory: RunDirectory, source: Source, notifier: Notifier, *, read_only: bool) -> None:
+        self._directory, self._source, self._voice = directory, source, notifier
         self._requests = Requests()
         self._sending: set[str] = set()
         self.busy = ""
@@ -109,7 +109,7 @@ class Controls:
         def work() -> None:
             from emodir_tui.runs.launch import resume  # it loads the profile's library, which watching does not need
 
-            with noted(self._directory, scheme):
+            with extra_pick_recorded(self._directory, scheme):
                 resume(self._directory)
 
         self._voice.ask(
@@ -125,13 +125,13 @@ class Controls:
         if not self._may_send(command):
             return
         if command in self._sending or self._requests.is_waiting(command):
-            self._voice.say(f"{command} was requested already")
+            self._voice.show_message(f"{command} was requested already")
             return
 
         def sent(request_id: str) -> None:
             self._sending.discard(command)
             self._requests.add(request_id, command, time.monotonic(), self._source.state.attempt)
-            self._voice.say("")
+            self._voice.show_message("")
 
         def failed(error: EmodirError) -> None:
             self._sending.discard(command)
@@ -146,7 +146,7 @@ class Controls:
         status = self._source.status
         if not status.is_live:
             more = "" if status.word == "finished" else " · r resumes it"
-            self._voice.say(f"{command}: no worker is there, the run is {status.word}{more}", "warning")
+            self._voice.show_message(f"{command}: no worker is there, the run is {status.word}{more}", "warning")
         return status.is_live
 
     def _may_resume(self, *, finished_too: bool = False) -> bool:
@@ -154,24 +154,26 @@ class Controls:
             return False
         word = self._source.status.word
         if self._source.status.is_live:
-            self._voice.say(f"the run is {word}; there is nothing to resume", "warning")
+            self._voice.show_message(f"the run is {word}; there is nothing to resume", "warning")
             return False
         if word == "finished" and not finished_too:
-            self._voice.say("the run has finished; Enter on a checkpoint (panel 5) offers to go back to it", "warning")
+            self._voice.show_message(
+                "the run has finished; Enter on a checkpoint (panel 5) offers to go back to it", "warning"
+            )
             return False
         return True
 
     def _has_caught_up(self, command: str) -> bool:
         if not self._source.caught_up:
-            self._voice.say(f"{command}: the run's events are still being read; in a moment", "warning")
+            self._voice.show_message(f"{command}: the run's events are still being read; in a moment", "warning")
         return self._source.caught_up
 
     def _refuses(self) -> bool:
         if self._source.playback is not None:
-            self._voice.say("this is a replay: it can be watched, not controlled", "warning")
+            self._voice.show_message("this is a replay: it can be watched, not controlled", "warning")
             return True
         if self.read_only:
-            self._voice.say(f"read-only: {self.read_only}", "warning")
+            self._voice.show_message(f"read-only: {self.read_only}", "warning")
             return True
         return bool(self.busy)
 
@@ -189,13 +191,13 @@ class Controls:
 
         def then(_: None) -> None:
             self.busy = ""
-            self._voice.say(done, "good")
+            self._voice.show_message(done, "good")
 
         in_background(work, then, self._failed)
-        self._voice.say("")
+        self._voice.show_message("")
 
     def _failed(self, error: EmodirError) -> None:
         self.busy = ""
-        self._voice.say(error.message, "error")
+        self._voice.show_message(error.message, "error")
         if error.hint:
             self._voice.explain("It did not work", f"{literal(error.message)}\n\n{literal_lines(error.hint)}")

@@ -21,7 +21,7 @@ from emodir_tui.tui.drawing.cells import (
     rate,
     size,
 )
-from emodir_tui.tui.drawing.theme import CHANNEL_GONE, CHANNEL_KEPT, Look, bar
+from emodir_tui.tui.drawing.palette import CHANNEL_GONE, CHANNEL_KEPT, Palette, bar
 from emodir_tui.tui.presenters.subjects import Subject
 from emodir_tui.tui.presenters.view import View
 
@@ -82,8 +82,8 @@ def _subnetwork(view: View, item: Subnetwork) -> Detail:
         ("front", plural(item.front_size, "member")),
         ("evaluations", f"{item.evaluations}"),
     ]
-    body = _facts(facts, view.look)
-    body.append("\nchannel groups\n", view.look.strong)
+    body = _facts(facts, view.palette)
+    body.append("\nchannel groups\n", view.palette.strong)
     for group in item.groups:
         body.append(f"  {fit(literal(group.name), 34)} {group.channels:>5} channels  {literal(group.kind)}\n")
     links = tuple(
@@ -110,24 +110,24 @@ def _member(view: View, item: Subnetwork, member: Member) -> Detail:
     ]
     if row is not None:
         facts += _row_facts(row)
-    body = _facts(facts, view.look)
-    body.append("\nchannels kept\n", view.look.strong)
-    body.append_text(_bars(item.groups, member.kept, view.look))
+    body = _facts(facts, view.palette)
+    body.append("\nchannels kept\n", view.palette.strong)
+    body.append_text(_bars(item.groups, member.kept, view.palette))
     links = [Link(subject=Subject(kind="subnetwork", name=item.name), label=f"sub-network {literal(item.name)}")]
     links += _scheme_links(state, item.name, member.member)
     title = f"Member {member.member} of {literal(item.name)}"
     return Detail(title=title, body=body, links=tuple(links[:LINKS_SHOWN]), links_title="leads to")
 
 
-def _bars(groups: tuple[Group, ...], kept: tuple[int, ...], look: Look) -> Text:
+def _bars(groups: tuple[Group, ...], kept: tuple[int, ...], palette: Palette) -> Text:
     text = Text()
     for group, channels in zip(groups, kept, strict=False):
         share = channels / group.channels if group.channels else 0.0
-        style = look.good if share >= 0.5 else look.warn if share > 0 else look.bad
+        style = palette.good if share >= 0.5 else palette.warn if share > 0 else palette.bad
         text.append(f"  {fit(literal(group.name), 26)} ")
         text.append(bar(share, BAR_CELLS, CHANNEL_KEPT, CHANNEL_GONE), style)
         text.append(f" {channels:>4}/{group.channels:<4} {percent(share):>4}\n")
-    return text if kept else Text("  not told\n", look.dim)
+    return text if kept else Text("  not told\n", palette.dim)
 
 
 def _row(view: View, row: RankingRow) -> Detail:
@@ -137,14 +137,14 @@ def _row(view: View, row: RankingRow) -> Detail:
         ("member", str(row.member)),
         *_row_facts(row),
     ]
-    body = _facts(facts, view.look)
+    body = _facts(facts, view.palette)
     item = view.state.subnetworks.get(row.subnetwork)
     member = _find_member(view.state, row.subnetwork, row.member)
     links = []
     if item is not None:
         if member is not None:
-            body.append("\nchannels kept\n", view.look.strong)
-            body.append_text(_bars(item.groups, member.kept, view.look))
+            body.append("\nchannels kept\n", view.palette.strong)
+            body.append_text(_bars(item.groups, member.kept, view.palette))
             subject = Subject(kind="member", name=item.name, number=row.member)
             links.append(Link(subject=subject, label=f"member {row.member} of {literal(item.name)}"))
         links.append(
@@ -180,16 +180,16 @@ def _scheme(view: View, scheme: Scheme) -> Detail:
     ]
     if pick is not None:
         facts += _pick_facts(state, pick)
-    body = _facts(facts, view.look)
+    body = _facts(facts, view.palette)
     changed = f"nearest members; polishing changed {plural(scheme.changed, 'channel')} of them"
-    body.append(f"\n{changed if scheme.changed else 'its members'}\n", view.look.strong)
+    body.append(f"\n{changed if scheme.changed else 'its members'}\n", view.palette.strong)
     links = []
     for name, position in zip(state.subnetworks, scheme.members, strict=False):
         member = _find_member(state, name, position)
         share = member.complexity if member is not None else None
         told = bar(share, BAR_CELLS, CHANNEL_KEPT, CHANNEL_GONE) if share is not None else ""
         body.append(f"  {fit(literal(name), 6)} ")
-        body.append(told, Style(color=view.look.colour(list(state.subnetworks).index(name))))
+        body.append(told, Style(color=view.palette.colour(list(state.subnetworks).index(name))))
         body.append(f" {percent(share, 1) if share is not None else 'unpruned':>6} kept  member {position}\n")
         if member is not None:
             links.append(
@@ -238,12 +238,12 @@ def _checkpoint(view: View, item: Checkpoint) -> Detail:
         ("saved", f"{clock(item.saved)} ({literal(item.reason)})"),
         ("size", size(item.bytes)),
     ]
-    body = _facts(facts, view.look)
+    body = _facts(facts, view.palette)
     if item.damaged:
-        body.append("\nIt is damaged: a resume passes it over.\n", view.look.bad)
+        body.append("\nIt is damaged: a resume passes it over.\n", view.palette.bad)
     newest = max(view.state.checkpoints.values(), key=lambda other: other.saved)
     if newest.id != item.id:
-        body.append("\nResuming from it puts what came after it aside; nothing is deleted.\n", view.look.dim)
+        body.append("\nResuming from it puts what came after it aside; nothing is deleted.\n", view.palette.dim)
     return Detail(
         title=f"Checkpoint {literal(item.id)}",
         body=body,
@@ -252,10 +252,10 @@ def _checkpoint(view: View, item: Checkpoint) -> Detail:
     )
 
 
-def _facts(facts: list[tuple[str, str]], look: Look) -> Text:
+def _facts(facts: list[tuple[str, str]], palette: Palette) -> Text:
     text = Text()
     for name, value in facts:
-        text.append(f"{name:<20}", look.dim)
+        text.append(f"{name:<20}", palette.dim)
         text.append(value + "\n")
     return text
 

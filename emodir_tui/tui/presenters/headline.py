@@ -8,7 +8,7 @@ from rich.text import Text
 
 from emodir_tui.runs.state import STAGES, Checkpoint, Pick, RunState, Stage
 from emodir_tui.tui.drawing.cells import age, clock, duration, literal, percent, plural, points, size
-from emodir_tui.tui.drawing.theme import STAGE_GLYPHS, STATUS_GLYPHS, STATUS_WORDS, bar
+from emodir_tui.tui.drawing.palette import STAGE_GLYPHS, STATUS_GLYPHS, STATUS_WORDS, bar
 from emodir_tui.tui.presenters.view import View
 from emodir_tui.tui.sources.gpus import Gpu
 
@@ -29,14 +29,14 @@ def status_line(view: View) -> str:
 
 
 def _first(view: View, width: int) -> Text:
-    look, word, narrow = view.look, view.word, width < 100
+    palette, word, narrow = view.palette, view.word, width < 100
     line = Text(no_wrap=True, end="")
     if not narrow:
-        line.append("emodir ", look.dim)
-    line.append(literal(view.run_id, 60), look.strong)
-    line.append(f" {STATUS_GLYPHS.get(word, '?')} {STATUS_WORDS.get(word, word)} ", look.status(word))
+        line.append("emodir ", palette.dim)
+    line.append(literal(view.run_id, 60), palette.strong)
+    line.append(f" {STATUS_GLYPHS.get(word, '?')} {STATUS_WORDS.get(word, word)} ", palette.status(word))
     for badge in _badges(view):
-        line.append(f"[{badge}]", look.warn + look.strong)
+        line.append(f"[{badge}]", palette.warn + palette.strong)
         line.append(" ")
     said = _said(view)
     wordings = [said] if said else [_where(view.state, short=narrow), _where(view.state, short=True)]
@@ -59,11 +59,11 @@ def _beside(wordings: Sequence[str], times: Sequence[str], room: int) -> tuple[s
 
 
 def _second(view: View, width: int) -> Text:
-    look = view.look
+    palette = view.palette
     line = Text(no_wrap=True, end="")
     if (advice := _advice(view, width)) and view.playback is None:
-        style = None if view.word == "finished" else look.status(view.word) + Style(bold=False)
-        line.append(_cut(advice, width), look.warn if view.stalled_seconds else style)
+        style = None if view.word == "finished" else palette.status(view.word) + Style(bold=False)
+        line.append(_cut(advice, width), palette.warn if view.stalled_seconds else style)
         return line
     right = Text.assemble(*_hardware(view, width))
     line.append_text(_track(view, max(10, width - right.cell_len - 1)))
@@ -230,41 +230,45 @@ def _track(view: View, width: int) -> Text:
 
 
 def _stages(view: View, *, names: bool, cells: int = 12) -> Text:
-    look, state = view.look, view.state
+    palette, state = view.palette, view.state
     text = Text(no_wrap=True, end="")
     current = state.stage
-    styles: dict[str, Style] = {"done": look.good, "running": look.accent + look.strong, "waiting": look.dim}
+    styles: dict[str, Style] = {
+        "done": palette.good,
+        "running": palette.accent + palette.strong,
+        "waiting": palette.dim,
+    }
     for stage in state.stages.values():
         is_current = current is not None and stage.name == current.name
         text.append(STAGE_GLYPHS[stage.state], styles[stage.state])
         if names or is_current:
             text.append(stage.name, styles[stage.state])
         if is_current:
-            text.append(f" {bar(state.progress, cells)} {percent(state.progress)}", look.accent)
+            text.append(f" {bar(state.progress, cells)} {percent(state.progress)}", palette.accent)
         if names or is_current:
             text.append(" ")
     if current is None:
-        text.append(f" {bar(0.0, cells)} 0%", look.dim)
+        text.append(f" {bar(0.0, cells)} 0%", palette.dim)
     text.rstrip()
     return text
 
 
 def _hardware(view: View, width: int) -> list[tuple[str, Style]]:
-    look, state = view.look, view.state
+    palette, state = view.palette, view.state
     short = width < 100
     parts: list[tuple[str, Style]] = []
     for gpu in view.gpus[: 1 if short else 2]:
-        parts.append((f"{_gpu(gpu, short=short)} │ ", look.dim))
+        parts.append((f"{_gpu(gpu, short=short)} │ ", palette.dim))
     if not short and len(view.gpus) > 2:
-        parts.append((f"+{len(view.gpus) - 2} GPUs │ ", look.dim))
+        parts.append((f"+{len(view.gpus) - 2} GPUs │ ", palette.dim))
     if not view.gpus and state.device and not short:
-        parts.append((f"{literal(state.device, 20)} │ ", look.dim))
+        parts.append((f"{literal(state.device, 20)} │ ", palette.dim))
     host = literal(state.host, 24)
-    parts.append((host if short else f"{host} pid {state.pid} " if state.pid else "", look.dim))
+    parts.append((host if short else f"{host} pid {state.pid} " if state.pid else "", palette.dim))
     if view.status.is_live and view.playback is None:
         since = view.status.seconds_since_heartbeat
         late = since is not None and since >= HEART_SECONDS
-        parts.append((f" ♥ {since:.0f}s" if late else " ♥", look.warn if late else look.good))
+        parts.append((f" ♥ {since:.0f}s" if late else " ♥", palette.warn if late else palette.good))
     return parts
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Status
-from emodir_tui.tui.drawing.theme import Look
+from emodir_tui.tui.drawing.palette import Palette
 from emodir_tui.tui.sources.gpus import Gpu
 from emodir_tui.tui.sources.narrate import LogLine
 from emodir_tui.tui.sources.source import Playback
@@ -18,7 +18,7 @@ class View:
     state: RunState
     status: Status
     now: float
-    look: Look
+    palette: Palette
     lines: tuple[LogLine, ...] = ()
     gpus: tuple[Gpu, ...] = ()
     damaged: int = 0

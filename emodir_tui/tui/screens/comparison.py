@@ -17,7 +17,7 @@ from emodir_tui.runs.state import Point, RunState
 from emodir_tui.tui.control.keymap import COMPARISON, bindings, keys_of
 from emodir_tui.tui.drawing.cells import NOTHING, duration, literal, number, percent, points
 from emodir_tui.tui.drawing.chart import Chart, Series, thin_out
-from emodir_tui.tui.drawing.theme import MEMBER, STATUS_GLYPHS, STATUS_WORDS, Look
+from emodir_tui.tui.drawing.palette import MEMBER, STATUS_GLYPHS, STATUS_WORDS, Palette
 from emodir_tui.tui.presenters.scopes import JOINT, spots
 from emodir_tui.tui.sources.live import LiveSource
 from emodir_tui.tui.sources.source import Source
@@ -51,11 +51,11 @@ class ComparisonScreen(Screen[None]):
     def __init__(
         self,
         directories: Sequence[RunDirectory],
-        look: Callable[[], Look],
+        palette: Callable[[], Palette],
         source_of: Callable[[RunDirectory], Source] = LiveSource,
     ) -> None:
         super().__init__()
-        self._directories, self._look = tuple(directories), look
+        self._directories, self._look = tuple(directories), palette
         self._sources = [source_of(directory) for directory in directories]
         self._scope = JOINT
         self._drawn = float("-inf")
@@ -104,12 +104,12 @@ class ComparisonScreen(Screen[None]):
         self._drawn = time.monotonic()
         if not self.is_mounted or not self.is_current:
             return
-        look = self._look()
+        palette = self._look()
         self.query_one("#comparison-title", Line).show(
-            Text(f" emodir comparison · {len(self._sources)} runs · ‹ {literal(self._scope)} ›", style=look.strong)
+            Text(f" emodir comparison · {len(self._sources)} runs · ‹ {literal(self._scope)} ›", style=palette.strong)
         )
-        self.query_one("#comparison-hypervolume", Plot).show(self._curves(look), look.dim)
-        self.query_one("#comparison-front", Plot).show(self._fronts(look), look.dim)
+        self.query_one("#comparison-hypervolume", Plot).show(self._curves(palette), palette.dim)
+        self.query_one("#comparison-front", Plot).show(self._fronts(palette), palette.dim)
         by_id = {
             directory.id: (index, source)
             for index, (directory, source) in enumerate(zip(self._directories, self._sources, strict=True))
@@ -117,12 +117,12 @@ class ComparisonScreen(Screen[None]):
 
         def cells(key: Hashable) -> Cells:
             index, source = by_id[str(key)]
-            return _cells(str(key), index, source, look)
+            return _cells(str(key), index, source, palette)
 
-        self.query_one(Rows).show(list(by_id), cells, look)
+        self.query_one(Rows).show(list(by_id), cells, palette)
         hint = "[ ] joint, or one sub-network of all runs · Esc back"
-        self.query_one("#message", Line).show(Text(f" {hint}", style=look.dim))
-        self.query_one("#keys", Line).show(key_line(keys_of(COMPARISON), self.size.width, look))
+        self.query_one("#message", Line).show(Text(f" {hint}", style=palette.dim))
+        self.query_one("#keys", Line).show(key_line(keys_of(COMPARISON), self.size.width, palette))
 
     def action_scope(self, by: int) -> None:
         """Another sub-network, or the joint front."""
@@ -136,18 +136,18 @@ class ComparisonScreen(Screen[None]):
         if len(self.app.screen_stack) > 2:
             self.app.pop_screen()
 
-    def _curves(self, look: Look) -> Chart:
+    def _curves(self, palette: Palette) -> Chart:
         series = tuple(
-            Series(points=thin_out(_curve(source.state, self._scope)), style=Style(color=look.colour(index)))
+            Series(points=thin_out(_curve(source.state, self._scope)), style=Style(color=palette.colour(index)))
             for index, source in enumerate(self._sources)
         )
         return Chart(series=series, empty=self._empty(), x_label="generation", y_label="hypervolume", y_floor=None)
 
-    def _fronts(self, look: Look) -> Chart:
+    def _fronts(self, palette: Palette) -> Chart:
         series: list[Series] = []
         for index, source in enumerate(self._sources):
             front = tuple(spot.point for spot in spots(source.state, self._scope) if spot.on_front)
-            style = Style(color=look.colour(index))
+            style = Style(color=palette.colour(index))
             series.append(Series(points=front, style=style, form="stairs"))
             series.append(Series(points=front, style=style, form="marks", glyph=_GLYPHS[index % len(_GLYPHS)]))
         return Chart(series=tuple(series), empty=self._empty(), x_label="kept", y_label="impairment", x_percent=True)
@@ -165,7 +165,7 @@ def _curve(state: RunState, scope: str) -> tuple[Point, ...]:
     return curve(item) if item is not None else ()
 
 
-def _cells(name: str, index: int, source: Source, look: Look) -> Cells:
+def _cells(name: str, index: int, source: Source, palette: Palette) -> Cells:
     state, word = source.state, source.status.word
     original = state.baseline.accuracy if state.baseline is not None else None
     finished = [pick for pick in state.picks.values() if pick.accuracy is not None]
@@ -176,9 +176,9 @@ def _cells(name: str, index: int, source: Source, look: Look) -> Cells:
     evaluations = state.joint.evaluations + sum(item.evaluations for item in state.subnetworks.values())
     last = source.now if source.status.is_live else state.updated or 0.0
     return (
-        (_GLYPHS[index % len(_GLYPHS)], Style(color=look.colour(index), bold=True)),
-        (literal(name, 100), Style(color=look.colour(index))),
-        (f"{STATUS_GLYPHS.get(word, '?')} {STATUS_WORDS.get(word, word)}", look.status(word)),
+        (_GLYPHS[index % len(_GLYPHS)], Style(color=palette.colour(index), bold=True)),
+        (literal(name, 100), Style(color=palette.colour(index))),
+        (f"{STATUS_GLYPHS.get(word, '?')} {STATUS_WORDS.get(word, word)}", palette.status(word)),
         percent(original, 2),
         accuracy,
         percent(best.macs_kept) if best is not None else NOTHING,

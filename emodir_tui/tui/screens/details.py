@@ -69,10 +69,10 @@ class DetailsScreen(ModalScreen[None]):
         def cells(key: Hashable) -> Cells:
             return (detail.links[key].label,) if isinstance(key, int) and key < len(detail.links) else ()
 
-        links.show(range(len(detail.links)), cells, view.look)
+        links.show(range(len(detail.links)), cells, view.palette)
         self.query_one("#detail-keys", Static).update(self._keys(detail))
 
-    def on_rows_chosen(self, event: Rows.Chosen) -> None:
+    def on_rows_chosen(self, event: Rows.SelectedPicks) -> None:
         """Open a link."""
         event.stop()
         if self._shown is not None and isinstance(event.key, int) and event.key < len(self._shown.links):

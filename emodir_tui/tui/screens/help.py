@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from emodir_tui.tui.control.keymap import COMMANDS
-from emodir_tui.tui.drawing.theme import KNEE, MEMBER, PICK, SELECTED, STATUS_GLYPHS, STATUS_WORDS, Look
+from emodir_tui.tui.drawing.palette import KNEE, MEMBER, PICK, SELECTED, STATUS_GLYPHS, STATUS_WORDS, Palette
 
 _MARKS = (
     (MEMBER, "a member of a front; the line through them is what they dominate"),
@@ -47,9 +47,9 @@ class HelpScreen(ModalScreen[None]):
         Binding("escape,q,question_mark", "dismiss(None)", "Close", show=False),
     ]
 
-    def __init__(self, look: Callable[[], Look]) -> None:
+    def __init__(self, palette: Callable[[], Palette]) -> None:
         super().__init__()
-        self._look = look
+        self._look = palette
 
     def compose(self) -> ComposeResult:
         """A long text."""
@@ -64,7 +64,7 @@ class HelpScreen(ModalScreen[None]):
         self.query_one(VerticalScroll).focus()
 
 
-def help_text(look: Look) -> Table:
+def help_text(palette: Palette) -> Table:
     """The whole help, in two columns."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(min_width=12)
@@ -72,22 +72,22 @@ def help_text(look: Look) -> Table:
 
     def title(text: str) -> None:
         table.add_row("", "")
-        table.add_row(Text(text, look.strong + look.accent), "")
+        table.add_row(Text(text, palette.strong + palette.accent), "")
 
     for group in dict.fromkeys(command.group for command in COMMANDS):
         title(group)
         for command in COMMANDS:
             if command.group == group:
                 table.add_row(
-                    Text("  " + (" ".join(command.shown_keys) or "(palette)"), look.strong), Text(command.help)
+                    Text("  " + (" ".join(command.shown_keys) or "(palette)"), palette.strong), Text(command.help)
                 )
     title("Marks and words")
     for mark, meaning in _MARKS:
-        table.add_row(Text(f"  {mark}", look.strong), Text(meaning))
+        table.add_row(Text(f"  {mark}", palette.strong), Text(meaning))
     title("States")
     for word, meaning in _STATES.items():
-        shown = Text(f"  {STATUS_GLYPHS[word]} {STATUS_WORDS.get(word, word)}", look.status(word))
+        shown = Text(f"  {STATUS_GLYPHS[word]} {STATUS_WORDS.get(word, word)}", palette.status(word))
         table.add_row(shown, Text(meaning))
     table.add_row("", "")
-    table.add_row("", Text("Leaving never stops a run. Any number of dashboards can watch one.", look.dim))
+    table.add_row("", Text("Leaving never stops a run. Any number of dashboards can watch one.", palette.dim))
     return table

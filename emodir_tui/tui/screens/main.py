@@ -20,7 +20,7 @@ from emodir_tui.runs.printable import printable
 from emodir_tui.tui.control.controls import Controls
 from emodir_tui.tui.control.keymap import MAIN, PLAY, REPLAY, Command, bindings, commands_of
 from emodir_tui.tui.drawing.cells import literal
-from emodir_tui.tui.drawing.theme import Look
+from emodir_tui.tui.drawing.palette import Palette
 from emodir_tui.tui.presenters.headline import status_line
 from emodir_tui.tui.presenters.scopes import natural_scope, scopes
 from emodir_tui.tui.presenters.subjects import Subject
@@ -58,7 +58,7 @@ class MainScreen(FilteredScreen):
         self,
         directory: RunDirectory,
         source: Source,
-        look: Callable[[], Look],
+        palette: Callable[[], Palette],
         open_runs: Callable[[], None],
         *,
         read_only: bool = False,
@@ -66,7 +66,7 @@ class MainScreen(FilteredScreen):
     ) -> None:
         super().__init__()
         self.directory, self.source = directory, source
-        self._look, self._open_runs = look, open_runs
+        self._look, self._open_runs = palette, open_runs
         self._refresh_seconds = refresh_seconds
         self._controls = Controls(directory, source, self, read_only=read_only)
         self._signature: tuple[str, ...] = ()
@@ -169,7 +169,7 @@ class MainScreen(FilteredScreen):
             state=source.state,
             status=source.status,
             now=source.now,
-            look=self._look(),
+            palette=self._look(),
             lines=source.lines,
             gpus=source.gpus,
             damaged=source.damaged,
@@ -199,16 +199,20 @@ class MainScreen(FilteredScreen):
             sentence = f"window too small ({width}×{height}), need {SMALLEST[0]}×{SMALLEST[1]}"
             self.query_one("#too-small", Line).show(Text(sentence), Text(status_line(view)))
             return
-        shown = view if self._frozen is None else replace(self._frozen, look=view.look, scope=view.scope, plots=plots)
+        shown = (
+            view if self._frozen is None else replace(self._frozen, palette=view.palette, scope=view.scope, plots=plots)
+        )
         self._board.show(shown)
 
     def _draw_lines(self, view: View) -> None:
-        look = view.look
-        self.query_one("#tabs", Line).show(tabs([panel.SHORT for panel in PANELS], self._board.current, look))
+        palette = view.palette
+        self.query_one("#tabs", Line).show(tabs([panel.SHORT for panel in PANELS], self._board.current, palette))
         text, level = self._said()
-        style = {"error": look.bad, "warning": look.warn, "good": look.good, "info": look.accent}.get(level, look.dim)
+        style = {"error": palette.bad, "warning": palette.warn, "good": palette.good, "info": palette.accent}.get(
+            level, palette.dim
+        )
         self.query_one("#message", Line).show(Text(f" {text}", style=style, no_wrap=True))
-        self.query_one("#keys", Line).show(key_line(self._keys(view), self.size.width, look))
+        self.query_one("#keys", Line).show(key_line(self._keys(view), self.size.width, palette))
 
     def _said(self) -> tuple[str, str]:
         """What the message line says: what was said last, a request on its way, else the focused panel's hint."""
@@ -245,7 +249,7 @@ class MainScreen(FilteredScreen):
             return ended and not replaying and not self._controls.read_only
         return True
 
-    def say(self, text: str, level: str = "info") -> None:
+    def show_message(self, text: str, level: str = "info") -> None:
         """Say something in the message line for a while; an empty text takes back what was said."""
         self._message = (literal(text, 300), level, time.monotonic())
         if self._has_drawn:
@@ -320,26 +324,28 @@ class MainScreen(FilteredScreen):
         current = self.look_at().scope
         self._scope = names[(names.index(current) + by) % len(names)]
         if self._is_single and self._board.current != 4:
-            self.say(f"front: {literal(self._scope)}")
+            self.show_message(f"front: {literal(self._scope)}")
         self.draw(plots=True)
 
     def action_sort(self) -> None:
         """Sort the ranking by another column."""
         column = self._board.ranking.sort_next()
-        self.say(f"ranking sorted by {column}")
+        self.show_message(f"ranking sorted by {column}")
         self.draw()
 
     def action_level(self) -> None:
         """Another level of the log."""
         level = self._board.log_panel.level_next()
-        self.say({"detail": "log: all levels", "info": "log: without details"}.get(level, f"log: {level} and above"))
+        self.show_message(
+            {"detail": "log: all levels", "info": "log: without details"}.get(level, f"log: {level} and above")
+        )
         self.draw()
 
     def action_logarithmic(self) -> None:
         """The front's impairment axis."""
         panel = self._board.front
         panel.logarithmic = not panel.logarithmic
-        self.say("front: logarithmic impairment" if panel.logarithmic else "front: linear impairment")
+        self.show_message("front: logarithmic impairment" if panel.logarithmic else "front: linear impairment")
         self.draw(plots=True)
 
     def action_worker_log(self) -> None:
@@ -355,10 +361,10 @@ class MainScreen(FilteredScreen):
         if self._frozen is None:
             view = self.look_at()
             self._frozen = replace(view, state=deepcopy(view.state))
-            self.say("the panels are frozen; the run goes on · f again")
+            self.show_message("the panels are frozen; the run goes on · f again")
         else:
             self._frozen = None
-            self.say("the panels follow again")
+            self.show_message("the panels follow again")
         self.draw(plots=True)
 
     def action_copy(self) -> None:
@@ -370,7 +376,7 @@ class MainScreen(FilteredScreen):
         # Names come from outside: what is pasted into a shell shows every character that it has.
         text = printable(text)
         self.app.copy_to_clipboard(text)
-        self.say(f"copied (where the terminal allows it): {text}", "good")
+        self.show_message(f"copied (where the terminal allows it): {text}", "good")
         if self.app.screen is not self:
             self.explain("Copied, where the terminal allows it", literal(text))
 
@@ -416,8 +422,8 @@ class MainScreen(FilteredScreen):
         self._scope = str(event.key)
         self.draw(plots=True)
 
-    @on(Rows.Chosen)
-    def _row_chosen(self, event: Rows.Chosen) -> None:
+    @on(Rows.SelectedPicks)
+    def _row_chosen(self, event: Rows.SelectedPicks) -> None:
         subject = self._board.subject(event.rows.id or "", event.key)
         if subject is not None:
             self._open(subject)
@@ -434,10 +440,10 @@ class MainScreen(FilteredScreen):
 
     @on(FrontPanel.Unknown)
     def _point_unknown(self) -> None:
-        self.say("points have details once this front is finished")
+        self.show_message("points have details once this front is finished")
 
-    @on(FrontPanel.Chosen)
-    def _point_chosen(self, event: FrontPanel.Chosen) -> None:
+    @on(FrontPanel.SelectedPicks)
+    def _point_chosen(self, event: FrontPanel.SelectedPicks) -> None:
         self._open(event.subject)
 
     def _open(self, subject: Subject) -> None:

@@ -14,7 +14,7 @@ from emodir_tui.errors import EmodirError
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.tui.control.keymap import PICKER, bindings, keys_of
 from emodir_tui.tui.drawing.cells import age, literal, literal_lines, percent, plural, points
-from emodir_tui.tui.drawing.theme import STATUS_GLYPHS, STATUS_WORDS, Look, bar
+from emodir_tui.tui.drawing.palette import STATUS_GLYPHS, STATUS_WORDS, Palette, bar
 from emodir_tui.tui.screens.notice import NoticeScreen
 from emodir_tui.tui.sources.background import Mailbox, in_background
 from emodir_tui.tui.sources.summaries import Summaries, Summary
@@ -51,11 +51,13 @@ class PickerScreen(Screen[None]):
     SCREENS_OF_COMMANDS: tuple[str, ...] = (PICKER,)
     BINDINGS = bindings(PICKER)
 
-    def __init__(self, runs_dir: Path, look: Callable[[], Look], opener: Opener, *, read_only: bool = False) -> None:
+    def __init__(
+        self, runs_dir: Path, palette: Callable[[], Palette], opener: Opener, *, read_only: bool = False
+    ) -> None:
         super().__init__()
         self._read_only = read_only
         self._starting: set[str] = set()
-        self._runs_dir, self._look, self._opener = runs_dir, look, opener
+        self._runs_dir, self._look, self._opener = runs_dir, palette, opener
         self._summaries: list[Summary] = []
         self._heard = False
         self._marked: list[str] = []
@@ -91,33 +93,33 @@ class PickerScreen(Screen[None]):
 
     def draw(self) -> None:
         """Draw what changed."""
-        look, rows = self._look(), self.query_one(Rows)
+        palette, rows = self._look(), self.query_one(Rows)
         by_id = {summary.directory.id: summary for summary in self._summaries}
         now = time.time()
 
         def cells(key: Hashable) -> Cells:
             summary = by_id.get(str(key))
-            return _cells(summary, look, now, marked=str(key) in self._marked) if summary is not None else ()
+            return _cells(summary, palette, now, marked=str(key) in self._marked) if summary is not None else ()
 
         running = sum(summary.word in ("running", "starting") for summary in self._summaries)
         found = f"{plural(len(by_id), 'run')} · {running} running" if self._heard else "reading …"
         self.query_one("#picker-title", Line).show(
-            Text(f" emodir runs in {literal(str(self._runs_dir))} · {found}", style=look.strong)
+            Text(f" emodir runs in {literal(str(self._runs_dir))} · {found}", style=palette.strong)
         )
         empty = "there are no runs here yet · start one: emodir run digits" if self._heard else "reading …"
-        rows.show(list(by_id), cells, look, empty=empty)
+        rows.show(list(by_id), cells, palette, empty=empty)
         text, level = self._message
         hint = f"Enter opens · Space marks for m compare{'' if self._read_only else ' · r resumes'} · v replays"
-        style = {"error": look.bad, "warning": look.warn, "good": look.good}.get(level, look.dim)
+        style = {"error": palette.bad, "warning": palette.warn, "good": palette.good}.get(level, palette.dim)
         self.query_one("#message", Line).show(Text(f" {text or hint}", style=style))
-        self.query_one("#keys", Line).show(key_line(keys_of(PICKER), self.size.width, look))
+        self.query_one("#keys", Line).show(key_line(keys_of(PICKER), self.size.width, palette))
 
-    def say(self, text: str, level: str) -> None:
+    def show_message(self, text: str, level: str) -> None:
         """Say something until the next thing is said."""
         self._message = (literal(text, 300), level)
         self.draw()
 
-    @on(Rows.Chosen, "#runs")
+    @on(Rows.SelectedPicks, "#runs")
     def _chosen(self) -> None:
         self.action_open()
 
@@ -139,7 +141,7 @@ class PickerScreen(Screen[None]):
         if str(key) in self._marked:
             self._marked.remove(str(key))
         elif len(self._marked) >= MOST_COMPARED:
-            self.say(f"at most {MOST_COMPARED} runs can be compared", "warning")
+            self.show_message(f"at most {MOST_COMPARED} runs can be compared", "warning")
             return
         else:
             self._marked.append(str(key))
@@ -151,7 +153,7 @@ class PickerScreen(Screen[None]):
         """Compare the marked runs."""
         chosen = [summary.directory for summary in self._summaries if summary.directory.id in self._marked]
         if len(chosen) < 2:
-            self.say("mark two to four runs with Space first", "warning")
+            self.show_message("mark two to four runs with Space first", "warning")
             return
         self._opener.open_comparison(chosen)
 
@@ -161,10 +163,10 @@ class PickerScreen(Screen[None]):
         if directory is None:
             return
         if self._read_only:
-            self.say("the dashboard was opened read-only", "warning")
+            self.show_message("the dashboard was opened read-only", "warning")
             return
         if directory.id in self._starting:
-            self.say(f"the worker of {directory.id} is being started already", "warning")
+            self.show_message(f"the worker of {directory.id} is being started already", "warning")
             return
 
         def work() -> None:
@@ -174,21 +176,21 @@ class PickerScreen(Screen[None]):
 
         def resumed(_: object) -> None:
             self._starting.discard(directory.id)
-            self.say(f"{directory.id} is resumed", "good")
+            self.show_message(f"{directory.id} is resumed", "good")
 
         def failed(error: EmodirError) -> None:
             self._starting.discard(directory.id)
             self._failed(error)
 
         self._starting.add(directory.id)
-        self.say(f"starting the worker of {directory.id} …", "")
+        self.show_message(f"starting the worker of {directory.id} …", "")
         in_background(work, resumed, failed)
 
     def action_back(self) -> None:
         """There is nothing behind it."""
 
     def _failed(self, error: EmodirError) -> None:
-        self.say(error.message, "error")
+        self.show_message(error.message, "error")
         if error.hint:
             self.app.push_screen(
                 NoticeScreen("It did not work", f"{literal(error.message)}\n\n{literal_lines(error.hint)}")
@@ -209,16 +211,16 @@ class PickerScreen(Screen[None]):
         self._mailbox.post(take)
 
 
-def _cells(summary: Summary, look: Look, now: float, *, marked: bool) -> Cells:
+def _cells(summary: Summary, palette: Palette, now: float, *, marked: bool) -> Cells:
     word = summary.word
     glyph = STATUS_GLYPHS.get(word, " ")
     accuracy = percent(summary.accuracy, 2) if summary.accuracy is not None else "—"
     if summary.accuracy_change is not None:
         accuracy += f" {points(summary.accuracy_change)}"
     return (
-        ("+" if marked else " ", look.accent + look.strong),
+        ("+" if marked else " ", palette.accent + palette.strong),
         literal(summary.directory.id, 100),
-        (f"{glyph} {STATUS_WORDS.get(word, word)}", look.status(word)) if word else "…",
+        (f"{glyph} {STATUS_WORDS.get(word, word)}", palette.status(word)) if word else "…",
         literal(summary.stage),
         f"{bar(summary.progress, 6)} {percent(summary.progress)}" if word else "",
         accuracy,

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from emodir_tui.errors import EmodirError
 from emodir_tui.tui.control.keymap import LOG, bindings, keys_of
 from emodir_tui.tui.drawing.cells import literal, literal_lines, plural
-from emodir_tui.tui.drawing.theme import Look
+from emodir_tui.tui.drawing.palette import Palette
 from emodir_tui.tui.screens.notice import NoticeScreen
 from emodir_tui.tui.sources.background import in_background
 from emodir_tui.tui.widgets.filter_box import FilterBox, FilteredScreen
@@ -32,9 +32,9 @@ class WorkerLogScreen(FilteredScreen):
     SCREENS_OF_COMMANDS: tuple[str, ...] = (LOG,)
     BINDINGS = bindings(LOG)
 
-    def __init__(self, path: Path, run_id: str, look: Callable[[], Look]) -> None:
+    def __init__(self, path: Path, run_id: str, palette: Callable[[], Palette]) -> None:
         super().__init__()
-        self._path, self._run_id, self._look = path, run_id, look
+        self._path, self._run_id, self._look = path, run_id, palette
         self._lines: list[str] = []
         self._bytes = -1
         self._filter = ""
@@ -62,23 +62,23 @@ class WorkerLogScreen(FilteredScreen):
 
     def draw(self) -> None:
         """Draw what changed."""
-        look = self._look()
+        palette = self._look()
         lines = {number: line for number, line in enumerate(self._lines, start=1) if self._filter in line.lower()}
 
         def cells(key: Hashable) -> Cells:
             line = lines.get(key, "")  # type: ignore[call-overload]
-            return ((str(key), look.dim), literal(line))
+            return ((str(key), palette.dim), literal(line))
 
         rows = self.query_one(Rows)
         empty = self._trouble or ("no line has it" if self._lines else "the worker has printed nothing: that is usual")
-        rows.show(tuple(lines), cells, look, empty=empty)
+        rows.show(tuple(lines), cells, palette, empty=empty)
         told = [f"{plural(len(lines), 'line')}", "following" if rows.is_following else "End follows"]
         if self._filter:
             told.append(f"with '{literal(self._filter, 40)}'")
         title = f" worker's log of {literal(self._run_id)} · {' · '.join(told)}"
-        self.query_one("#log-title", Line).show(Text(title, style=look.strong))
-        self.query_one("#message", Line).show(Text(" Enter whole line · / filter · Esc back", style=look.dim))
-        self.query_one("#keys", Line).show(key_line(keys_of(LOG), self.size.width, look))
+        self.query_one("#log-title", Line).show(Text(title, style=palette.strong))
+        self.query_one("#message", Line).show(Text(" Enter whole line · / filter · Esc back", style=palette.dim))
+        self.query_one("#keys", Line).show(key_line(keys_of(LOG), self.size.width, palette))
 
     def action_back(self) -> None:
         """End the filter, or go back."""
@@ -105,8 +105,8 @@ class WorkerLogScreen(FilteredScreen):
     def _filter_left(self) -> None:
         self.query_one("#message", Line).display = True
 
-    @on(Rows.Chosen, "#worker-lines")
-    def _chosen(self, event: Rows.Chosen) -> None:
+    @on(Rows.SelectedPicks, "#worker-lines")
+    def _chosen(self, event: Rows.SelectedPicks) -> None:
         if isinstance(event.key, int) and event.key <= len(self._lines):
             self.app.push_screen(NoticeScreen(f"Line {event.key}", literal_lines(self._lines[event.key - 1], 12_000)))
 

@@ -4,12 +4,12 @@ from collections import deque
 from heapq import merge
 
 from emodir_tui.runs.events import Event
-from emodir_tui.tui.sources.narrate import DETAILS, LogLine, narrate
+from emodir_tui.tui.sources.narrate import DETAILS, LogLine, format_event
 
 LINES_KEPT = 2000
 
 
-class Story:
+class EventLog:
     """The log of a run: the lines that its events tell. Words are made for those lines only that somebody looks at."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Story:
         """The newest lines, oldest first; the same tuple as long as nothing was told."""
         if any(self._fresh.values()):
             for is_detail, fresh in self._fresh.items():
-                self._lines[is_detail].extend(line for number, event in fresh if (line := narrate(number, event)))
+                self._lines[is_detail].extend(line for number, event in fresh if (line := format_event(number, event)))
                 fresh.clear()
             self._merged = tuple(merge(*self._lines.values(), key=lambda line: line.number))
         return self._merged

@@ -15,7 +15,7 @@ from emodir_tui.runs.events import Event, EventReader
 from emodir_tui.runs.fold import apply
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Observer, Status
-from emodir_tui.tui.sources.event_log import Story
+from emodir_tui.tui.sources.event_log import EventLog
 from emodir_tui.tui.sources.gpus import Gpu, GpuReader
 from emodir_tui.tui.sources.narrate import LogLine
 from emodir_tui.tui.sources.source import Playback
@@ -46,7 +46,7 @@ class LiveSource:
         self.gpus: tuple[Gpu, ...] = ()
         self.damaged = 0
         self.caught_up = False
-        self._story = Story()
+        self._story = EventLog()
         self._pending: deque[Event] = deque()
         self._after: _Piece | None = None
         self._pieces: queue.Queue[_Piece] = queue.Queue(maxsize=8)

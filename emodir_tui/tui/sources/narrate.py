@@ -22,7 +22,7 @@ class LogLine:
     text: str
 
 
-def narrate(number: int, event: Event) -> LogLine | None:
+def format_event(number: int, event: Event) -> LogLine | None:
     """The line of that number that an event tells, or None where it has nothing to tell. Never raises."""
     try:
         told = _narrate(event)

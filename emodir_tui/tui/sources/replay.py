@@ -9,7 +9,7 @@ from emodir_tui.runs.events import Event, EventReader, decode, encode
 from emodir_tui.runs.fold import apply
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Status
-from emodir_tui.tui.sources.event_log import Story
+from emodir_tui.tui.sources.event_log import EventLog
 from emodir_tui.tui.sources.gpus import Gpu
 from emodir_tui.tui.sources.live import FOLD_SECONDS
 from emodir_tui.tui.sources.narrate import LogLine
@@ -40,7 +40,7 @@ class ReplaySource:
         self._next = 0
         self._position = 0.0
         self._looked = monotonic()
-        self._story = Story()
+        self._story = EventLog()
 
     @property
     def now(self) -> float:
@@ -93,7 +93,7 @@ class ReplaySource:
         """Go to a position; backwards means folding from the beginning."""
         self._position = min(self._length, max(0.0, position))
         if self._next and self._offsets[self._next - 1] > self._position:
-            self.state, self._story, self._next = RunState(), Story(), 0
+            self.state, self._story, self._next = RunState(), EventLog(), 0
         while self._fold():
             pass
 

@@ -53,7 +53,7 @@ class Summaries:
             for directory in directories:
                 if self._end.is_set():
                     return
-                self._watched[directory.id].look_safely()
+                self._watched[directory.id].update_safely()
                 if time.monotonic() - told > 0.25:
                     self._tell([self._watched[item.id].summary for item in directories])
                     told = time.monotonic()
@@ -71,14 +71,14 @@ class _Watched:
         self._state = RunState()
         self._size = -1
 
-    def look_safely(self) -> None:
+    def update_safely(self) -> None:
         """Bring the summary up to date; one run that can't be read must not hide the others."""
         try:
-            self.look()
+            self.update()
         except (OSError, ValueError, TypeError, KeyError, ArithmeticError, AttributeError):
             self.summary = Summary(directory=self.summary.directory, word="unreadable")
 
-    def look(self) -> None:
+    def update(self) -> None:
         """Bring the summary up to date."""
         size = self._events_size()
         ended = self.summary.word in ("finished", "failed", "stopped", "lost")

@@ -43,7 +43,7 @@ class CheckpointsPanel(Panel):
             return _cells(item, view, newest=bool(keys) and key == keys[0]) if item is not None else ()
 
         empty = "none yet · s saves one now" if view.status.is_live else "none was saved"
-        self.query_one(Rows).show(keys, cells, view.look, empty=empty)
+        self.query_one(Rows).show(keys, cells, view.palette, empty=empty)
         told = [f"last {age(view.now - checkpoints[keys[0]].saved)} ago"] if keys else []
         if view.disk_free is not None and view.status.is_live:
             told.append(f"{size(view.disk_free)} free")
@@ -51,14 +51,14 @@ class CheckpointsPanel(Panel):
 
 
 def _cells(item: Checkpoint, view: View, *, newest: bool) -> Cells:
-    look = view.look
+    palette = view.palette
     name = literal(item.id) + (" ◀" if newest else "")
     return (
-        (name, look.bad if item.damaged else look.strong if newest else None),
+        (name, palette.bad if item.damaged else palette.strong if newest else None),
         literal(item.stage),
         literal(item.subnetwork) if item.subnetwork else NOTHING,
         str(item.generation),
         size(item.bytes),
         age(view.now - item.saved),
-        ("damaged", look.bad) if item.damaged else literal(item.reason),
+        ("damaged", palette.bad) if item.damaged else literal(item.reason),
     )

@@ -11,7 +11,7 @@ from textual.message import Message
 from emodir_tui.runs.state import RunState
 from emodir_tui.tui.drawing.cells import literal, number, percent, plural
 from emodir_tui.tui.drawing.chart import Chart, Series
-from emodir_tui.tui.drawing.theme import KNEE, MEMBER, PICK, SELECTED
+from emodir_tui.tui.drawing.palette import KNEE, MEMBER, PICK, SELECTED
 from emodir_tui.tui.presenters.scopes import JOINT, MERGED, Spot, knee, spots
 from emodir_tui.tui.presenters.subjects import Subject
 from emodir_tui.tui.presenters.view import View
@@ -58,7 +58,7 @@ class FrontPanel(Panel):
     SHORT = "Front"
     HINT = "← → select a point · Enter details · [ ] other front · L logarithmic"
 
-    class Chosen(Message):
+    class SelectedPicks(Message):
         """Enter on a point that stands for something."""
 
         def __init__(self, subject: Subject) -> None:
@@ -102,7 +102,7 @@ class FrontPanel(Panel):
         if self._selected is None:
             self.move(0)
         if self.subject is not None:
-            self.post_message(self.Chosen(self.subject))
+            self.post_message(self.SelectedPicks(self.subject))
         elif self._selected is not None:
             self.post_message(self.Unknown())
 
@@ -115,8 +115,8 @@ class FrontPanel(Panel):
         self._spots = spots(view.state, view.scope)
         if self._selected is not None and self._selected >= len(self._spots):
             self._selected = None
-        self.query_one(FrontPlot).show(self._chart(view), view.look.dim)
-        self.query_one(Line).show(Text(self._line(view.state), style=view.look.dim))
+        self.query_one(FrontPlot).show(self._chart(view), view.palette.dim)
+        self.query_one(Line).show(Text(self._line(view.state), style=view.palette.dim))
         told = f"  {plural(len(self._spots), 'point')}" if self._spots else ""
         self.set_title(f"‹ {literal(view.scope)} ›{told}")
 
@@ -126,24 +126,24 @@ class FrontPanel(Panel):
         return None if found is None else on_front[found]
 
     def _chart(self, view: View) -> Chart:
-        look = view.look
+        palette = view.palette
         names = list(view.state.subnetworks)
         series: list[Series] = []
         front = tuple(spot.point for spot in self._spots if spot.on_front)
-        series.append(Series(points=front, style=look.dim, form="stairs"))
+        series.append(Series(points=front, style=palette.dim, form="stairs"))
         for index, name in enumerate([*names, ""]):
-            style = Style(color=look.colour(index)) if name else look.accent
+            style = Style(color=palette.colour(index)) if name else palette.accent
             behind = tuple(spot.point for spot in self._spots if spot.subnetwork == name and not spot.on_front)
             members = tuple(spot.point for spot in self._spots if spot.subnetwork == name and spot.on_front)
             series.append(Series(points=behind, style=style, form="dots"))
             series.append(Series(points=members, style=style, form="marks", glyph=MEMBER))
         bend = self._knee()
         if bend is not None:
-            series.append(_mark(self._spots[bend], KNEE, look.warn + look.strong))
+            series.append(_mark(self._spots[bend], KNEE, palette.warn + palette.strong))
         if view.scope == JOINT:
-            series.extend(_mark(spot, PICK, look.good + look.strong) for spot in self._picked(view.state))
+            series.extend(_mark(spot, PICK, palette.good + palette.strong) for spot in self._picked(view.state))
         if self._selected is not None:
-            series.append(_mark(self._spots[self._selected], SELECTED, look.strong))
+            series.append(_mark(self._spots[self._selected], SELECTED, palette.strong))
         return Chart(
             series=tuple(item for item in series if item.points),
             empty=_empty(view),

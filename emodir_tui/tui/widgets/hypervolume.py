@@ -6,7 +6,7 @@ from textual.app import ComposeResult
 from emodir_tui.runs.state import Point, RunState, Subnetwork
 from emodir_tui.tui.drawing.cells import literal, number
 from emodir_tui.tui.drawing.chart import Chart, Series, thin_out
-from emodir_tui.tui.drawing.theme import Look
+from emodir_tui.tui.drawing.palette import Palette
 from emodir_tui.tui.presenters.view import View
 from emodir_tui.tui.widgets.panel import Panel
 from emodir_tui.tui.widgets.plot import Plot
@@ -33,22 +33,22 @@ class HypervolumePanel(Panel):
         if not view.plots:
             return
         joint = view.state.joint.hypervolume
-        chart = self._chart(view.state, view.look)
-        training = _baseline_chart(view.state, view.look) if not chart.series else None
-        self.query_one(Plot).show(training or chart, view.look.dim)
+        chart = self._chart(view.state, view.palette)
+        training = _baseline_chart(view.state, view.palette) if not chart.series else None
+        self.query_one(Plot).show(training or chart, view.palette.dim)
         self.set_title(
             "first the baseline is trained" if training else f"joint {number(joint)}" if joint is not None else ""
         )
 
-    def _chart(self, state: RunState, look: Look) -> Chart:
+    def _chart(self, state: RunState, palette: Palette) -> Chart:
         series = [
-            Series(points=self._points(item), style=Style(color=look.colour(index)), label=literal(item.name, 8))
+            Series(points=self._points(item), style=Style(color=palette.colour(index)), label=literal(item.name, 8))
             for index, item in enumerate(state.subnetworks.values())
             if item.hypervolumes
         ]
         if state.joint.hypervolumes:
             curve = tuple((float(generation), value) for generation, value in state.joint.hypervolumes.items())
-            series.append(Series(points=thin_out(curve), style=look.strong, label="joint"))
+            series.append(Series(points=thin_out(curve), style=palette.strong, label="joint"))
         return Chart(
             series=tuple(series), empty=_empty(state), x_label="generation", y_label="hypervolume", y_floor=None
         )
@@ -73,7 +73,7 @@ def curve(item: Subnetwork) -> tuple[Point, ...]:
     return tuple(sorted(points))
 
 
-def _baseline_chart(state: RunState, look: Look) -> Chart | None:
+def _baseline_chart(state: RunState, palette: Palette) -> Chart | None:
     """The baseline's accuracy while it is trained: there is nothing else to see yet."""
     points = tuple(
         (float(epoch.epoch), epoch.accuracy)
@@ -82,7 +82,7 @@ def _baseline_chart(state: RunState, look: Look) -> Chart | None:
     )
     if not points or state.stages["baseline"].state == "done":
         return None
-    series = Series(points=thin_out(points), style=look.accent)
+    series = Series(points=thin_out(points), style=palette.accent)
     return Chart(series=(series,), x_label="epoch", y_label="accuracy", y_floor=None)
 
 

@@ -8,7 +8,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from emodir_tui.tui.drawing.theme import Look
+from emodir_tui.tui.drawing.palette import Palette
 
 
 class Line(Widget):
@@ -50,17 +50,17 @@ def _same(before: Sequence[Text], after: Sequence[Text], row: int) -> bool:
     return row < len(before) and row < len(after) and before[row].style == after[row].style
 
 
-def tabs(names: Sequence[str], current: int, look: Look) -> Text:
+def tabs(names: Sequence[str], current: int, palette: Palette) -> Text:
     """The panels of a narrow screen; each can be clicked."""
     text = Text(no_wrap=True, end="")
     for number, name in enumerate(names, start=1):
-        style = look.cursor if number == current else look.dim
+        style = palette.cursor if number == current else palette.dim
         text.append(f" {number} {name} ", style + Style(meta={"@click": f"screen.panel({number})"}))
         text.append(" ")
     return text
 
 
-def key_line(keys: Sequence[tuple[str, str, str]], width: int, look: Look, *, always: int = 2) -> Text:
+def key_line(keys: Sequence[tuple[str, str, str]], width: int, palette: Palette, *, always: int = 2) -> Text:
     """(key, label, action) as far as they fit, the last `always` of them in any case; each can be clicked."""
     shown = [(name.replace("Ctrl+", "^"), label, action) for name, label, action in keys]
     first, last = shown[: len(shown) - always], shown[len(shown) - always :]
@@ -69,9 +69,9 @@ def key_line(keys: Sequence[tuple[str, str, str]], width: int, look: Look, *, al
     for item in first:
         if text.cell_len + _key_width(item) > room:
             break
-        _append_key(text, item, look)
+        _append_key(text, item, palette)
     for item in last:
-        _append_key(text, item, look)
+        _append_key(text, item, palette)
     return text
 
 
@@ -80,9 +80,9 @@ def _key_width(item: tuple[str, str, str]) -> int:
     return len(key) + len(label) + 3
 
 
-def _append_key(text: Text, item: tuple[str, str, str], look: Look) -> None:
+def _append_key(text: Text, item: tuple[str, str, str], palette: Palette) -> None:
     key, label, action = item
     target = action if "." in action else f"screen.{action}"
     click = Style(meta={"@click": target if "(" in target else f"{target}()"})
-    text.append(f" {key}", look.accent + look.strong + click)
+    text.append(f" {key}", palette.accent + palette.strong + click)
     text.append(f" {label} ", click)

@@ -57,7 +57,7 @@ class LogPanel(Panel):
             return _cells(line, view) if line is not None else ()
 
         rows = self.query_one(Rows)
-        rows.show(tuple(chosen), cells, view.look, empty=self._empty(view))
+        rows.show(tuple(chosen), cells, view.palette, empty=self._empty(view))
         words = [
             "following" if rows.is_following else "",
             {"detail": "all levels", "info": "", "warning": "warnings", "error": "errors only"}[self._level],
@@ -86,6 +86,6 @@ class LogPanel(Panel):
 
 
 def _cells(line: LogLine, view: View) -> Cells:
-    look = view.look
-    style = {"warning": look.warn, "error": look.bad, "detail": look.dim}.get(line.level)
-    return ((clock(line.time), look.dim), (_PREFIX.get(line.level, "") + line.text, style))
+    palette = view.palette
+    style = {"warning": palette.warn, "error": palette.bad, "detail": palette.dim}.get(line.level)
+    return ((clock(line.time), palette.dim), (_PREFIX.get(line.level, "") + line.text, style))

@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 
 from emodir_tui.runs.state import RankingRow
 from emodir_tui.tui.drawing.cells import literal, number, percent, points
-from emodir_tui.tui.drawing.theme import STAGE_GLYPHS
+from emodir_tui.tui.drawing.palette import STAGE_GLYPHS
 from emodir_tui.tui.presenters.view import View
 from emodir_tui.tui.widgets.panel import Panel
 from emodir_tui.tui.widgets.rows import Cells, Column, Rows
@@ -73,14 +73,14 @@ class RankingPanel(Panel):
         words = self._filter.split()
         rows = [row for row in ranking.values() if all(word in _words(row) for word in words)]
         rows.sort(key=_SORTS[self._sort])
-        colours = {name: Style(color=view.look.colour(index)) for index, name in enumerate(view.state.subnetworks)}
+        colours = {name: Style(color=view.palette.colour(index)) for index, name in enumerate(view.state.subnetworks)}
 
         def cells(key: Hashable) -> Cells:
             row = ranking.get(key)  # type: ignore[call-overload]
             return _cells(row, colours.get(row.subnetwork), view) if row is not None else ()
 
         empty = f"no row has '{literal(self._filter, 40)}'" if ranking and words else _empty(view)
-        self.query_one(Rows).show([row.rank for row in rows], cells, view.look, empty=empty, sorted_by=self._sort)
+        self.query_one(Rows).show([row.rank for row in rows], cells, view.palette, empty=empty, sorted_by=self._sort)
         shown = f"{len(rows)} of {len(ranking)}" if words else str(len(ranking))
         told = f"{shown} members" + (f" with '{literal(self._filter, 30)}'" if words else "")
         self.set_title(told if ranking else "")
@@ -91,8 +91,8 @@ def _words(row: RankingRow) -> str:
 
 
 def _cells(row: RankingRow, colour: Style | None, view: View) -> Cells:
-    look = view.look
-    drop = look.bad if row.accuracy_change < -0.05 else None
+    palette = view.palette
+    drop = palette.bad if row.accuracy_change < -0.05 else None
     return (
         str(row.rank),
         (literal(row.subnetwork), colour),
@@ -102,7 +102,7 @@ def _cells(row: RankingRow, colour: Style | None, view: View) -> Cells:
         percent(row.macs_kept, 1),
         number(row.local_impairment),
         str(row.level),
-        (f"✓ {row.joint_uses}", look.good) if row.joint_uses else "",
+        (f"✓ {row.joint_uses}", palette.good) if row.joint_uses else "",
     )
 
 

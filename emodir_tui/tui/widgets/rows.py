@@ -17,7 +17,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from emodir_tui.tui.drawing.cells import fit
-from emodir_tui.tui.drawing.theme import Look
+from emodir_tui.tui.drawing.palette import Palette
 
 Cell = tuple[str, Style | None]
 Cells = Sequence[str | Cell]
@@ -61,7 +61,7 @@ class Rows(ScrollView, can_focus=True):
             """The table it came from."""
             return self.rows
 
-    class Chosen(Moved):
+    class SelectedPicks(Moved):
         """Enter, or a second click, on a row."""
 
     class HeadClicked(Message):
@@ -94,7 +94,7 @@ class Rows(ScrollView, can_focus=True):
         self._follow = follow
         self._keys: Sequence[Hashable] = ()
         self._cells: Callable[[Hashable], Cells] = lambda _: ()
-        self._look: Look | None = None
+        self._look: Palette | None = None
         self._empty = ""
         self._sorted = ""
         self._cursor = 0
@@ -115,7 +115,7 @@ class Rows(ScrollView, can_focus=True):
         self,
         keys: Sequence[Hashable],
         cells: Callable[[Hashable], Cells],
-        look: Look,
+        palette: Palette,
         *,
         empty: str = "",
         sorted_by: str = "",
@@ -123,7 +123,7 @@ class Rows(ScrollView, can_focus=True):
         """Show these rows. `cells` is asked for the rows in sight only."""
         before = self.key
         rows_before = len(self._keys)
-        self._keys, self._cells, self._look = keys, cells, look
+        self._keys, self._cells, self._look = keys, cells, palette
         self._empty, self._sorted = empty, sorted_by
         self._keep_cursor(before)
         if len(keys) != rows_before:
@@ -153,7 +153,7 @@ class Rows(ScrollView, can_focus=True):
     def action_choose(self) -> None:
         """Open what the cursor is on."""
         if self.key is not None:
-            self.post_message(self.Chosen(self, self.key))
+            self.post_message(self.SelectedPicks(self, self.key))
 
     def on_click(self, event: events.Click) -> None:
         """Head: sort. Row: go there; on the cursor's row: choose."""
@@ -216,14 +216,14 @@ class Rows(ScrollView, can_focus=True):
             return Strip.blank(width)
         return self._row_line(index, width, self._look)
 
-    def _head_line(self, width: int, look: Look) -> Strip:
+    def _head_line(self, width: int, palette: Palette) -> Strip:
         segments = [Segment(" ")]
         for column, cells in self._layout(width):
             label = column.label + ("▾" if column.key == self._sorted else "")
-            segments.append(Segment(fit(label, cells, right=column.right) + " ", look.dim))
+            segments.append(Segment(fit(label, cells, right=column.right) + " ", palette.dim))
         return Strip(segments).adjust_cell_length(width)
 
-    def _row_line(self, index: int, width: int, look: Look) -> Strip:
+    def _row_line(self, index: int, width: int, palette: Palette) -> Strip:
         values = {
             column.key: value for column, value in zip(self._columns, self._cells(self._keys[index]), strict=False)
         }
@@ -234,7 +234,7 @@ class Rows(ScrollView, can_focus=True):
             segments.append(Segment(fit(text, cells, right=column.right) + " ", style))
         strip = Strip(segments).adjust_cell_length(width)
         if index == self._cursor and (self.has_focus or not self._follow):
-            strip = strip.apply_style(look.cursor if self.has_focus else look.cursor_blurred)
+            strip = strip.apply_style(palette.cursor if self.has_focus else palette.cursor_blurred)
         return strip
 
     def _layout(self, width: int) -> list[tuple[Column, int]]:

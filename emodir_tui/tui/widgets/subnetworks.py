@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 
 from emodir_tui.runs.state import Subnetwork
 from emodir_tui.tui.drawing.cells import NOTHING, literal, number, rate
-from emodir_tui.tui.drawing.theme import STAGE_GLYPHS, sparkline
+from emodir_tui.tui.drawing.palette import STAGE_GLYPHS, sparkline
 from emodir_tui.tui.presenters.view import View
 from emodir_tui.tui.widgets.panel import Panel
 from emodir_tui.tui.widgets.rows import Cells, Column, Rows
@@ -42,13 +42,13 @@ class SubnetworksPanel(Panel):
     def show(self, view: View) -> None:
         """Draw the sub-networks."""
         subnetworks = view.state.subnetworks
-        colours = {name: Style(color=view.look.colour(index)) for index, name in enumerate(subnetworks)}
+        colours = {name: Style(color=view.palette.colour(index)) for index, name in enumerate(subnetworks)}
 
         def cells(key: Hashable) -> Cells:
             item = subnetworks.get(str(key))
             return _cells(item, colours[item.name], view) if item is not None else ()
 
-        self.query_one(Rows).show(list(subnetworks), cells, view.look, empty=_empty(view))
+        self.query_one(Rows).show(list(subnetworks), cells, view.palette, empty=_empty(view))
         states = [item.state for item in subnetworks.values()]
         self.set_title(
             " ".join(f"{states.count(word)}{glyph}" for word, glyph in STAGE_GLYPHS.items() if word in states)
@@ -56,8 +56,8 @@ class SubnetworksPanel(Panel):
 
 
 def _cells(item: Subnetwork, colour: Style, view: View) -> Cells:
-    look = view.look
-    state = {"done": look.good, "running": look.accent}.get(item.state, look.dim)
+    palette = view.palette
+    state = {"done": palette.good, "running": palette.accent}.get(item.state, palette.dim)
     generation = f"{item.generation}/{item.generations}" if item.generations else NOTHING
     return (
         (literal(item.name), colour),

@@ -7,7 +7,7 @@ import torchvision
 
 from emodir_tui.nets.division import divide
 from emodir_tui.nets.execution.evaluators import FeatureError, SubnetworkEvaluator
-from emodir_tui.nets.execution.parallel import in_lanes, lanes_for
+from emodir_tui.nets.execution.parallel import map_parallel, workers_for
 from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.nets.execution.span import working_bytes
 from tests.nets.models import graph_of, random_keep, zoo_model
@@ -30,7 +30,7 @@ def test_results_come_in_the_order_of_the_items_and_no_state_is_used_twice_at_on
         busy[lane] -= 1
         return item**2
 
-    assert in_lanes(work, range(40), [0, 1, 2]) == [item**2 for item in range(40)]
+    assert map_parallel(work, range(40), [0, 1, 2]) == [item**2 for item in range(40)]
 
 
 def test_what_check_raises_ends_the_work():
@@ -41,7 +41,7 @@ def test_what_check_raises_ends_the_work():
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        in_lanes(lambda _, item: done.append(item) or threading.Event().wait(0.01), range(1000), [0, 1], check)
+        map_parallel(lambda _, item: done.append(item) or threading.Event().wait(0.01), range(1000), [0, 1], check)
     assert len(done) < 20
 
 
@@ -51,7 +51,7 @@ def test_an_error_of_a_lane_reaches_the_caller():
             raise ValueError("five")
 
     with pytest.raises(ValueError, match="five"):
-        in_lanes(work, range(10), [0, 1])
+        map_parallel(work, range(10), [0, 1])
 
 
 @pytest.mark.parametrize("name", ["resnet20", "vgg16"])
@@ -67,7 +67,7 @@ def test_neither_lanes_nor_what_is_computed_once_change_an_impairment(name, thre
         own = np.zeros(graph.genes, dtype=bool)
         for number in part.groups:
             own[graph.groups[number].start : graph.groups[number].stop] = True
-        keeps = np.stack([random_keep(graph, seed, empty=True) | ~own for seed in range(5)])
+        keep_vectors = np.stack([random_keep(graph, seed, empty=True) | ~own for seed in range(5)])
         values = []
         for count, varying, memory in ((1, None, 0), (3, own, 1 << 30), (1, own, 1 << 30), (1, own, 0)):
             threads(count)
@@ -75,7 +75,7 @@ def test_neither_lanes_nor_what_is_computed_once_change_an_impairment(name, thre
             evaluator = SubnetworkEvaluator(
                 graph, part.start, part.stop, [features], error, varying=varying, memory=memory
             )
-            values.append(evaluator.evaluate(keeps))
+            values.append(evaluator.evaluate(keep_vectors))
             with torch.no_grad():
                 # What is written over is the network's own, never what was computed once or came in.
                 assert torch.equal(output, span(features))
@@ -108,16 +108,16 @@ def test_the_first_layer_of_a_sub_network_is_computed_once():
 def test_lanes_are_as_many_as_memory_holds_and_at_least_one(threads):
     threads(4)
     cpu = torch.device("cpu")
-    assert lanes_for(cpu) == 4
-    assert lanes_for(cpu, each=10, memory=40) == 4
-    assert lanes_for(cpu, each=10, memory=25) == 2
-    assert lanes_for(cpu, each=10, memory=5) == 1
-    assert lanes_for(torch.device("meta"), each=10, memory=100) == 1
+    assert workers_for(cpu) == 4
+    assert workers_for(cpu, each=10, memory=40) == 4
+    assert workers_for(cpu, each=10, memory=25) == 2
+    assert workers_for(cpu, each=10, memory=5) == 1
+    assert workers_for(torch.device("meta"), each=10, memory=100) == 1
 
 
 def test_fewer_lanes_share_the_threads(threads):
     threads(4)
-    assert in_lanes(lambda *_: torch.get_num_threads(), range(4), [0, 1]) == [2] * 4
+    assert map_parallel(lambda *_: torch.get_num_threads(), range(4), [0, 1]) == [2] * 4
     assert torch.get_num_threads() == 4
 
 

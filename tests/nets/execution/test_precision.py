@@ -34,13 +34,15 @@ def test_in_bfloat16_masks_keep_their_order_and_the_unpruned_one_costs_next_to_n
     for number in part.groups:
         own[graph.groups[number].start : graph.groups[number].stop] = True
     shares = np.linspace(0.05, 0.95, 20)
-    keeps = np.concatenate([whole, *(random_keep(graph, i, share)[None] | ~own for i, share in enumerate(shares))])
+    keep_vectors = np.concatenate(
+        [whole, *(random_keep(graph, i, share)[None] | ~own for i, share in enumerate(shares))]
+    )
     found = {}
     for dtype in (torch.float32, torch.bfloat16):
         output = outputs_of(graph, part, x, dtype)
         error = FeatureError(graph, part.stop, [output])
         evaluator = SubnetworkEvaluator(graph, part.start, part.stop, [x], error, varying=own, dtype=dtype)
-        found[dtype] = evaluator.evaluate(keeps)
+        found[dtype] = evaluator.evaluate(keep_vectors)
     assert found[torch.bfloat16][0] < 1e-5
     np.testing.assert_allclose(found[torch.bfloat16], found[torch.float32], rtol=0.02, atol=1e-4)
     assert np.corrcoef(ranks(found[torch.bfloat16]), ranks(found[torch.float32]))[0, 1] > 0.99

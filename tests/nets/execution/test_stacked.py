@@ -30,12 +30,12 @@ def masks_of(graph, part, count):
     own = np.zeros(graph.genes, dtype=bool)
     for number in part.groups:
         own[graph.groups[number].start : graph.groups[number].stop] = True
-    keeps = np.stack([random_keep(graph, seed, 0.2 + 0.15 * seed) | ~own for seed in range(count)])
+    keep_vectors = np.stack([random_keep(graph, seed, 0.2 + 0.15 * seed) | ~own for seed in range(count)])
     for branch in graph.branches:
         if set(branch.groups) <= set(part.groups):
             for number in branch.groups:
-                keeps[-1, graph.groups[number].start : graph.groups[number].stop] = False
-    return own, keeps
+                keep_vectors[-1, graph.groups[number].start : graph.groups[number].stop] = False
+    return own, keep_vectors
 
 
 def torchvision_model():
@@ -51,14 +51,14 @@ def test_stacked_candidates_have_the_values_of_sliced_ones(name):
     graph = graph_of(model, example)
     for part in divide(graph).subnetworks:
         features, outputs = inputs_of(graph, part, images)
-        own, keeps = masks_of(graph, part, 5)
+        own, keep_vectors = masks_of(graph, part, 5)
         error = FeatureError(graph, part.stop, outputs)
         span = (graph, part.start, part.stop, features, error)
-        expected = SubnetworkEvaluator(*span, varying=own).evaluate(keeps)
+        expected = SubnetworkEvaluator(*span, varying=own).evaluate(keep_vectors)
         # Five candidates in passes of three: the last pass is padded.
         stacked = StackedEvaluator(*span, varying=own, candidates=3)
-        np.testing.assert_allclose(stacked.evaluate(keeps), expected, rtol=1e-3, atol=1e-6)
-        np.testing.assert_array_equal(stacked.evaluate(keeps[:1]), stacked.evaluate(keeps)[:1])
+        np.testing.assert_allclose(stacked.evaluate(keep_vectors), expected, rtol=1e-3, atol=1e-6)
+        np.testing.assert_array_equal(stacked.evaluate(keep_vectors[:1]), stacked.evaluate(keep_vectors)[:1])
 
 
 def test_without_memory_nothing_is_kept_and_the_values_are_the_same():
@@ -66,14 +66,14 @@ def test_without_memory_nothing_is_kept_and_the_values_are_the_same():
     graph = graph_of(model, example)
     part = divide(graph).subnetworks[1]
     features, outputs = inputs_of(graph, part, torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
-    own, keeps = masks_of(graph, part, 4)
+    own, keep_vectors = masks_of(graph, part, 4)
     error = FeatureError(graph, part.stop, outputs)
     span = (graph, part.start, part.stop, features, error)
     rich, poor = (StackedEvaluator(*span, varying=own, memory=memory) for memory in (1 << 30, 0))
     assert rich.candidates > 1
     assert poor.candidates == 1
-    np.testing.assert_allclose(poor.evaluate(keeps), rich.evaluate(keeps), rtol=1e-4)
-    assert poor.evaluate(keeps[:0]).shape == (0,)
+    np.testing.assert_allclose(poor.evaluate(keep_vectors), rich.evaluate(keep_vectors), rtol=1e-4)
+    assert poor.evaluate(keep_vectors[:0]).shape == (0,)
 
 
 def test_a_stacked_candidate_does_not_depend_on_those_beside_it():
@@ -81,12 +81,12 @@ def test_a_stacked_candidate_does_not_depend_on_those_beside_it():
     graph = graph_of(model, example)
     part = divide(graph).subnetworks[0]
     features, outputs = inputs_of(graph, part, torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
-    own, keeps = masks_of(graph, part, 4)
+    own, keep_vectors = masks_of(graph, part, 4)
     evaluator = StackedEvaluator(
         graph, part.start, part.stop, features, FeatureError(graph, part.stop, outputs), varying=own, candidates=2
     )
-    together = evaluator.evaluate(keeps)
-    np.testing.assert_allclose(evaluator.evaluate(keeps[::-1])[::-1], together, rtol=1e-6)
+    together = evaluator.evaluate(keep_vectors)
+    np.testing.assert_allclose(evaluator.evaluate(keep_vectors[::-1])[::-1], together, rtol=1e-6)
 
 
 class Moody(nn.Module):

@@ -9,16 +9,16 @@ import pytest
 from emodir_tui.bench import keep_all, open_bench, weights_of
 from emodir_tui.nets.measures.latency import LatencyTable
 from emodir_tui.problems.gene_by_gene import GeneByGene
-from emodir_tui.problems.members import Members, nearest_members
-from emodir_tui.problems.network import Whole
+from emodir_tui.problems.members import FrontMembers, nearest_members
+from emodir_tui.problems.network import NetworkProblem
 from emodir_tui.profile import Complexity, Pick, Profile, budgets, load
 from emodir_tui.results import Adapted, Parts
 from emodir_tui.stages import joint
 
 
 def front(name, rows):
-    keeps = np.array([[digit == "1" for digit in row] for row in rows])
-    return Members(name=name, keeps=keeps, local_impairments=np.zeros(len(rows)))
+    keep_vectors = np.array([[digit == "1" for digit in row] for row in rows])
+    return FrontMembers(name=name, keep_vectors=keep_vectors, local_impairments=np.zeros(len(rows)))
 
 
 def test_a_scheme_of_members_is_its_own_and_a_changed_one_tells_how_many_genes_differ():
@@ -32,7 +32,7 @@ def test_a_scheme_of_members_is_its_own_and_a_changed_one_tells_how_many_genes_d
 def test_a_polishing_that_is_over_holds_no_features_even_before_the_collector_looks():
     bench = open_bench(load(Path("profiles/digits.toml")))
     weights = weights_of(bench.model())
-    whole = Whole(bench, weights, Adapted(weights=weights, fronts=[]), Parts(cuts=(), names=()), 40, 20)
+    whole = NetworkProblem(bench, weights, Adapted(weights=weights, fronts=[]), Parts(cuts=(), names=()), 40, 20)
     genes = whole.graph.genes
     search = GeneByGene(bench, whole, np.ones(genes), 0, 2)
     np.testing.assert_array_equal(

@@ -29,7 +29,7 @@ STAGE_GLYPHS = {"done": "✓", "running": "▶", "waiting": "·"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Look:
+class Palette:
     """Styles by meaning, and one colour per sub-network or run in a plot."""
 
     good: Style
@@ -57,7 +57,7 @@ class Look:
         return self.series[index % len(self.series)]
 
 
-_DARK = Look(
+_DARK = Palette(
     good=Style(color="#7fd88f"),
     warn=Style(color="#f5c46b"),
     bad=Style(color="#ff7b85"),
@@ -68,7 +68,7 @@ _DARK = Look(
     cursor_blurred=Style(bgcolor="#2c3340"),
     series=("#5cc8ff", "#ffb454", "#7fd88f", "#ff7b85", "#c792ea", "#f78fb3", "#e5e56a", "#4fd6be"),
 )
-_LIGHT = Look(
+_LIGHT = Palette(
     good=Style(color="#1a7f37"),
     warn=Style(color="#8a5a00"),
     bad=Style(color="#c11f2e"),
@@ -80,7 +80,7 @@ _LIGHT = Look(
     series=("#0b6fb8", "#b35c00", "#1a7f37", "#c11f2e", "#7a3ea8", "#b0306a", "#7a7000", "#007a6c"),
 )
 # The terminal's own sixteen colours.
-_ANSI = Look(
+_ANSI = Palette(
     good=Style(color="green"),
     warn=Style(color="yellow"),
     bad=Style(color="red"),
@@ -93,7 +93,7 @@ _ANSI = Look(
 )
 
 
-def look_of(*, ansi: bool, dark: bool) -> Look:
+def palette_of(*, ansi: bool, dark: bool) -> Palette:
     """The look that fits a theme."""
     return _ANSI if ansi else _DARK if dark else _LIGHT
 
