@@ -16,8 +16,7 @@ from emodir_tui.nets.execution.stacked import StackedEvaluator, _Recorded
 from emodir_tui.nets.removal import remove
 from emodir_tui.nets.sources.models import load_model
 from emodir_tui.profile import load
-from tests.nets.execution.test_stacked import inputs_of, masks_of
-from tests.nets.models import ZOO, difference, disturbed, graph_of, random_keep, zoo_model
+from tests.support.models import ZOO, difference, disturbed, graph_of, inputs_of, masks_of, random_keep, zoo_model
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 

@@ -4,8 +4,7 @@ from hypothesis import given
 
 from emodir_tui.arrays import Masks
 from emodir_tui.emo.genome import GeneGroup, Genome
-
-from .toys import genomes_with_masks, is_valid
+from tests.support.toys import genomes_with_masks, is_valid
 
 
 def mask(text: str) -> Masks:

@@ -4,8 +4,7 @@ from hypothesis import given, settings
 from emodir_tui.emo.front import hypervolume
 from emodir_tui.emo.genome import GeneGroup, Genome
 from emodir_tui.emo.gradient_moves import Hints, breed, descend, fill, niches, savings
-
-from .toys import ToyTask, genomes, is_valid, seeds, toy_task
+from tests.support.toys import ToyTask, genomes, is_valid, seeds, toy_task
 
 
 class ExactGuide:

@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 from emodir_tui.arrays import Masks
 from emodir_tui.emo.genome import GeneGroup, Genome
 from emodir_tui.emo.mask_space import MaskSpace, Variation, strength
-
-from .toys import genomes, genomes_with_masks, is_valid, seeds
+from tests.support.toys import genomes, genomes_with_masks, is_valid, seeds
 
 # Only one kind of mutation, and no crossover.
 ONLY = dict.fromkeys(("exchange", "uniform", "flip", "swap", "grow", "shrink", "branch"), 0.0)

@@ -13,8 +13,7 @@ from emodir_tui.emo.genome import GeneGroup, Genome
 from emodir_tui.emo.mask_space import MaskSpace
 from emodir_tui.emo.nsga2 import Nsga2, SearchState
 from emodir_tui.emo.space import distinct
-
-from .toys import ToyTask, genomes, is_valid, search_of, searched, seeds, toy_task
+from tests.support.toys import ToyTask, genomes, is_valid, search_of, searched, seeds, toy_task
 
 
 def same(one: SearchState, other: SearchState) -> bool:

@@ -9,8 +9,7 @@ from emodir_tui.emo.gpir import greedy_walk
 from emodir_tui.emo.nsga2 import Nsga2, SearchState
 from emodir_tui.emo.position_space import JointVariation, PositionSpace, in_single_moves
 from emodir_tui.emo.space import distinct
-
-from .toys import seeds
+from tests.support.toys import seeds
 
 sizes_of_fronts = st.lists(st.integers(1, 12), min_size=1, max_size=5)
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from emodir_tui.nets.sources.models import load_model
-from tests.nets.models import graph_of
+from tests.support.models import graph_of
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -9,8 +9,8 @@ from emodir_tui.nets.execution.evaluators import FeatureError, NetworkEvaluator,
 from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.nets.measures.importance import bn_scale, l1, taylor
 from emodir_tui.nets.sources.models import load_model, read_weights
-from tests.nets import models
-from tests.nets.models import ZOO, graph_of, random_keep, zoo_model
+from tests.support import models
+from tests.support.models import ZOO, graph_of, random_keep, zoo_model
 
 
 @pytest.mark.parametrize("name", ZOO)

@@ -7,7 +7,7 @@ import torch
 from emodir_tui.nets.export.pruned_file import save_pruned
 from emodir_tui.nets.removal import remove, structure
 from emodir_tui.nets.sources.models import load_model
-from tests.nets.models import disturbed, graph_of, random_keep
+from tests.support.models import disturbed, graph_of, random_keep
 
 LOAD = """
 import sys

@@ -10,7 +10,7 @@ from emodir_tui.nets.execution.masked import MaskedNetwork
 from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.nets.measures.latency import measure_table
 from emodir_tui.nets.removal import remove
-from tests.nets.models import Middle, disturbed, graph_of, layer, random_keep
+from tests.support.models import Middle, disturbed, graph_of, layer, random_keep
 
 
 class Padded(nn.Conv2d):

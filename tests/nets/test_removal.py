@@ -11,13 +11,20 @@ from emodir_tui.nets.execution.sliced import SlicedNetwork, _Indices
 from emodir_tui.nets.measures.complexity import ComplexityModel
 from emodir_tui.nets.removal import ChannelConstant, apply_structure, remove, structure
 from emodir_tui.nets.sources.models import load_model
-from tests.nets.models import ZOO, InPlace, Odd, Shared, UNet, difference, disturbed, graph_of, random_keep, zoo_model
-
-TORCHVISION = [
-    "vgg16_bn", "resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "mobilenet_v2", "mobilenet_v3_small",
-    "densenet121", "googlenet", "inception_v3", "efficientnet_b0", "regnet_y_400mf", "shufflenet_v2_x1_0",
-    "mnasnet1_0", "squeezenet1_1", "convnext_tiny",
-]  # fmt: skip
+from tests.support.models import (
+    TORCHVISION,
+    ZOO,
+    InPlace,
+    Odd,
+    Shared,
+    UNet,
+    difference,
+    disturbed,
+    graph_of,
+    macs_by_hooks,
+    random_keep,
+    zoo_model,
+)
 
 
 def masked(graph, x, keep):
@@ -28,25 +35,6 @@ def masked(graph, x, keep):
 def removed(graph, x, keep):
     with torch.no_grad():
         return remove(graph, keep)(x)
-
-
-def macs_by_hooks(model, x):
-    """Multiply-accumulates of a model, counted while it runs: independent of `ComplexityModel`."""
-    total, handles = [0], []
-
-    def count(module, inputs, output):
-        per_output = module.in_features if isinstance(module, nn.Linear) else module.weight[0].numel()
-        positions = inputs[0].numel() if getattr(module, "transposed", False) else output.numel()
-        total[0] += positions * per_output
-
-    for module in model.modules():
-        if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
-            handles.append(module.register_forward_hook(count))
-    with torch.no_grad():
-        model(x[:1])
-    for handle in handles:
-        handle.remove()
-    return total[0]
 
 
 @pytest.mark.parametrize("name", ZOO)

@@ -8,7 +8,7 @@ from emodir_tui.nets.measures.complexity import ComplexityModel
 from emodir_tui.nets.measures.error_gradient import Changes
 from emodir_tui.problems.capacity import Capacity
 from emodir_tui.profile import load
-from tests.nets.models import random_keep
+from tests.support.models import random_keep
 
 
 def opened(*overrides):

@@ -9,7 +9,7 @@ from emodir_tui.emo.nsga2 import Nsga2
 from emodir_tui.emo.space import distinct
 from emodir_tui.nets.measures.error_gradient import Changes
 from emodir_tui.problems.guidance import CHILDREN, Guidance
-from tests.emo.toys import ToyTask, toy_task
+from tests.support.toys import ToyTask, toy_task
 
 LIMIT = 0.5
 

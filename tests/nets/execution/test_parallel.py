@@ -10,7 +10,7 @@ from emodir_tui.nets.execution.evaluators import FeatureError, SubnetworkEvaluat
 from emodir_tui.nets.execution.parallel import map_parallel, workers_for
 from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.nets.execution.span import working_bytes
-from tests.nets.models import graph_of, random_keep, zoo_model
+from tests.support.models import graph_of, random_keep, zoo_model
 
 
 @pytest.fixture

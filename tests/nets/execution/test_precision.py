@@ -9,11 +9,7 @@ from emodir_tui.nets.execution.evaluators import FeatureError, NetworkEvaluator,
 from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.nets.measures.error_gradient import ErrorGuide
 from emodir_tui.nets.modules.precision import CPU_FLAGS, cpu_flags, has_fast_bfloat16
-from tests.nets.models import graph_of, random_keep, zoo_model
-
-
-def ranks(values):
-    return np.argsort(np.argsort(values))
+from tests.support.models import graph_of, random_keep, ranks, zoo_model
 
 
 def outputs_of(graph, part, features, dtype):

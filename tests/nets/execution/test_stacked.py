@@ -6,36 +6,8 @@ from torchvision.models import mobilenet_v3_small
 
 from emodir_tui.nets.division import divide
 from emodir_tui.nets.execution.evaluators import FeatureError, SubnetworkEvaluator
-from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.nets.execution.stacked import StackedEvaluator, UnstackableError
-from tests.nets.models import disturbed, graph_of, random_keep, zoo_model
-
-
-def inputs_of(graph, part, images):
-    """Two batches of a sub-network's original inputs, and its outputs for them."""
-    whole = np.ones(graph.genes, dtype=bool)
-    spans = SlicedNetwork(graph, part.start, part.stop)
-    spans.select(whole)
-    features = list(images.split(len(images) // 2))
-    with torch.no_grad():
-        if part.start is not None:
-            before = SlicedNetwork(graph, None, part.start)
-            before.select(whole)
-            features = [before(batch) for batch in features]
-        return features, [spans(batch) for batch in features]
-
-
-def masks_of(graph, part, count):
-    """Keep vectors that prune this part alone; the last one empties every branch that lies in it."""
-    own = np.zeros(graph.genes, dtype=bool)
-    for number in part.groups:
-        own[graph.groups[number].start : graph.groups[number].stop] = True
-    keep_vectors = np.stack([random_keep(graph, seed, 0.2 + 0.15 * seed) | ~own for seed in range(count)])
-    for branch in graph.branches:
-        if set(branch.groups) <= set(part.groups):
-            for number in branch.groups:
-                keep_vectors[-1, graph.groups[number].start : graph.groups[number].stop] = False
-    return own, keep_vectors
+from tests.support.models import disturbed, graph_of, inputs_of, masks_of, zoo_model
 
 
 def torchvision_model():

@@ -6,8 +6,7 @@ from emodir_tui.nets.export.formats import export
 from emodir_tui.nets.export.pruned_file import load_pruned, read_pruned, save_pruned
 from emodir_tui.nets.removal import remove, structure
 from emodir_tui.nets.sources.models import load_model
-from tests.nets.models import disturbed, graph_of, random_keep, zoo_model
-from tests.nets.test_removal import TORCHVISION
+from tests.support.models import TORCHVISION, disturbed, graph_of, random_keep, zoo_model
 
 
 def pruned(name):

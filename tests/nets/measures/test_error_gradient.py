@@ -6,11 +6,7 @@ from emodir_tui.nets.division import divide
 from emodir_tui.nets.execution.evaluators import FeatureError, SubnetworkEvaluator
 from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.nets.measures.error_gradient import ErrorGuide
-from tests.nets.models import graph_of, random_keep, zoo_model
-
-
-def ranks(values):
-    return np.argsort(np.argsort(values))
+from tests.support.models import graph_of, random_keep, ranks, zoo_model
 
 
 @pytest.mark.parametrize("name", ["resnet20", "vgg16"])

@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from emodir_tui.nets.measures import latency
 from emodir_tui.nets.measures.latency import LatencyModel, LatencyTable, LayerTimes, measure_beside, measure_table
 from emodir_tui.nets.sources.models import load_model
-from tests.nets.models import graph_of, random_keep, zoo_model
+from tests.support.models import graph_of, random_keep, zoo_model
 
 
 def table_of_macs(graph):

@@ -1,4 +1,4 @@
-"""Networks for the tests, and what is asked of every one of them."""
+"""Networks for the tests, and measurements of them that do not use the code under test."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,10 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph, analyse
+from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.nets.sources import zoo
 from emodir_tui.nets.tracing.network import trace
 
 ZOO = list(zoo.NAMES)
+TORCHVISION = [
+    "vgg16_bn", "resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "mobilenet_v2", "mobilenet_v3_small",
+    "densenet121", "googlenet", "inception_v3", "efficientnet_b0", "regnet_y_400mf", "shufflenet_v2_x1_0",
+    "mnasnet1_0", "squeezenet1_1", "convnext_tiny",
+]  # fmt: skip
 
 
 def disturbed(model: nn.Module) -> nn.Module:
@@ -153,3 +159,53 @@ class InPlace(nn.Module):
         x = self.bn2(self.two(x))
         x += shortcut
         return self.head(self.act(x).mean((2, 3)))
+
+
+def macs_by_hooks(model, x):
+    """Multiply-accumulates of a model, counted while it runs: independent of `ComplexityModel`."""
+    total, handles = [0], []
+
+    def count(module, inputs, output):
+        per_output = module.in_features if isinstance(module, nn.Linear) else module.weight[0].numel()
+        positions = inputs[0].numel() if getattr(module, "transposed", False) else output.numel()
+        total[0] += positions * per_output
+
+    for module in model.modules():
+        if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
+            handles.append(module.register_forward_hook(count))
+    with torch.no_grad():
+        model(x[:1])
+    for handle in handles:
+        handle.remove()
+    return total[0]
+
+
+def inputs_of(graph, part, images):
+    """Two batches of a sub-network's original inputs, and its outputs for them."""
+    whole = np.ones(graph.genes, dtype=bool)
+    spans = SlicedNetwork(graph, part.start, part.stop)
+    spans.select(whole)
+    features = list(images.split(len(images) // 2))
+    with torch.no_grad():
+        if part.start is not None:
+            before = SlicedNetwork(graph, None, part.start)
+            before.select(whole)
+            features = [before(batch) for batch in features]
+        return features, [spans(batch) for batch in features]
+
+
+def masks_of(graph, part, count):
+    """Keep vectors that prune this part alone; the last one empties every branch that lies in it."""
+    own = np.zeros(graph.genes, dtype=bool)
+    for number in part.groups:
+        own[graph.groups[number].start : graph.groups[number].stop] = True
+    keep_vectors = np.stack([random_keep(graph, seed, 0.2 + 0.15 * seed) | ~own for seed in range(count)])
+    for branch in graph.branches:
+        if set(branch.groups) <= set(part.groups):
+            for number in branch.groups:
+                keep_vectors[-1, graph.groups[number].start : graph.groups[number].stop] = False
+    return own, keep_vectors
+
+
+def ranks(values):
+    return np.argsort(np.argsort(values))
