@@ -1,6 +1,6 @@
 """What fine-tuning can give back: a scheme's impairment counts the parameters it takes, beside the error it makes.
 
-Measured (docs/method.md): at the same MACs and the same error, the scheme that keeps more parameters is the better one
+Measured (docs/decisions.md): at the same MACs and the same error, the scheme that keeps more parameters is the better one
 after fine-tuning.
 """
 

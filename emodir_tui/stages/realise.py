@@ -29,7 +29,7 @@ from emodir_tui.training.metrics import accuracy
 CHECK_IMAGES = 64
 # Masked and removed differ by rounding only; more than this is an error of the removal, and no network is given out.
 LARGEST_DIFFERENCE = 1e-3
-# Share of the last training's steps that are made in what the rules chose. Measured: docs/method.md.
+# Share of the last training's steps that are made in what the rules chose. Measured: docs/decisions.md.
 PICKED = 0.5
 ASKED_FOR = "asked for"
 

@@ -16,7 +16,7 @@ def recalibrate_on_training_images(bench: Bench, model: nn.Module) -> None:
     """Set a network's running statistics to those of training images, `finetune.recalibration_images` of them.
 
     Images are augmented as they were when the weights were trained. Of images as they are the statistics are others: with
-    them an unpruned ResNet-20 has half a point less on CIFAR-10 (docs/method.md).
+    them an unpruned ResNet-20 has half a point less on CIFAR-10 (docs/decisions.md).
     """
     recalibrate(model, _batches(bench))
 
