@@ -13,6 +13,7 @@ from emodir_tui.nets.coupling.channel_graph import ChannelGraph, analyse
 from emodir_tui.nets.execution.program import CHANNEL_LEAVES
 from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.nets.modules.channel_modules import ChannelConstant
+from emodir_tui.nets.modules.deep_copy import deep_copy
 from emodir_tui.nets.modules.layer_sizes import fit_sizes
 from emodir_tui.nets.tracing.network import trace
 from emodir_tui.nets.tracing.tracer import drop_unused, operation
@@ -47,7 +48,7 @@ def remove(graph: ChannelGraph, keep: KeepVectors, *, statistics: str = "running
     """
     emptied = graph.check(keep)
     extended = np.append(keep, True)
-    model = _independent(graph.network.model)
+    model = deep_copy(graph.network.model, graph.network.model)
     constants = _constants(graph, keep, emptied, statistics)
     _shrink(graph, model, extended)
     as_graph = _as_graph(graph, model, extended, constants).eval()
@@ -56,13 +57,6 @@ def remove(graph: ChannelGraph, keep: KeepVectors, *, statistics: str = "running
     for number in emptied:
         _hollow_out(graph, model, number, constants[number])
     return model.eval() if _agree(model.eval(), as_graph, graph.network.example) else as_graph
-
-
-def _independent(model: nn.Module) -> nn.Module:
-    """A deep copy; weights that hooks compute before each call, which torch refuses to copy, are copied as plain numbers."""
-    computed = [value for module in model.modules() for value in vars(module).values() if isinstance(value, Tensor)]
-    memo: dict[int, Any] = {id(value): value.detach().clone() for value in computed if not value.is_leaf}
-    return copy.deepcopy(model, memo)
 
 
 @torch.no_grad()
