@@ -139,7 +139,7 @@ class Dashboard(App[None]):
         self.push_screen(
             MainScreen(
                 directory,
-                self.source_of(directory, replay=self._replay if replay is None else replay),
+                self.open_source(directory, replay=self._replay if replay is None else replay),
                 self.palette,
                 self.open_runs,
                 read_only=self._read_only,
@@ -147,7 +147,7 @@ class Dashboard(App[None]):
             )
         )
 
-    def source_of(self, directory: RunDirectory, *, replay: bool = False) -> Source:
+    def open_source(self, directory: RunDirectory, *, replay: bool = False) -> Source:
         """A run as it is watched here: live or replayed."""
         if replay:
             return ReplaySource(directory.events_folder, speed=self._speed)
@@ -169,7 +169,7 @@ class Dashboard(App[None]):
         """Runs over one another."""
         from emodir_tui.tui.screens.comparison import ComparisonScreen
 
-        self.push_screen(ComparisonScreen(directories, self.palette, self.source_of))
+        self.push_screen(ComparisonScreen(directories, self.palette, self.open_source))
 
     # ---- actions
 
@@ -193,16 +193,16 @@ class Dashboard(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: the same table as the keys, and the themes."""
-        offers = getattr(screen, "offers", lambda _: True)
+        is_available = getattr(screen, "is_available", lambda _: True)
         for command in commands_of(*getattr(screen, "SCREENS_OF_COMMANDS", ())):
-            if command.id == "palette" or command.group == MOVE or not offers(command):
+            if command.id == "palette" or command.group == MOVE or not is_available(command):
                 continue
-            yield SystemCommand(command.help, _key_hint(command), partial(screen.run_action, command.does))
+            yield SystemCommand(command.help, _key_hint(command), partial(screen.run_action, command.textual_action))
         for name in sorted(self.available_themes):
             yield SystemCommand(f"Theme: {name}", "Colours of the dashboard", partial(setattr, self, "theme", name))
-        yield SystemCommand("Screenshot", "Save this screen as an SVG file here", self._take_picture)
+        yield SystemCommand("Screenshot", "Save this screen as an SVG file here", self._save_screenshot)
 
-    def _take_picture(self) -> None:
+    def _save_screenshot(self) -> None:
         try:
             path = self.save_screenshot(path=str(Path.cwd()))
         except OSError as error:
@@ -237,4 +237,4 @@ def _has_true_colour() -> bool:
 
 
 def _key_hint(command: Command) -> str:
-    return f"{command.group} · key {' '.join(command.shown_keys)}" if command.keys else command.group
+    return f"{command.group} · key {' '.join(command.key_names)}" if command.keys else command.group

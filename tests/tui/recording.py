@@ -62,10 +62,10 @@ class Still:
         self.status, self.gpus, self.damaged, self.playback = status, gpus, damaged, playback
         self.caught_up, self.stalled_seconds = True, 0.0
         self.now = (self.state.updated or 0.0) + later
-        story = EventLog()
+        event_log = EventLog()
         for event in events:
-            story.add(event)
-        self.lines = story.lines
+            event_log.add(event)
+        self.lines = event_log.lines
 
     def pump(self) -> bool:
         return False
@@ -86,7 +86,7 @@ class StillDashboard(Dashboard):
         super().__init__(directory, directory.path.parent, read_only=read_only, ascii_only=ascii_only)
         self._still = source
 
-    def source_of(self, directory: RunDirectory, *, replay: bool = False) -> Source:
+    def open_source(self, directory: RunDirectory, *, replay: bool = False) -> Source:
         return self._still
 
 

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
+from emodir_tui.tui.sources.event_log import log_line
 from emodir_tui.tui.sources.live import LiveSource
-from emodir_tui.tui.sources.narrate import format_event
 from emodir_tui.tui.sources.replay import ReplaySource
 from tests.tui.recording import RECORDED, recorded_events
 
@@ -111,5 +111,5 @@ def test_the_same_position_shows_the_same_state_whichever_way_one_came(playing):
     ],
 )
 def test_telling_of_damaged_events_never_raises(event):
-    line = format_event(1, {"time": 0, "seq": 1, **event})
+    line = log_line(1, {"time": 0, "seq": 1, **event})
     assert line is None or line.number == 1

@@ -31,7 +31,7 @@ class Controls:
     """The controls of one run. Only ending a run and going back in it are asked about first."""
 
     def __init__(self, directory: RunDirectory, source: Source, notifier: Notifier, *, read_only: bool) -> None:
-        self._directory, self._source, self._voice = directory, source, notifier
+        self._directory, self._source, self._notifier = directory, source, notifier
         self._requests = Requests()
         self._sending: set[str] = set()
         self.busy = ""
@@ -39,7 +39,7 @@ class Controls:
         if not self.read_only and source.playback is None:
             self.read_only = can_control(directory)
 
-    def told(self) -> tuple[str, str]:
+    def status_message(self) -> tuple[str, str]:
         """(sentence, level) about what is under way or has just ended; empty when nothing is."""
         if self.busy:
             return self.busy, "info"
@@ -60,7 +60,7 @@ class Controls:
     def stop(self) -> None:
         """Ask for the end of the worker, after a question."""
         if self._may_send("stop"):
-            self._voice.ask(
+            self._notifier.ask(
                 f"Stop run {literal(self._directory.id)}?",
                 "The evaluation in progress is finished, a checkpoint is written, and the worker ends.\n"
                 f"Continue later with:\n    emodir resume {literal(self._directory.id)}",
@@ -71,7 +71,7 @@ class Controls:
     def stop_now(self) -> None:
         """End the worker at once, after a question."""
         if self._may_send("stop-now"):
-            self._voice.ask(
+            self._notifier.ask(
                 f"End the worker of {literal(self._directory.id)} at once?",
                 "Nothing is saved first: what came after the newest checkpoint has to be done again.",
                 "End now",
@@ -91,7 +91,7 @@ class Controls:
         if newest is not None and newest.id == checkpoint and self._source.status.word != "finished":
             self._resume(None)
             return
-        self._voice.ask(
+        self._notifier.ask(
             f"Resume from {literal(checkpoint)}?",
             "What came after it is put aside, not deleted, and is no longer part of this run.",
             "Resume",
@@ -112,7 +112,7 @@ class Controls:
             with extra_pick_recorded(self._directory, scheme):
                 resume(self._directory)
 
-        self._voice.ask(
+        self._notifier.ask(
             f"Realise scheme {scheme}?",
             "The run has ended: a worker is started again for it.",
             "Realise",
@@ -125,13 +125,13 @@ class Controls:
         if not self._may_send(command):
             return
         if command in self._sending or self._requests.is_waiting(command):
-            self._voice.show_message(f"{command} was requested already")
+            self._notifier.show_message(f"{command} was requested already")
             return
 
         def sent(request_id: str) -> None:
             self._sending.discard(command)
             self._requests.add(request_id, command, time.monotonic(), self._source.state.attempt)
-            self._voice.show_message("")
+            self._notifier.show_message("")
 
         def failed(error: EmodirError) -> None:
             self._sending.discard(command)
@@ -146,7 +146,7 @@ class Controls:
         status = self._source.status
         if not status.is_live:
             more = "" if status.word == "finished" else " · r resumes it"
-            self._voice.show_message(f"{command}: no worker is there, the run is {status.word}{more}", "warning")
+            self._notifier.show_message(f"{command}: no worker is there, the run is {status.word}{more}", "warning")
         return status.is_live
 
     def _may_resume(self, *, finished_too: bool = False) -> bool:
@@ -154,10 +154,10 @@ class Controls:
             return False
         word = self._source.status.word
         if self._source.status.is_live:
-            self._voice.show_message(f"the run is {word}; there is nothing to resume", "warning")
+            self._notifier.show_message(f"the run is {word}; there is nothing to resume", "warning")
             return False
         if word == "finished" and not finished_too:
-            self._voice.show_message(
+            self._notifier.show_message(
                 "the run has finished; Enter on a checkpoint (panel 5) offers to go back to it", "warning"
             )
             return False
@@ -165,15 +165,15 @@ class Controls:
 
     def _has_caught_up(self, command: str) -> bool:
         if not self._source.caught_up:
-            self._voice.show_message(f"{command}: the run's events are still being read; in a moment", "warning")
+            self._notifier.show_message(f"{command}: the run's events are still being read; in a moment", "warning")
         return self._source.caught_up
 
     def _refuses(self) -> bool:
         if self._source.playback is not None:
-            self._voice.show_message("this is a replay: it can be watched, not controlled", "warning")
+            self._notifier.show_message("this is a replay: it can be watched, not controlled", "warning")
             return True
         if self.read_only:
-            self._voice.show_message(f"read-only: {self.read_only}", "warning")
+            self._notifier.show_message(f"read-only: {self.read_only}", "warning")
             return True
         return bool(self.busy)
 
@@ -191,13 +191,13 @@ class Controls:
 
         def then(_: None) -> None:
             self.busy = ""
-            self._voice.show_message(done, "good")
+            self._notifier.show_message(done, "good")
 
         in_background(work, then, self._failed)
-        self._voice.show_message("")
+        self._notifier.show_message("")
 
     def _failed(self, error: EmodirError) -> None:
         self.busy = ""
-        self._voice.show_message(error.message, "error")
+        self._notifier.show_message(error.message, "error")
         if error.hint:
-            self._voice.explain("It did not work", f"{literal(error.message)}\n\n{literal_lines(error.hint)}")
+            self._notifier.explain("It did not work", f"{literal(error.message)}\n\n{literal_lines(error.hint)}")

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 from textual.binding import Binding, BindingType
 
+from emodir_tui.tui.control.panels import PANELS
+
 MAIN, PICKER, COMPARISON, LOG, DETAILS, REPLAY = "main", "picker", "comparison", "log", "details", "replay"
 RUN, VIEW, MOVE, RUNS, PLAY, HELP = "Run", "View", "Move", "Runs", "Replay", "Help and leaving"
-PANELS = ("Sub-networks", "Hypervolume", "Ranking", "Front", "Checkpoints", "Log")
-_ALL = (MAIN, PICKER, COMPARISON, LOG)
+ALL_SCREENS = (MAIN, PICKER, COMPARISON, LOG)
 
-_SHOWN = {
+_KEY_NAMES = {
     "question_mark": "?",
     "slash": "/",
     "left_square_bracket": "[",
@@ -51,38 +52,38 @@ class Command:
     line: int = 0
 
     @property
-    def does(self) -> str:
+    def textual_action(self) -> str:
         """The action."""
         return self.action or self.id.replace("-", "_")
 
     @property
-    def shown_keys(self) -> tuple[str, ...]:
+    def key_names(self) -> tuple[str, ...]:
         """The keys as they stand on a keyboard."""
-        return tuple(_SHOWN.get(key, key) for key in self.keys)
+        return tuple(_KEY_NAMES.get(key, key) for key in self.keys)
 
 
 def _panels() -> tuple[Command, ...]:
     return tuple(
         Command(
-            id=f"panel-{number}",
-            keys=(str(number),),
-            label=title,
-            help=f"Go to panel {number}, {title}",
+            id=f"panel-{panel.number}",
+            keys=(str(panel.number),),
+            label=panel.name,
+            help=f"Go to panel {panel.number}, {panel.name}",
             group=VIEW,
-            action=f"panel({number})",
+            action=f"panel({panel.number})",
         )
-        for number, title in enumerate(PANELS, start=1)
+        for panel in PANELS
     )
 
 
 def _make(
-    name: str, key: str, label: str, does: str, group: str, *screens: str, action: str = "", line: int = 0
+    name: str, key: str, label: str, help_text: str, group: str, *screens: str, action: str = "", line: int = 0
 ) -> Command:
     return Command(
         id=name,
         keys=tuple(key.split()),
         label=label,
-        help=does,
+        help=help_text,
         group=group,
         screens=screens or (MAIN,),
         action=action,
@@ -128,11 +129,17 @@ COMMANDS: tuple[Command, ...] = (
     _make("freeze", "f", "Freeze", "Freeze the display; the run and the reading go on", VIEW, line=21),
     _make("worker-log", "l", "Log", "What the worker printed", VIEW, line=41),
     _make(
-        "theme", "t", "Theme", "Next theme: dark, light, the terminal's own colours", VIEW, *_ALL, action="app.theme"
+        "theme",
+        "t",
+        "Theme",
+        "Next theme: dark, light, the terminal's own colours",
+        VIEW,
+        *ALL_SCREENS,
+        action="app.theme",
     ),
     _make("panel-on", "tab", "Next panel", "Next panel", MOVE, action="next_panel(1)"),
     _make("panel-back", "shift+tab", "Panel before", "The panel before", MOVE, action="next_panel(-1)"),
-    _make("rows", "up down", "Rows", "Move in a list; also j k, PgUp PgDn, Home End", MOVE, *_ALL, DETAILS),
+    _make("rows", "up down", "Rows", "Move in a list; also j k, PgUp PgDn, Home End", MOVE, *ALL_SCREENS, DETAILS),
     _make("point", "left right", "Points", "Select a point of the front (panel 4)", MOVE),
     _make("details", "enter", "Details", "Details of the selected row or point", MOVE, MAIN, DETAILS),
     _make(
@@ -156,18 +163,27 @@ COMMANDS: tuple[Command, ...] = (
         "Help",
         "All keys, and how to read the screens",
         HELP,
-        *_ALL,
+        *ALL_SCREENS,
         action="app.help",
         line=50,
     ),
-    _make("palette", "ctrl+p", "Palette", "All commands by name", HELP, *_ALL, action="app.command_palette", line=43),
+    _make(
+        "palette",
+        "ctrl+p",
+        "Palette",
+        "All commands by name",
+        HELP,
+        *ALL_SCREENS,
+        action="app.command_palette",
+        line=43,
+    ),
     _make(
         "leave",
         "q ctrl+c ctrl+q",
         "Leave",
         "Leave the dashboard; the run goes on",
         HELP,
-        *_ALL,
+        *ALL_SCREENS,
         action="app.leave",
         line=51,
     ),
@@ -186,7 +202,7 @@ def commands_of(*screens: str) -> list[Command]:
 def bindings(*screens: str) -> list[BindingType]:
     """The bindings of these screens."""
     return [
-        Binding(key, command.does, command.help, show=False, tooltip=command.help)
+        Binding(key, command.textual_action, command.help, show=False, tooltip=command.help)
         for command in commands_of(*screens)
         if command.id not in _BOUND_ELSEWHERE
         for key in command.keys
@@ -194,23 +210,10 @@ def bindings(*screens: str) -> list[BindingType]:
     ]
 
 
-def keys_of(*screens: str) -> list[tuple[str, str, str]]:
+def key_line_commands(*screens: str) -> list[tuple[str, str, str]]:
     """(key, label, action) for the key line of these screens."""
-    chosen = [command for command in commands_of(*screens) if command.line]
+    shown = [command for command in commands_of(*screens) if command.line]
     return [
-        (command.shown_keys[0], command.label, command.does) for command in sorted(chosen, key=lambda item: item.line)
+        (command.key_names[0], command.label, command.textual_action)
+        for command in sorted(shown, key=lambda item: item.line)
     ]
-
-
-def key_table() -> str:
-    """All commands as a Markdown table, for the documentation."""
-    lines = ["| Key | Does | Where |", "|---|---|---|"]
-    for group in dict.fromkeys(command.group for command in COMMANDS):
-        lines += [_table_line(command) for command in COMMANDS if command.group == group]
-    return "\n".join(lines)
-
-
-def _table_line(command: Command) -> str:
-    keys = " ".join(f"`{key}`" for key in command.shown_keys) or "(palette)"
-    where = "everywhere" if set(command.screens) >= set(_ALL) else ", ".join(command.screens)
-    return f"| {keys} | {command.help} | {where} |"

@@ -1,4 +1,4 @@
-"""Details of a subject: what the details screen says about a sub-network, member, ranking row, scheme or checkpoint."""
+"""Details of a reference: what the details screen says about a sub-network, member, ranking row, scheme or checkpoint."""
 
 import shlex
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from emodir_tui.tui.drawing.cells import (
     size,
 )
 from emodir_tui.tui.drawing.palette import CHANNEL_GONE, CHANNEL_KEPT, Palette, bar
-from emodir_tui.tui.presenters.subjects import Subject
+from emodir_tui.tui.presenters.references import Reference
 from emodir_tui.tui.presenters.view import View
 
 BAR_CELLS = 24
@@ -33,7 +33,7 @@ LINKS_SHOWN = 200
 class Link:
     """Something that can be opened from here."""
 
-    subject: Subject
+    target: Reference
     label: str
 
 
@@ -50,21 +50,21 @@ class Detail:
     links_title: str = field(default="")
 
 
-def describe(view: View, subject: Subject) -> Detail:
-    """What is known of a subject now."""
+def describe(view: View, reference: Reference) -> Detail:
+    """What is known of a reference now."""
     state = view.state
-    if subject.kind == "subnetwork" and (item := state.subnetworks.get(subject.name)):
+    if reference.kind == "subnetwork" and (item := state.subnetworks.get(reference.name)):
         return _subnetwork(view, item)
-    if subject.kind == "member" and (member := _find_member(state, subject.name, subject.number)):
-        return _member(view, state.subnetworks[subject.name], member)
-    if subject.kind == "row" and (row := state.ranking.get(subject.number)):
+    if reference.kind == "member" and (member := _find_member(state, reference.name, reference.number)):
+        return _member(view, state.subnetworks[reference.name], member)
+    if reference.kind == "row" and (row := state.ranking.get(reference.number)):
         return _row(view, row)
-    if subject.kind == "scheme" and (scheme := _find_scheme(state, subject.number)):
+    if reference.kind == "scheme" and (scheme := _find_scheme(state, reference.number)):
         return _scheme(view, scheme)
-    if subject.kind == "checkpoint" and (checkpoint := state.checkpoints.get(subject.name)):
+    if reference.kind == "checkpoint" and (checkpoint := state.checkpoints.get(reference.name)):
         return _checkpoint(view, checkpoint)
-    if subject.kind == "line":
-        return Detail(title="Log", body=Text(literal_lines(subject.name, 12_000)), command=subject.name[:500])
+    if reference.kind == "line":
+        return Detail(title="Log", body=Text(literal_lines(reference.name, 12_000)), command=reference.name[:500])
     return Detail(title="Gone", body=Text("It is no longer part of this run: the run went back to before it."))
 
 
@@ -87,7 +87,7 @@ def _subnetwork(view: View, item: Subnetwork) -> Detail:
     for group in item.groups:
         body.append(f"  {fit(literal(group.name), 34)} {group.channels:>5} channels  {literal(group.kind)}\n")
     links = tuple(
-        Link(subject=Subject(kind="member", name=item.name, number=member.member), label=_member_label(member))
+        Link(target=Reference(kind="member", name=item.name, number=member.member), label=_member_label(member))
         for member in item.members
     )
     title = f"Sub-network {literal(item.name)}"
@@ -113,7 +113,7 @@ def _member(view: View, item: Subnetwork, member: Member) -> Detail:
     body = _facts(facts, view.palette)
     body.append("\nchannels kept\n", view.palette.strong)
     body.append_text(_bars(item.groups, member.kept, view.palette))
-    links = [Link(subject=Subject(kind="subnetwork", name=item.name), label=f"sub-network {literal(item.name)}")]
+    links = [Link(target=Reference(kind="subnetwork", name=item.name), label=f"sub-network {literal(item.name)}")]
     links += _scheme_links(state, item.name, member.member)
     title = f"Member {member.member} of {literal(item.name)}"
     return Detail(title=title, body=body, links=tuple(links[:LINKS_SHOWN]), links_title="leads to")
@@ -127,7 +127,7 @@ def _bars(groups: tuple[Group, ...], kept: tuple[int, ...], palette: Palette) ->
         text.append(f"  {fit(literal(group.name), 26)} ")
         text.append(bar(share, BAR_CELLS, CHANNEL_KEPT, CHANNEL_GONE), style)
         text.append(f" {channels:>4}/{group.channels:<4} {percent(share):>4}\n")
-    return text if kept else Text("  not told\n", palette.dim)
+    return text if kept else Text("  not known\n", palette.dim)
 
 
 def _row(view: View, row: RankingRow) -> Detail:
@@ -145,10 +145,10 @@ def _row(view: View, row: RankingRow) -> Detail:
         if member is not None:
             body.append("\nchannels kept\n", view.palette.strong)
             body.append_text(_bars(item.groups, member.kept, view.palette))
-            subject = Subject(kind="member", name=item.name, number=row.member)
-            links.append(Link(subject=subject, label=f"member {row.member} of {literal(item.name)}"))
+            member_reference = Reference(kind="member", name=item.name, number=row.member)
+            links.append(Link(target=member_reference, label=f"member {row.member} of {literal(item.name)}"))
         links.append(
-            Link(subject=Subject(kind="subnetwork", name=item.name), label=f"sub-network {literal(item.name)}")
+            Link(target=Reference(kind="subnetwork", name=item.name), label=f"sub-network {literal(item.name)}")
         )
     links += _scheme_links(view.state, row.subnetwork, row.member)
     return Detail(title=f"Rank {row.rank}", body=body, links=tuple(links[:LINKS_SHOWN]), links_title="leads to")
@@ -187,14 +187,14 @@ def _scheme(view: View, scheme: Scheme) -> Detail:
     for name, position in zip(state.subnetworks, scheme.members, strict=False):
         member = _find_member(state, name, position)
         share = member.complexity if member is not None else None
-        told = bar(share, BAR_CELLS, CHANNEL_KEPT, CHANNEL_GONE) if share is not None else ""
+        kept_bar = bar(share, BAR_CELLS, CHANNEL_KEPT, CHANNEL_GONE) if share is not None else ""
         body.append(f"  {fit(literal(name), 6)} ")
-        body.append(told, Style(color=view.palette.colour(list(state.subnetworks).index(name))))
+        body.append(kept_bar, Style(color=view.palette.colour(list(state.subnetworks).index(name))))
         body.append(f" {percent(share, 1) if share is not None else 'unpruned':>6} kept  member {position}\n")
         if member is not None:
             links.append(
                 Link(
-                    subject=Subject(kind="member", name=name, number=position),
+                    target=Reference(kind="member", name=name, number=position),
                     label=f"member {position} of {literal(name)}",
                 )
             )
@@ -265,15 +265,15 @@ def _scheme_links(state: RunState, name: str, member: int) -> list[Link]:
         return []
     position = list(state.subnetworks).index(name)
     return [
-        Link(subject=Subject(kind="scheme", number=scheme.scheme), label=_scheme_label(scheme))
+        Link(target=Reference(kind="scheme", number=scheme.scheme), label=_scheme_label(scheme))
         for scheme in state.joint.schemes
         if position < len(scheme.members) and scheme.members[position] == member
     ]
 
 
 def _scheme_label(scheme: Scheme) -> str:
-    told = f"joint scheme {scheme.scheme:>3}  kept {percent(scheme.complexity, 1):>6}"
-    return f"{told}  impairment {number(scheme.impairment)}  accuracy {percent(scheme.accuracy, 1)}"
+    scheme_kept = f"joint scheme {scheme.scheme:>3}  kept {percent(scheme.complexity, 1):>6}"
+    return f"{scheme_kept}  impairment {number(scheme.impairment)}  accuracy {percent(scheme.accuracy, 1)}"
 
 
 def _find_member(state: RunState, name: str, number_of: int) -> Member | None:

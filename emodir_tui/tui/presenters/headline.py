@@ -38,9 +38,9 @@ def _first(view: View, width: int) -> Text:
     for badge in _badges(view):
         line.append(f"[{badge}]", palette.warn + palette.strong)
         line.append(" ")
-    said = _said(view)
-    wordings = [said] if said else [_where(view.state, short=narrow), _where(view.state, short=True)]
-    what, right = _beside(wordings, _times(view, short=narrow), width - line.cell_len)
+    explanation = _explanation(view)
+    wordings = [explanation] if explanation else [_where(view.state, short=narrow), _where(view.state, short=True)]
+    what, right = _longest_that_fit(wordings, _times(view, short=narrow), width - line.cell_len)
     line.append(what)
     if right:
         line.append(" " * (width - line.cell_len - len(right)))
@@ -49,7 +49,7 @@ def _first(view: View, width: int) -> Text:
     return line
 
 
-def _beside(wordings: Sequence[str], times: Sequence[str], room: int) -> tuple[str, str]:
+def _longest_that_fit(wordings: Sequence[str], times: Sequence[str], room: int) -> tuple[str, str]:
     """What happens and the times, the longest first of each: what happens is worth more than the times."""
     pairs = [*((what, times[0]) for what in wordings), *((wordings[-1], right) for right in (*times[1:], ""))]
     for what, right in pairs:
@@ -61,12 +61,12 @@ def _beside(wordings: Sequence[str], times: Sequence[str], room: int) -> tuple[s
 def _second(view: View, width: int) -> Text:
     palette = view.palette
     line = Text(no_wrap=True, end="")
-    if (advice := _advice(view, width)) and view.playback is None:
+    if (next_step := _next_step(view, width)) and view.playback is None:
         style = None if view.word == "finished" else palette.status(view.word) + Style(bold=False)
-        line.append(_cut(advice, width), palette.warn if view.stalled_seconds else style)
+        line.append(_cut(next_step, width), palette.warn if view.stalled_seconds else style)
         return line
     right = Text.assemble(*_hardware(view, width))
-    line.append_text(_track(view, max(10, width - right.cell_len - 1)))
+    line.append_text(_stage_track(view, max(10, width - right.cell_len - 1)))
     if width - line.cell_len - right.cell_len >= 1:
         line.append(" " * (width - line.cell_len - right.cell_len))
         line.append_text(right)
@@ -74,7 +74,7 @@ def _second(view: View, width: int) -> Text:
     return line
 
 
-def _said(view: View) -> str:
+def _explanation(view: View) -> str:
     """What an unusual state means."""
     state, status = view.state, view.status
     if view.playback is not None:
@@ -82,7 +82,7 @@ def _said(view: View) -> str:
         doing = "" if play.playing else "paused at "
         return f"{doing}{duration(play.position)} / {duration(play.length)} at ×{play.speed:g}"
     since = state.condition_since
-    told = {
+    explanations = {
         "starting": f"{literal(status.reason, 200)}" if status.reason else "the worker is loading",
         "paused": f"since {clock(since, seconds=False)} · memory is kept" if since is not None else "memory is kept",
         "stopping": "saving a checkpoint, then the worker ends",
@@ -93,10 +93,10 @@ def _said(view: View) -> str:
         "stopped": f"at {percent(state.progress)} in {_where(state)}",
         "finished": _result(state),
     }
-    return told.get(view.word, "")
+    return explanations.get(view.word, "")
 
 
-def _advice(view: View, width: int) -> str:
+def _next_step(view: View, width: int) -> str:
     """The next step in an unusual state; empty where the usual second line says more."""
     state, status = view.state, view.status
     newest = max(state.checkpoints.values(), key=lambda item: item.saved, default=None)
@@ -107,7 +107,7 @@ def _advice(view: View, width: int) -> str:
         return f"the run directory has not answered for {duration(view.stalled_seconds)} · does its file system hang?"
     # A long hint leaves room for the next step.
     hint = _cut(literal(state.hint, 300), width - len(f" · {again} · l worker's log"))
-    told = {
+    steps = {
         "paused": "p continues · x stops and saves · it can stay paused for days",
         "no-progress": f"a long step, or a hang? · l worker's log · kill -QUIT {state.pid} writes there what it does",
         "unsure": "l worker's log · if it stays away, the run counts as lost and can be resumed",
@@ -118,7 +118,7 @@ def _advice(view: View, width: int) -> str:
     }
     if view.word == "starting" and status.reason and state.opened is None:
         return "l worker's log"
-    return told.get(view.word, "")
+    return steps.get(view.word, "")
 
 
 def _lost(view: View) -> str:
@@ -223,7 +223,7 @@ def _badges(view: View) -> list[str]:
     return badges
 
 
-def _track(view: View, width: int) -> Text:
+def _stage_track(view: View, width: int) -> Text:
     """The stages with their marks, the whole run's progress behind the one in progress; shorter where room lacks."""
     full = _stages(view, names=True)
     return full if full.cell_len <= width else _stages(view, names=False, cells=max(4, min(18, width - 24)))

@@ -3,17 +3,17 @@
 from dataclasses import dataclass
 
 from emodir_tui.runs.state import Point, RunState
-from emodir_tui.tui.presenters.subjects import Subject
+from emodir_tui.tui.presenters.references import Reference
 
 MERGED, JOINT = "merged", "joint"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Spot:
+class FrontPoint:
     """A point of a front and what it stands for; None while the search goes on and members have no names yet."""
 
-    point: Point
-    subject: Subject | None
+    position: Point
+    reference: Reference | None
     on_front: bool = True
     subnetwork: str = ""
 
@@ -23,7 +23,7 @@ def scopes(state: RunState) -> list[str]:
     return [*state.subnetworks, MERGED, JOINT]
 
 
-def natural_scope(state: RunState) -> str:
+def default_scope(state: RunState) -> str:
     """What is worth looking at now: the search in progress, later the joint front."""
     if state.joint.front or state.stages["joint"].state != "waiting":
         return JOINT
@@ -34,21 +34,23 @@ def natural_scope(state: RunState) -> str:
     return running[-1] if running else begun[-1] if begun else next(iter(state.subnetworks), JOINT)
 
 
-def spots(state: RunState, scope: str) -> list[Spot]:
+def front_points(state: RunState, scope: str) -> list[FrontPoint]:
     """The points of a scope by rising complexity."""
     if scope == JOINT:
         if state.joint.schemes:
             found = [
-                Spot(point=(item.complexity, item.impairment), subject=Subject(kind="scheme", number=item.scheme))
+                FrontPoint(
+                    position=(item.complexity, item.impairment), reference=Reference(kind="scheme", number=item.scheme)
+                )
                 for item in state.joint.schemes
             ]
         else:
-            found = [Spot(point=point, subject=None) for point in state.joint.front]
+            found = [FrontPoint(position=position, reference=None) for position in state.joint.front]
     elif scope == MERGED:
         found = [
-            Spot(
-                point=(row.macs_kept, row.global_impairment),
-                subject=Subject(kind="row", number=row.rank),
+            FrontPoint(
+                position=(row.macs_kept, row.global_impairment),
+                reference=Reference(kind="row", number=row.rank),
                 on_front=row.level == 0,
                 subnetwork=row.subnetwork,
             )
@@ -60,16 +62,16 @@ def spots(state: RunState, scope: str) -> list[Spot]:
             return []
         if item.members:
             found = [
-                Spot(
-                    point=(member.complexity, member.impairment),
-                    subject=Subject(kind="member", name=scope, number=member.member),
+                FrontPoint(
+                    position=(member.complexity, member.impairment),
+                    reference=Reference(kind="member", name=scope, number=member.member),
                     subnetwork=scope,
                 )
                 for member in item.members
             ]
         else:
-            found = [Spot(point=point, subject=None, subnetwork=scope) for point in item.front]
-    return sorted(found, key=lambda spot: spot.point)
+            found = [FrontPoint(position=position, reference=None, subnetwork=scope) for position in item.front]
+    return sorted(found, key=lambda item: item.position)
 
 
 def knee(points: list[Point]) -> int | None:

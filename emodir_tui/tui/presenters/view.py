@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Status
 from emodir_tui.tui.drawing.palette import Palette
+from emodir_tui.tui.sources.event_log import LogLine
 from emodir_tui.tui.sources.gpus import Gpu
-from emodir_tui.tui.sources.narrate import LogLine
 from emodir_tui.tui.sources.source import Playback
 
 
@@ -29,7 +29,6 @@ class View:
     playback: Playback | None = None
     plots: bool = True
     scope: str = "joint"
-    selected: int | None = None
 
     @property
     def word(self) -> str:

@@ -14,11 +14,11 @@ from textual.screen import Screen
 
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.state import Point, RunState
-from emodir_tui.tui.control.keymap import COMPARISON, bindings, keys_of
+from emodir_tui.tui.control.keymap import COMPARISON, bindings, key_line_commands
 from emodir_tui.tui.drawing.cells import NOTHING, duration, literal, number, percent, points
 from emodir_tui.tui.drawing.chart import Chart, Series, thin_out
 from emodir_tui.tui.drawing.palette import MEMBER, STATUS_GLYPHS, STATUS_WORDS, Palette
-from emodir_tui.tui.presenters.scopes import JOINT, spots
+from emodir_tui.tui.presenters.scopes import JOINT, front_points
 from emodir_tui.tui.sources.live import LiveSource
 from emodir_tui.tui.sources.source import Source
 from emodir_tui.tui.widgets.hypervolume import curve
@@ -52,11 +52,11 @@ class ComparisonScreen(Screen[None]):
         self,
         directories: Sequence[RunDirectory],
         palette: Callable[[], Palette],
-        source_of: Callable[[RunDirectory], Source] = LiveSource,
+        open_source: Callable[[RunDirectory], Source] = LiveSource,
     ) -> None:
         super().__init__()
-        self._directories, self._look = tuple(directories), palette
-        self._sources = [source_of(directory) for directory in directories]
+        self._directories, self._get_palette = tuple(directories), palette
+        self._sources = [open_source(directory) for directory in directories]
         self._scope = JOINT
         self._drawn = float("-inf")
 
@@ -104,7 +104,7 @@ class ComparisonScreen(Screen[None]):
         self._drawn = time.monotonic()
         if not self.is_mounted or not self.is_current:
             return
-        palette = self._look()
+        palette = self._get_palette()
         self.query_one("#comparison-title", Line).show(
             Text(f" emodir comparison · {len(self._sources)} runs · ‹ {literal(self._scope)} ›", style=palette.strong)
         )
@@ -122,7 +122,7 @@ class ComparisonScreen(Screen[None]):
         self.query_one(Rows).show(list(by_id), cells, palette)
         hint = "[ ] joint, or one sub-network of all runs · Esc back"
         self.query_one("#message", Line).show(Text(f" {hint}", style=palette.dim))
-        self.query_one("#keys", Line).show(key_line(keys_of(COMPARISON), self.size.width, palette))
+        self.query_one("#keys", Line).show(key_line(key_line_commands(COMPARISON), self.size.width, palette))
 
     def action_scope(self, by: int) -> None:
         """Another sub-network, or the joint front."""
@@ -146,7 +146,7 @@ class ComparisonScreen(Screen[None]):
     def _fronts(self, palette: Palette) -> Chart:
         series: list[Series] = []
         for index, source in enumerate(self._sources):
-            front = tuple(spot.point for spot in spots(source.state, self._scope) if spot.on_front)
+            front = tuple(point.position for point in front_points(source.state, self._scope) if point.on_front)
             style = Style(color=palette.colour(index))
             series.append(Series(points=front, style=style, form="stairs"))
             series.append(Series(points=front, style=style, form="marks", glyph=_GLYPHS[index % len(_GLYPHS)]))

@@ -11,7 +11,7 @@ from textual.widgets import Static
 
 from emodir_tui.tui.control.keymap import DETAILS, bindings
 from emodir_tui.tui.presenters.details import Detail, describe
-from emodir_tui.tui.presenters.subjects import Subject
+from emodir_tui.tui.presenters.references import Reference
 from emodir_tui.tui.presenters.view import View
 from emodir_tui.tui.widgets.rows import Cells, Column, Rows
 
@@ -19,21 +19,21 @@ _LINK_COLUMNS = (Column(key="label", label="", width=20, stretch=True),)
 
 
 class DetailsScreen(ModalScreen[None]):
-    """Shows a subject; asks whoever opened it to act on it."""
+    """Shows a reference; asks whoever opened it to act on it."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(DETAILS)
 
     def __init__(
         self,
-        subject: Subject,
-        look_at: Callable[[], View],
+        reference: Reference,
+        current_view: Callable[[], View],
         realise: Callable[[int], None],
         resume_from: Callable[[str], None],
         copy: Callable[[str], None],
     ) -> None:
         super().__init__()
-        self._path = [subject]
-        self._look_at, self._realise, self._resume_from, self._copy = look_at, realise, resume_from, copy
+        self._path = [reference]
+        self._current_view, self._realise, self._resume_from, self._copy = current_view, realise, resume_from, copy
         self._shown: Detail | None = None
 
     def compose(self) -> ComposeResult:
@@ -43,7 +43,7 @@ class DetailsScreen(ModalScreen[None]):
             with VerticalScroll(id="detail-body", can_focus=True):
                 yield Static("", id="detail-text", markup=False)
             yield Static("", id="detail-links-title", markup=False)
-            yield Rows(_LINK_COLUMNS, head=False, name="detail-links")
+            yield Rows(_LINK_COLUMNS, show_header=False, name="detail-links")
             yield Static("", id="detail-keys", classes="dialog-hint", markup=False)
 
     def on_mount(self) -> None:
@@ -53,7 +53,7 @@ class DetailsScreen(ModalScreen[None]):
 
     def update(self) -> None:
         """Draw it anew if anything changed."""
-        view = self._look_at()
+        view = self._current_view()
         detail = describe(view, self._path[-1])
         if detail == self._shown:
             return
@@ -72,11 +72,11 @@ class DetailsScreen(ModalScreen[None]):
         links.show(range(len(detail.links)), cells, view.palette)
         self.query_one("#detail-keys", Static).update(self._keys(detail))
 
-    def on_rows_chosen(self, event: Rows.SelectedPicks) -> None:
+    def on_rows_selected(self, event: Rows.Selected) -> None:
         """Open a link."""
         event.stop()
         if self._shown is not None and isinstance(event.key, int) and event.key < len(self._shown.links):
-            self._path.append(self._shown.links[event.key].subject)
+            self._path.append(self._shown.links[event.key].target)
             self._reopen()
 
     def action_back(self) -> None:

@@ -49,14 +49,14 @@ class HelpScreen(ModalScreen[None]):
 
     def __init__(self, palette: Callable[[], Palette]) -> None:
         super().__init__()
-        self._look = palette
+        self._get_palette = palette
 
     def compose(self) -> ComposeResult:
         """A long text."""
         with Vertical(classes="dialog wide-dialog"):
             yield Static("Keys, and how to read the screens", classes="dialog-title", markup=False)
             with VerticalScroll(id="help-body"):
-                yield Static(help_text(self._look()), markup=False)
+                yield Static(help_text(self._get_palette()), markup=False)
             yield Static("↑ ↓ move · Esc closes", classes="dialog-hint", markup=False)
 
     def on_mount(self) -> None:
@@ -79,7 +79,7 @@ def help_text(palette: Palette) -> Table:
         for command in COMMANDS:
             if command.group == group:
                 table.add_row(
-                    Text("  " + (" ".join(command.shown_keys) or "(palette)"), palette.strong), Text(command.help)
+                    Text("  " + (" ".join(command.key_names) or "(palette)"), palette.strong), Text(command.help)
                 )
     title("Marks and words")
     for mark, meaning in _MARKS:

@@ -19,11 +19,12 @@ from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.printable import printable
 from emodir_tui.tui.control.controls import Controls
 from emodir_tui.tui.control.keymap import MAIN, PLAY, REPLAY, Command, bindings, commands_of
+from emodir_tui.tui.control.panels import CHECKPOINTS, FRONT, LOG, PANELS
 from emodir_tui.tui.drawing.cells import literal
 from emodir_tui.tui.drawing.palette import Palette
 from emodir_tui.tui.presenters.headline import status_line
-from emodir_tui.tui.presenters.scopes import natural_scope, scopes
-from emodir_tui.tui.presenters.subjects import Subject
+from emodir_tui.tui.presenters.references import Reference
+from emodir_tui.tui.presenters.scopes import default_scope, scopes
 from emodir_tui.tui.presenters.view import View
 from emodir_tui.tui.screens.confirm import ConfirmScreen
 from emodir_tui.tui.screens.details import DetailsScreen
@@ -32,7 +33,7 @@ from emodir_tui.tui.screens.worker_log import WorkerLogScreen
 from emodir_tui.tui.sources.live import POLL_SECONDS
 from emodir_tui.tui.sources.replay import ReplaySource
 from emodir_tui.tui.sources.source import Source
-from emodir_tui.tui.widgets.board import PANELS, Board
+from emodir_tui.tui.widgets.board import Board
 from emodir_tui.tui.widgets.filter_box import FilterBox, FilteredScreen
 from emodir_tui.tui.widgets.front import FrontPanel, FrontPlot
 from emodir_tui.tui.widgets.header import RunHeader
@@ -66,17 +67,17 @@ class MainScreen(FilteredScreen):
     ) -> None:
         super().__init__()
         self.directory, self.source = directory, source
-        self._look, self._open_runs = palette, open_runs
+        self._get_palette, self._open_runs = palette, open_runs
         self._refresh_seconds = refresh_seconds
         self._controls = Controls(directory, source, self, read_only=read_only)
         self._signature: tuple[str, ...] = ()
         self._scope = ""
         self._zoomed = False
         self._frozen: View | None = None
-        self._filtered: RankingPanel | LogPanel | None = None
+        self._filter_target: RankingPanel | LogPanel | None = None
         self._message: tuple[str, str, float] = ("", "", 0.0)
         self._drawn = self._plots_drawn = float("-inf")
-        self._has_drawn = False
+        self._has_been_drawn = False
 
     # ---- layout
 
@@ -92,7 +93,7 @@ class MainScreen(FilteredScreen):
 
     def on_mount(self) -> None:
         """Begin to watch."""
-        self._lay_out()
+        self._apply_layout()
         self.run_worker(self._watch(), exclusive=True)
 
     def on_unmount(self) -> None:
@@ -101,7 +102,7 @@ class MainScreen(FilteredScreen):
 
     def on_resize(self) -> None:
         """Another size may mean another layout."""
-        self._lay_out()
+        self._apply_layout()
 
     def on_screen_resume(self) -> None:
         """Nothing was drawn while another screen was in front."""
@@ -119,13 +120,13 @@ class MainScreen(FilteredScreen):
     def _board(self) -> Board:
         return self.query_one(Board)
 
-    def _lay_out(self) -> None:
+    def _apply_layout(self) -> None:
         self.set_class(self._is_single, "-single")
         self.set_class(self._is_small, "-small")
         self.set_class(self.size.height >= HIGH, "-high")
-        self._board.lay_out(single=self._is_single)
+        self._board.apply_layout(single=self._is_single)
         if not self._is_small and self.focused is None:
-            self._board.go(self._board.current)
+            self._board.focus_panel(self._board.current)
         self.call_after_refresh(self.draw, plots=True)
 
     # ---- watching
@@ -159,17 +160,17 @@ class MainScreen(FilteredScreen):
         else:
             self._drawn = time.monotonic()
 
-    def look_at(self, *, plots: bool = True) -> View:
+    def current_view(self, *, plots: bool = True) -> View:
         """The run as it is now."""
         source = self.source
         names = scopes(source.state)
-        scope = self._scope if self._scope in names else natural_scope(source.state)
+        scope = self._scope if self._scope in names else default_scope(source.state)
         return View(
             run_id=self.directory.id,
             state=source.state,
             status=source.status,
             now=source.now,
-            palette=self._look(),
+            palette=self._get_palette(),
             lines=source.lines,
             gpus=source.gpus,
             damaged=source.damaged,
@@ -190,8 +191,8 @@ class MainScreen(FilteredScreen):
         plots = plots or now - self._plots_drawn >= PLOT_SECONDS
         if plots:
             self._plots_drawn = now
-        view = self.look_at(plots=plots)
-        self._has_drawn = True
+        view = self.current_view(plots=plots)
+        self._has_been_drawn = True
         self.query_one(RunHeader).show_run(view)
         self._draw_lines(view)
         if self._is_small:
@@ -206,24 +207,24 @@ class MainScreen(FilteredScreen):
 
     def _draw_lines(self, view: View) -> None:
         palette = view.palette
-        self.query_one("#tabs", Line).show(tabs([panel.SHORT for panel in PANELS], self._board.current, palette))
-        text, level = self._said()
+        self.query_one("#tabs", Line).show(tabs([panel.tab for panel in PANELS], self._board.current, palette))
+        text, level = self._message_line()
         style = {"error": palette.bad, "warning": palette.warn, "good": palette.good, "info": palette.accent}.get(
             level, palette.dim
         )
         self.query_one("#message", Line).show(Text(f" {text}", style=style, no_wrap=True))
         self.query_one("#keys", Line).show(key_line(self._keys(view), self.size.width, palette))
 
-    def _said(self) -> tuple[str, str]:
+    def _message_line(self) -> tuple[str, str]:
         """What the message line says: what was said last, a request on its way, else the focused panel's hint."""
         now = time.monotonic()
         text, level, at = self._message
         if text and now - at < MESSAGE_SECONDS:
             return text, level
-        text, level = self._controls.told()
+        text, level = self._controls.status_message()
         if text:
             return text, level
-        return self._board.panel.HINT, ""
+        return self._board.panel.SPEC.hint, ""
 
     def _keys(self, view: View) -> list[tuple[str, str, str]]:
         """The key line: only what makes sense in this state."""
@@ -232,12 +233,12 @@ class MainScreen(FilteredScreen):
             "freeze": "Freeze" if self._frozen is None else "Unfreeze",
         }
         return [
-            (command.shown_keys[0], labels.get(command.id, command.label), command.does)
+            (command.key_names[0], labels.get(command.id, command.label), command.textual_action)
             for command in sorted(commands_of(MAIN, REPLAY), key=lambda command: command.line)
-            if command.line and command.id != "back" and self.offers(command)
+            if command.line and command.id != "back" and self.is_available(command)
         ]
 
-    def offers(self, command: Command) -> bool:
+    def is_available(self, command: Command) -> bool:
         """Whether a command does anything in this state; the palette asks too."""
         live, replaying = self.source.status.is_live, self.source.playback is not None
         if command.group == PLAY:
@@ -252,8 +253,8 @@ class MainScreen(FilteredScreen):
     def show_message(self, text: str, level: str = "info") -> None:
         """Say something in the message line for a while; an empty text takes back what was said."""
         self._message = (literal(text, 300), level, time.monotonic())
-        if self._has_drawn:
-            self._draw_lines(self.look_at(plots=False))
+        if self._has_been_drawn:
+            self._draw_lines(self.current_view(plots=False))
 
     def ask(self, question: str, explanation: str, yes: str, then: Callable[[], None]) -> None:
         """Ask before something is done."""
@@ -289,7 +290,7 @@ class MainScreen(FilteredScreen):
 
     def action_panel(self, number: int) -> None:
         """Go to a panel."""
-        self._board.go(number)
+        self._board.focus_panel(number)
         # A panel that was hidden knows its size after the next layout only.
         self.call_after_refresh(self.draw, plots=True)
 
@@ -299,13 +300,13 @@ class MainScreen(FilteredScreen):
 
     def action_checkpoints(self) -> None:
         """Go to the checkpoints."""
-        self.action_panel(5)
+        self.action_panel(CHECKPOINTS.number)
 
     def action_zoom(self) -> None:
         """One panel alone, or all again."""
         self._zoomed = not self._zoomed
-        self._lay_out()
-        self._board.go(self._board.current)
+        self._apply_layout()
+        self._board.focus_panel(self._board.current)
 
     def action_back(self) -> None:
         """End the filter or the zoom; then to the list of runs, if one came from there."""
@@ -321,9 +322,9 @@ class MainScreen(FilteredScreen):
     def action_scope(self, by: int) -> None:
         """Another front."""
         names = scopes(self.source.state)
-        current = self.look_at().scope
+        current = self.current_view().scope
         self._scope = names[(names.index(current) + by) % len(names)]
-        if self._is_single and self._board.current != 4:
+        if self._is_single and self._board.current != FRONT.number:
             self.show_message(f"front: {literal(self._scope)}")
         self.draw(plots=True)
 
@@ -350,7 +351,7 @@ class MainScreen(FilteredScreen):
 
     def action_worker_log(self) -> None:
         """What the worker printed."""
-        self.app.push_screen(WorkerLogScreen(self.directory.worker_log, self.directory.id, self._look))
+        self.app.push_screen(WorkerLogScreen(self.directory.worker_log, self.directory.id, self._get_palette))
 
     def action_runs(self) -> None:
         """The list of all runs."""
@@ -359,7 +360,7 @@ class MainScreen(FilteredScreen):
     def action_freeze(self) -> None:
         """Hold the panels still; reading goes on, and they can be moved in, sorted and filtered."""
         if self._frozen is None:
-            view = self.look_at()
+            view = self.current_view()
             self._frozen = replace(view, state=deepcopy(view.state))
             self.show_message("the panels are frozen; the run goes on · f again")
         else:
@@ -382,9 +383,9 @@ class MainScreen(FilteredScreen):
 
     def action_filter(self) -> None:
         """Open the filter of the ranking, or else of the log."""
-        if self._board.filtered is None:
-            self.action_panel(6)
-        self._filtered = self._board.filtered
+        if self._board.filterable is None:
+            self.action_panel(LOG.number)
+        self._filter_target = self._board.filterable
         self.query_one("#message", Line).display = False
         super().action_filter()
         self._filter("")
@@ -397,7 +398,7 @@ class MainScreen(FilteredScreen):
     @on(FilterBox.Kept)
     def _filter_kept(self) -> None:
         self.query_one(FilterBox).close(keep=True)
-        self._board.go(self._board.current)
+        self._board.focus_panel(self._board.current)
         self._filter_left()
 
     @on(FilterBox.Left)
@@ -407,11 +408,11 @@ class MainScreen(FilteredScreen):
 
     def _filter(self, text: str) -> None:
         """Filter the panel that the box was opened for, whichever is the current one by now."""
-        if self._filtered is not None:
-            self._filtered.filter_by(text)
+        if self._filter_target is not None:
+            self._filter_target.filter_by(text)
         self.draw()
 
-    # ---- what panels tell
+    # ---- messages of the panels
 
     @on(Board.CurrentChanged)
     def _current_changed(self) -> None:
@@ -422,14 +423,14 @@ class MainScreen(FilteredScreen):
         self._scope = str(event.key)
         self.draw(plots=True)
 
-    @on(Rows.SelectedPicks)
-    def _row_chosen(self, event: Rows.SelectedPicks) -> None:
-        subject = self._board.subject(event.rows.id or "", event.key)
-        if subject is not None:
-            self._open(subject)
+    @on(Rows.Selected)
+    def _row_selected(self, event: Rows.Selected) -> None:
+        reference = self._board.reference_of(event.rows.id or "", event.key)
+        if reference is not None:
+            self._open(reference)
 
-    @on(Rows.HeadClicked, "#ranking")
-    def _head_clicked(self, event: Rows.HeadClicked) -> None:
+    @on(Rows.HeaderClicked, "#ranking")
+    def _header_clicked(self, event: Rows.HeaderClicked) -> None:
         self._board.ranking.sort_by(event.column)
         self.draw()
 
@@ -438,17 +439,17 @@ class MainScreen(FilteredScreen):
         self._board.front.move(event.by)
         self.draw(plots=True)
 
-    @on(FrontPanel.Unknown)
-    def _point_unknown(self) -> None:
+    @on(FrontPanel.HasNoDetails)
+    def _point_without_details(self) -> None:
         self.show_message("points have details once this front is finished")
 
-    @on(FrontPanel.SelectedPicks)
-    def _point_chosen(self, event: FrontPanel.SelectedPicks) -> None:
-        self._open(event.subject)
+    @on(FrontPanel.Selected)
+    def _point_selected(self, event: FrontPanel.Selected) -> None:
+        self._open(event.reference)
 
-    def _open(self, subject: Subject) -> None:
+    def _open(self, reference: Reference) -> None:
         self.app.push_screen(
-            DetailsScreen(subject, self.look_at, self._controls.realise, self._controls.resume_from, self.copy)
+            DetailsScreen(reference, self.current_view, self._controls.realise, self._controls.resume_from, self.copy)
         )
 
     # ---- replaying

@@ -12,7 +12,7 @@ from textual.screen import Screen
 
 from emodir_tui.errors import EmodirError
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.tui.control.keymap import PICKER, bindings, keys_of
+from emodir_tui.tui.control.keymap import PICKER, bindings, key_line_commands
 from emodir_tui.tui.drawing.cells import age, literal, literal_lines, percent, plural, points
 from emodir_tui.tui.drawing.palette import STATUS_GLYPHS, STATUS_WORDS, Palette, bar
 from emodir_tui.tui.screens.notice import NoticeScreen
@@ -57,9 +57,9 @@ class PickerScreen(Screen[None]):
         super().__init__()
         self._read_only = read_only
         self._starting: set[str] = set()
-        self._runs_dir, self._look, self._opener = runs_dir, palette, opener
+        self._runs_dir, self._get_palette, self._opener = runs_dir, palette, opener
         self._summaries: list[Summary] = []
-        self._heard = False
+        self._has_read = False
         self._marked: list[str] = []
         self._message: tuple[str, str] = ("", "")
         self._reading: Summaries | None = None
@@ -74,7 +74,7 @@ class PickerScreen(Screen[None]):
     def on_mount(self) -> None:
         """Begin to read."""
         self._mailbox = Mailbox()
-        self._reading = Summaries(self._runs_dir, self._tell)
+        self._reading = Summaries(self._runs_dir, self._receive)
         self.query_one(Rows).focus()
         self.draw()
 
@@ -93,7 +93,7 @@ class PickerScreen(Screen[None]):
 
     def draw(self) -> None:
         """Draw what changed."""
-        palette, rows = self._look(), self.query_one(Rows)
+        palette, rows = self._get_palette(), self.query_one(Rows)
         by_id = {summary.directory.id: summary for summary in self._summaries}
         now = time.time()
 
@@ -102,25 +102,25 @@ class PickerScreen(Screen[None]):
             return _cells(summary, palette, now, marked=str(key) in self._marked) if summary is not None else ()
 
         running = sum(summary.word in ("running", "starting") for summary in self._summaries)
-        found = f"{plural(len(by_id), 'run')} · {running} running" if self._heard else "reading …"
+        found = f"{plural(len(by_id), 'run')} · {running} running" if self._has_read else "reading …"
         self.query_one("#picker-title", Line).show(
             Text(f" emodir runs in {literal(str(self._runs_dir))} · {found}", style=palette.strong)
         )
-        empty = "there are no runs here yet · start one: emodir run digits" if self._heard else "reading …"
+        empty = "there are no runs here yet · start one: emodir run digits" if self._has_read else "reading …"
         rows.show(list(by_id), cells, palette, empty=empty)
         text, level = self._message
         hint = f"Enter opens · Space marks for m compare{'' if self._read_only else ' · r resumes'} · v replays"
         style = {"error": palette.bad, "warning": palette.warn, "good": palette.good}.get(level, palette.dim)
         self.query_one("#message", Line).show(Text(f" {text or hint}", style=style))
-        self.query_one("#keys", Line).show(key_line(keys_of(PICKER), self.size.width, palette))
+        self.query_one("#keys", Line).show(key_line(key_line_commands(PICKER), self.size.width, palette))
 
     def show_message(self, text: str, level: str) -> None:
         """Say something until the next thing is said."""
         self._message = (literal(text, 300), level)
         self.draw()
 
-    @on(Rows.SelectedPicks, "#runs")
-    def _chosen(self) -> None:
+    @on(Rows.Selected, "#runs")
+    def _run_selected(self) -> None:
         self.action_open()
 
     def action_open(self) -> None:
@@ -200,11 +200,11 @@ class PickerScreen(Screen[None]):
         key = self.query_one(Rows).key
         return next((summary.directory for summary in self._summaries if summary.directory.id == key), None)
 
-    def _tell(self, summaries: list[Summary]) -> None:
+    def _receive(self, summaries: list[Summary]) -> None:
         """From the reading thread."""
 
         def take() -> None:
-            self._summaries, self._heard = summaries, True
+            self._summaries, self._has_read = summaries, True
             if self.is_current:
                 self.draw()
 

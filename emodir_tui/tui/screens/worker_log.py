@@ -9,7 +9,7 @@ from textual import on
 from textual.app import ComposeResult
 
 from emodir_tui.errors import EmodirError
-from emodir_tui.tui.control.keymap import LOG, bindings, keys_of
+from emodir_tui.tui.control.keymap import LOG, bindings, key_line_commands
 from emodir_tui.tui.drawing.cells import literal, literal_lines, plural
 from emodir_tui.tui.drawing.palette import Palette
 from emodir_tui.tui.screens.notice import NoticeScreen
@@ -34,17 +34,17 @@ class WorkerLogScreen(FilteredScreen):
 
     def __init__(self, path: Path, run_id: str, palette: Callable[[], Palette]) -> None:
         super().__init__()
-        self._path, self._run_id, self._look = path, run_id, palette
+        self._path, self._run_id, self._get_palette = path, run_id, palette
         self._lines: list[str] = []
         self._bytes = -1
         self._filter = ""
         self._reading = False
-        self._trouble = ""
+        self._problem = ""
 
     def compose(self) -> ComposeResult:
         """Title, lines, filter, key line."""
         yield Line("log-title")
-        yield Rows(_COLUMNS, head=False, follow=True, name="worker-lines")
+        yield Rows(_COLUMNS, show_header=False, follow=True, name="worker-lines")
         yield Line("message")
         yield FilterBox("a line")
         yield Line("keys")
@@ -62,7 +62,7 @@ class WorkerLogScreen(FilteredScreen):
 
     def draw(self) -> None:
         """Draw what changed."""
-        palette = self._look()
+        palette = self._get_palette()
         lines = {number: line for number, line in enumerate(self._lines, start=1) if self._filter in line.lower()}
 
         def cells(key: Hashable) -> Cells:
@@ -70,15 +70,15 @@ class WorkerLogScreen(FilteredScreen):
             return ((str(key), palette.dim), literal(line))
 
         rows = self.query_one(Rows)
-        empty = self._trouble or ("no line has it" if self._lines else "the worker has printed nothing: that is usual")
+        empty = self._problem or ("no line has it" if self._lines else "the worker has printed nothing: that is usual")
         rows.show(tuple(lines), cells, palette, empty=empty)
-        told = [f"{plural(len(lines), 'line')}", "following" if rows.is_following else "End follows"]
+        facts = [f"{plural(len(lines), 'line')}", "following" if rows.is_following else "End follows"]
         if self._filter:
-            told.append(f"with '{literal(self._filter, 40)}'")
-        title = f" worker's log of {literal(self._run_id)} · {' · '.join(told)}"
+            facts.append(f"with '{literal(self._filter, 40)}'")
+        title = f" worker's log of {literal(self._run_id)} · {' · '.join(facts)}"
         self.query_one("#log-title", Line).show(Text(title, style=palette.strong))
         self.query_one("#message", Line).show(Text(" Enter whole line · / filter · Esc back", style=palette.dim))
-        self.query_one("#keys", Line).show(key_line(keys_of(LOG), self.size.width, palette))
+        self.query_one("#keys", Line).show(key_line(key_line_commands(LOG), self.size.width, palette))
 
     def action_back(self) -> None:
         """End the filter, or go back."""
@@ -105,8 +105,8 @@ class WorkerLogScreen(FilteredScreen):
     def _filter_left(self) -> None:
         self.query_one("#message", Line).display = True
 
-    @on(Rows.SelectedPicks, "#worker-lines")
-    def _chosen(self, event: Rows.SelectedPicks) -> None:
+    @on(Rows.Selected, "#worker-lines")
+    def _line_selected(self, event: Rows.Selected) -> None:
         if isinstance(event.key, int) and event.key <= len(self._lines):
             self.app.push_screen(NoticeScreen(f"Line {event.key}", literal_lines(self._lines[event.key - 1], 12_000)))
 
@@ -123,13 +123,13 @@ class WorkerLogScreen(FilteredScreen):
     def _take(self, found: tuple[int, list[str]] | None) -> None:
         self._reading = False
         if found is not None and self.is_mounted:
-            self._trouble = ""
+            self._problem = ""
             self._bytes, self._lines = found
             self.draw()
 
     def _failed(self, error: EmodirError) -> None:
         self._reading = False
-        self._trouble = f"the log can't be read: {error.message}"
+        self._problem = f"the log can't be read: {error.message}"
         self.draw()
 
 

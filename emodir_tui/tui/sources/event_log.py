@@ -1,16 +1,27 @@
 """The log of a watched run: the lines that its events make, the newest few thousand of them."""
 
 from collections import deque
+from dataclasses import dataclass
 from heapq import merge
 
 from emodir_tui.runs.events import Event
-from emodir_tui.tui.sources.narrate import DETAILS, LogLine, format_event
+from emodir_tui.tui.sources.narrate import DETAILS, format_event
 
 LINES_KEPT = 2000
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogLine:
+    """One line of the log. `number` rises from line to line."""
+
+    number: int
+    time: float
+    level: str
+    text: str
+
+
 class EventLog:
-    """The log of a run: the lines that its events tell. Words are made for those lines only that somebody looks at."""
+    """The newest log lines of a run. A line is formatted only when somebody reads the log."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -34,10 +45,22 @@ class EventLog:
 
     @property
     def lines(self) -> tuple[LogLine, ...]:
-        """The newest lines, oldest first; the same tuple as long as nothing was told."""
+        """The newest lines, oldest first; the same tuple until another event comes."""
         if any(self._fresh.values()):
             for is_detail, fresh in self._fresh.items():
-                self._lines[is_detail].extend(line for number, event in fresh if (line := format_event(number, event)))
+                self._lines[is_detail].extend(line for number, event in fresh if (line := log_line(number, event)))
                 fresh.clear()
             self._merged = tuple(merge(*self._lines.values(), key=lambda line: line.number))
         return self._merged
+
+
+def log_line(number: int, event: Event) -> LogLine | None:
+    """The line of this event, or None for an event without one. Never raises."""
+    formatted = format_event(event)
+    if formatted is None:
+        return None
+    level, text = formatted
+    try:
+        return LogLine(number=number, time=float(event["time"]), level=level, text=text)
+    except (TypeError, ValueError):
+        return None

@@ -15,9 +15,8 @@ from emodir_tui.runs.events import Event, EventReader
 from emodir_tui.runs.fold import apply
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Observer, Status
-from emodir_tui.tui.sources.event_log import EventLog
+from emodir_tui.tui.sources.event_log import EventLog, LogLine
 from emodir_tui.tui.sources.gpus import Gpu, GpuReader
-from emodir_tui.tui.sources.narrate import LogLine
 from emodir_tui.tui.sources.source import Playback
 
 POLL_SECONDS = 0.5
@@ -46,7 +45,7 @@ class LiveSource:
         self.gpus: tuple[Gpu, ...] = ()
         self.damaged = 0
         self.caught_up = False
-        self._story = EventLog()
+        self._event_log = EventLog()
         self._pending: deque[Event] = deque()
         self._after: _Piece | None = None
         self._pieces: queue.Queue[_Piece] = queue.Queue(maxsize=8)
@@ -64,7 +63,7 @@ class LiveSource:
     @property
     def lines(self) -> tuple[LogLine, ...]:
         """The newest log lines."""
-        return self._story.lines
+        return self._event_log.lines
 
     @property
     def stalled_seconds(self) -> float:
@@ -86,7 +85,7 @@ class LiveSource:
             for _ in range(min(len(self._pending), 500)):
                 event = self._pending.popleft()
                 apply(self.state, event)
-                self._story.add(event)
+                self._event_log.add(event)
             if not self._pending:
                 self._conclude()
         return bool(self._pending) or not self._pieces.empty()

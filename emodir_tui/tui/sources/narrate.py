@@ -1,38 +1,26 @@
-"""Events as log lines: what a reader of the log is told, and at which level."""
+"""Events as log lines: level and sentence of each."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from emodir_tui.runs.events import Event
 from emodir_tui.tui.drawing import cells as words
 from emodir_tui.tui.drawing.cells import duration, literal, percent, plural, size
 
 LEVELS = ("detail", "info", "warning", "error")
-# Kinds that are told at the level of details.
+# Kinds of events with a line at the level of details.
 DETAILS = ("search_generation", "joint_generation", "epoch")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LogLine:
-    """One line of the log. `number` rises from line to line."""
-
-    number: int
-    time: float
-    level: str
-    text: str
-
-
-def format_event(number: int, event: Event) -> LogLine | None:
-    """The line of that number that an event tells, or None where it has nothing to tell. Never raises."""
+def format_event(event: Event) -> tuple[str, str] | None:
+    """Level and sentence of an event, or None for an event without a line in the log. Never raises."""
     try:
-        told = _narrate(event)
-        return None if told is None else LogLine(number=number, time=float(event["time"]), level=told[0], text=told[1])
+        return _format(event)
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
         # A damaged event is counted by the fold; the log leaves it out.
         return None
 
 
-def _narrate(event: Event) -> tuple[str, str] | None:
+def _format(event: Event) -> tuple[str, str] | None:
     kind = event["kind"]
     if kind == "search_generation":
         where = f"{event['subnetwork']} generation {event['generation']}/{event['generations']}"
@@ -44,7 +32,7 @@ def _narrate(event: Event) -> tuple[str, str] | None:
         return (level if level in LEVELS else "info"), literal(event["text"])
     if kind.startswith("control_"):
         return _control(kind.removeprefix("control_"), event)
-    level, text = _told(kind, event)
+    level, text = _format_other(kind, event)
     return (level, literal(text)) if text else None
 
 
@@ -54,10 +42,10 @@ def _control(state: str, event: Event) -> tuple[str, str]:
     return ("warning" if state == "refused" else "info"), literal(f"{text}: {message}" if message else text)
 
 
-def _told(kind: str, event: Event) -> tuple[str, str]:
-    """Level and text of the other kinds; an empty text for those that tell nothing."""
-    teller = _TELLERS.get(kind)
-    return teller(event) if teller is not None else ("", "")
+def _format_other(kind: str, event: Event) -> tuple[str, str]:
+    """Level and text of the other kinds; an empty text for those without a line."""
+    formatter = _FORMATTERS.get(kind)
+    return formatter(event) if formatter is not None else ("", "")
 
 
 def _joint_generation(event: Event) -> tuple[str, str]:
@@ -68,9 +56,9 @@ def _joint_generation(event: Event) -> tuple[str, str]:
 def _epoch(event: Event) -> tuple[str, str]:
     accuracy = event.get("accuracy")
     subject = f"{event['subject']} " if event.get("subject") else ""
-    told = f" · accuracy {percent(accuracy, 2)}" if accuracy is not None else ""
+    suffix = f" · accuracy {percent(accuracy, 2)}" if accuracy is not None else ""
     return "detail", (
-        f"{event['stage']} {subject}epoch {event['epoch']}/{event['epochs']} · loss {words.number(event.get('loss'))}{told}"
+        f"{event['stage']} {subject}epoch {event['epoch']}/{event['epochs']} · loss {words.number(event.get('loss'))}{suffix}"
     )
 
 
@@ -88,7 +76,7 @@ def _realised(event: Event) -> tuple[str, str]:
     )
 
 
-_TELLERS: dict[str, Callable[[Event], tuple[str, str]]] = {
+_FORMATTERS: dict[str, Callable[[Event], tuple[str, str]]] = {
     "joint_generation": _joint_generation,
     "epoch": _epoch,
     "run_opened": lambda e: ("info", f"attempt {e['attempt']} opened: process {e['pid']} on {e['host']}"),

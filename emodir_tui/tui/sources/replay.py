@@ -9,10 +9,9 @@ from emodir_tui.runs.events import Event, EventReader, decode, encode
 from emodir_tui.runs.fold import apply
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Status
-from emodir_tui.tui.sources.event_log import EventLog
+from emodir_tui.tui.sources.event_log import EventLog, LogLine
 from emodir_tui.tui.sources.gpus import Gpu
 from emodir_tui.tui.sources.live import FOLD_SECONDS
-from emodir_tui.tui.sources.narrate import LogLine
 from emodir_tui.tui.sources.source import Playback
 
 # A night between two attempts is not worth watching.
@@ -40,7 +39,7 @@ class ReplaySource:
         self._next = 0
         self._position = 0.0
         self._looked = monotonic()
-        self._story = EventLog()
+        self._event_log = EventLog()
 
     @property
     def now(self) -> float:
@@ -52,7 +51,7 @@ class ReplaySource:
     @property
     def lines(self) -> tuple[LogLine, ...]:
         """The newest log lines."""
-        return self._story.lines
+        return self._event_log.lines
 
     @property
     def stalled_seconds(self) -> float:
@@ -93,7 +92,7 @@ class ReplaySource:
         """Go to a position; backwards means folding from the beginning."""
         self._position = min(self._length, max(0.0, position))
         if self._next and self._offsets[self._next - 1] > self._position:
-            self.state, self._story, self._next = RunState(), EventLog(), 0
+            self.state, self._event_log, self._next = RunState(), EventLog(), 0
         while self._fold():
             pass
 
@@ -130,7 +129,7 @@ class ReplaySource:
                 event = decode(recorded) if isinstance(recorded, bytes) else recorded
                 if event is not None:
                     apply(self.state, event)
-                    self._story.add(event)
+                    self._event_log.add(event)
                 self._next += 1
             if time.monotonic() > until:
                 break

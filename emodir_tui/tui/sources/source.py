@@ -5,8 +5,8 @@ from typing import Protocol
 
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Status
+from emodir_tui.tui.sources.event_log import LogLine
 from emodir_tui.tui.sources.gpus import Gpu
-from emodir_tui.tui.sources.narrate import LogLine
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -31,10 +31,10 @@ class Summary:
 
 
 class Summaries:
-    """Reads one run after the other, newest first, and tells after each; again and again until closed."""
+    """Reads one run after the other, newest first, and publishes all after each; again and again until closed."""
 
-    def __init__(self, runs_dir: Path, tell: Callable[[list[Summary]], None]) -> None:
-        self._runs_dir, self._tell = runs_dir, tell
+    def __init__(self, runs_dir: Path, publish: Callable[[list[Summary]], None]) -> None:
+        self._runs_dir, self._publish = runs_dir, publish
         self._end = threading.Event()
         self._watched: dict[str, _Watched] = {}
         threading.Thread(target=self._read, name="summaries", daemon=True).start()
@@ -48,16 +48,16 @@ class Summaries:
             directories = list_runs(self._runs_dir)
             for directory in directories:
                 self._watched.setdefault(directory.id, _Watched(directory))
-            self._tell([self._watched[directory.id].summary for directory in directories])
-            told = time.monotonic()
+            self._publish([self._watched[directory.id].summary for directory in directories])
+            published = time.monotonic()
             for directory in directories:
                 if self._end.is_set():
                     return
                 self._watched[directory.id].update_safely()
-                if time.monotonic() - told > 0.25:
-                    self._tell([self._watched[item.id].summary for item in directories])
-                    told = time.monotonic()
-            self._tell([self._watched[directory.id].summary for directory in directories])
+                if time.monotonic() - published > 0.25:
+                    self._publish([self._watched[item.id].summary for item in directories])
+                    published = time.monotonic()
+            self._publish([self._watched[directory.id].summary for directory in directories])
             self._end.wait(AGAIN_SECONDS)
 
 

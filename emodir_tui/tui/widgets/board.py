@@ -6,7 +6,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.message import Message
 
-from emodir_tui.tui.presenters.subjects import Subject
+from emodir_tui.tui.presenters.references import Reference
 from emodir_tui.tui.presenters.view import View
 from emodir_tui.tui.widgets.checkpoints import CheckpointsPanel
 from emodir_tui.tui.widgets.front import FrontPanel
@@ -15,15 +15,6 @@ from emodir_tui.tui.widgets.log import LogPanel
 from emodir_tui.tui.widgets.panel import Panel
 from emodir_tui.tui.widgets.ranking import RankingPanel
 from emodir_tui.tui.widgets.subnetworks import SubnetworksPanel
-
-PANELS: tuple[type[Panel], ...] = (
-    SubnetworksPanel,
-    HypervolumePanel,
-    RankingPanel,
-    FrontPanel,
-    CheckpointsPanel,
-    LogPanel,
-)
 
 
 class Board(Container):
@@ -39,8 +30,12 @@ class Board(Container):
 
     def compose(self) -> ComposeResult:
         """The panels."""
-        for panel in PANELS:
-            yield panel()
+        yield SubnetworksPanel()
+        yield HypervolumePanel()
+        yield RankingPanel()
+        yield FrontPanel()
+        yield CheckpointsPanel()
+        yield LogPanel()
 
     @property
     def panel(self) -> Panel:
@@ -62,16 +57,16 @@ class Board(Container):
         """Panel 6."""
         return self.query_one(LogPanel)
 
-    def lay_out(self, *, single: bool) -> None:
+    def apply_layout(self, *, single: bool) -> None:
         """All panels, or the current one alone."""
         self._single = single
         for panel in self.query(Panel):
-            panel.display = not single or self.current == panel.NUMBER
+            panel.display = not single or self.current == panel.SPEC.number
 
-    def go(self, number: int) -> None:
+    def focus_panel(self, number: int) -> None:
         """Make a panel the current one and give it the focus."""
         self.current = number
-        self.lay_out(single=self._single)
+        self.apply_layout(single=self._single)
         self.panel.query("Rows, Plot").first().focus(scroll_visible=False)
 
     def show(self, view: View) -> None:
@@ -81,25 +76,25 @@ class Board(Container):
                 panel.show(view)
 
     @property
-    def filtered(self) -> RankingPanel | LogPanel | None:
+    def filterable(self) -> RankingPanel | LogPanel | None:
         """The current panel, where it is one that can be filtered."""
         panel = self.panel
         return panel if isinstance(panel, RankingPanel | LogPanel) else None
 
-    def subject(self, table: str, key: Hashable) -> Subject | None:
+    def reference_of(self, table: str, key: Hashable) -> Reference | None:
         """What a row of a table stands for."""
         if table == "subnetworks":
-            return Subject(kind="subnetwork", name=str(key))
+            return Reference(kind="subnetwork", name=str(key))
         if table == "ranking" and isinstance(key, int):
-            return Subject(kind="row", number=key)
+            return Reference(kind="row", number=key)
         if table == "checkpoints":
-            return Subject(kind="checkpoint", name=str(key))
+            return Reference(kind="checkpoint", name=str(key))
         line = self.log_panel.line(key) if table == "log" and isinstance(key, int) else None
-        return Subject(kind="line", name=line.text) if line is not None else None
+        return Reference(kind="line", name=line.text) if line is not None else None
 
     def on_descendant_focus(self) -> None:
         """The panel with the focus is the current one."""
-        focused = next((panel.NUMBER for panel in self.query(Panel) if panel.has_focus_within), self.current)
+        focused = next((panel.SPEC.number for panel in self.query(Panel) if panel.has_focus_within), self.current)
         if focused != self.current:
             self.current = focused
             self.post_message(self.CurrentChanged())

@@ -5,6 +5,7 @@ from collections.abc import Hashable
 from textual.app import ComposeResult
 
 from emodir_tui.runs.state import Checkpoint
+from emodir_tui.tui.control import panels
 from emodir_tui.tui.drawing.cells import NOTHING, age, literal, size
 from emodir_tui.tui.presenters.view import View
 from emodir_tui.tui.widgets.panel import Panel
@@ -24,10 +25,7 @@ _COLUMNS = (
 class CheckpointsPanel(Panel):
     """The newest first; enter offers to resume from one."""
 
-    NUMBER = 5
-    TITLE = "Checkpoints"
-    SHORT = "Ckpts"
-    HINT = "Enter details, and resume from here"
+    SPEC = panels.CHECKPOINTS
 
     def compose(self) -> ComposeResult:
         """The table."""
@@ -44,10 +42,10 @@ class CheckpointsPanel(Panel):
 
         empty = "none yet · s saves one now" if view.status.is_live else "none was saved"
         self.query_one(Rows).show(keys, cells, view.palette, empty=empty)
-        told = [f"last {age(view.now - checkpoints[keys[0]].saved)} ago"] if keys else []
+        facts = [f"last {age(view.now - checkpoints[keys[0]].saved)} ago"] if keys else []
         if view.disk_free is not None and view.status.is_live:
-            told.append(f"{size(view.disk_free)} free")
-        self.set_title(" · ".join(told))
+            facts.append(f"{size(view.disk_free)} free")
+        self.set_title(" · ".join(facts))
 
 
 def _cells(item: Checkpoint, view: View, *, newest: bool) -> Cells:

@@ -9,11 +9,12 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from emodir_tui.runs.state import RunState
+from emodir_tui.tui.control import panels
 from emodir_tui.tui.drawing.cells import literal, number, percent, plural
 from emodir_tui.tui.drawing.chart import Chart, Series
 from emodir_tui.tui.drawing.palette import KNEE, MEMBER, PICK, SELECTED
-from emodir_tui.tui.presenters.scopes import JOINT, MERGED, Spot, knee, spots
-from emodir_tui.tui.presenters.subjects import Subject
+from emodir_tui.tui.presenters.references import Reference
+from emodir_tui.tui.presenters.scopes import JOINT, MERGED, FrontPoint, front_points, knee
 from emodir_tui.tui.presenters.view import View
 from emodir_tui.tui.widgets.lines import Line
 from emodir_tui.tui.widgets.panel import Panel
@@ -28,7 +29,7 @@ class FrontPlot(Plot):
         Binding("right", "move(1)", "More kept", show=False),
         Binding("home", "move(-100000)", "First", show=False),
         Binding("end", "move(100000)", "Last", show=False),
-        Binding("enter", "choose", "Details", show=False),
+        Binding("enter", "select", "Details", show=False),
     ]
 
     class Moved(Message):
@@ -45,7 +46,7 @@ class FrontPlot(Plot):
         """Left or right along the front."""
         self.post_message(self.Moved(by))
 
-    def action_choose(self) -> None:
+    def action_select(self) -> None:
         """Open the selected point."""
         self.post_message(self.Opened())
 
@@ -53,26 +54,23 @@ class FrontPlot(Plot):
 class FrontPanel(Panel):
     """The selected sub-network's front, all of them merged, or the joint one."""
 
-    NUMBER = 4
-    TITLE = "Front"
-    SHORT = "Front"
-    HINT = "← → select a point · Enter details · [ ] other front · L logarithmic"
+    SPEC = panels.FRONT
 
-    class SelectedPicks(Message):
+    class Selected(Message):
         """Enter on a point that stands for something."""
 
-        def __init__(self, subject: Subject) -> None:
+        def __init__(self, reference: Reference) -> None:
             super().__init__()
-            self.subject = subject
+            self.reference = reference
 
-    class Unknown(Message):
+    class HasNoDetails(Message):
         """Enter on a point of which nothing more is known yet."""
 
     def __init__(self) -> None:
         super().__init__()
         self._selected: int | None = None
         self._scope = ""
-        self._spots: list[Spot] = []
+        self._points: list[FrontPoint] = []
         self.logarithmic = False
 
     def compose(self) -> ComposeResult:
@@ -81,30 +79,30 @@ class FrontPanel(Panel):
         yield Line("front-line")
 
     @property
-    def subject(self) -> Subject | None:
+    def reference(self) -> Reference | None:
         """What is selected."""
-        if self._selected is None or self._selected >= len(self._spots):
+        if self._selected is None or self._selected >= len(self._points):
             return None
-        return self._spots[self._selected].subject
+        return self._points[self._selected].reference
 
     def move(self, by: int) -> None:
         """Select another point; from nothing selected, the knee."""
-        if not self._spots:
+        if not self._points:
             return
         if self._selected is None:
             self._selected = self._knee() or 0
             by = 0 if abs(by) <= 1 else by
-        self._selected = max(0, min(len(self._spots) - 1, self._selected + by))
+        self._selected = max(0, min(len(self._points) - 1, self._selected + by))
 
     def on_front_plot_opened(self, event: FrontPlot.Opened) -> None:
         """Tell which point, the knee if none was selected."""
         event.stop()
         if self._selected is None:
             self.move(0)
-        if self.subject is not None:
-            self.post_message(self.SelectedPicks(self.subject))
+        if self.reference is not None:
+            self.post_message(self.Selected(self.reference))
         elif self._selected is not None:
-            self.post_message(self.Unknown())
+            self.post_message(self.HasNoDetails())
 
     def show(self, view: View) -> None:
         """Draw the front."""
@@ -112,38 +110,38 @@ class FrontPanel(Panel):
             self._scope, self._selected = view.scope, None
         if not view.plots:
             return
-        self._spots = spots(view.state, view.scope)
-        if self._selected is not None and self._selected >= len(self._spots):
+        self._points = front_points(view.state, view.scope)
+        if self._selected is not None and self._selected >= len(self._points):
             self._selected = None
         self.query_one(FrontPlot).show(self._chart(view), view.palette.dim)
         self.query_one(Line).show(Text(self._line(view.state), style=view.palette.dim))
-        told = f"  {plural(len(self._spots), 'point')}" if self._spots else ""
-        self.set_title(f"‹ {literal(view.scope)} ›{told}")
+        count = f"  {plural(len(self._points), 'point')}" if self._points else ""
+        self.set_title(f"‹ {literal(view.scope)} ›{count}")
 
     def _knee(self) -> int | None:
-        on_front = [index for index, spot in enumerate(self._spots) if spot.on_front]
-        found = knee([self._spots[index].point for index in on_front])
+        on_front = [index for index, point in enumerate(self._points) if point.on_front]
+        found = knee([self._points[index].position for index in on_front])
         return None if found is None else on_front[found]
 
     def _chart(self, view: View) -> Chart:
         palette = view.palette
         names = list(view.state.subnetworks)
         series: list[Series] = []
-        front = tuple(spot.point for spot in self._spots if spot.on_front)
+        front = tuple(point.position for point in self._points if point.on_front)
         series.append(Series(points=front, style=palette.dim, form="stairs"))
         for index, name in enumerate([*names, ""]):
             style = Style(color=palette.colour(index)) if name else palette.accent
-            behind = tuple(spot.point for spot in self._spots if spot.subnetwork == name and not spot.on_front)
-            members = tuple(spot.point for spot in self._spots if spot.subnetwork == name and spot.on_front)
+            behind = tuple(point.position for point in self._points if point.subnetwork == name and not point.on_front)
+            members = tuple(point.position for point in self._points if point.subnetwork == name and point.on_front)
             series.append(Series(points=behind, style=style, form="dots"))
             series.append(Series(points=members, style=style, form="marks", glyph=MEMBER))
-        bend = self._knee()
-        if bend is not None:
-            series.append(_mark(self._spots[bend], KNEE, palette.warn + palette.strong))
+        knee_index = self._knee()
+        if knee_index is not None:
+            series.append(_mark(self._points[knee_index], KNEE, palette.warn + palette.strong))
         if view.scope == JOINT:
-            series.extend(_mark(spot, PICK, palette.good + palette.strong) for spot in self._picked(view.state))
+            series.extend(_mark(point, PICK, palette.good + palette.strong) for point in self._picked(view.state))
         if self._selected is not None:
-            series.append(_mark(self._spots[self._selected], SELECTED, palette.strong))
+            series.append(_mark(self._points[self._selected], SELECTED, palette.strong))
         return Chart(
             series=tuple(item for item in series if item.points),
             empty=_empty(view),
@@ -153,32 +151,32 @@ class FrontPanel(Panel):
             log_y=self.logarithmic,
         )
 
-    def _picked(self, state: RunState) -> list[Spot]:
+    def _picked(self, state: RunState) -> list[FrontPoint]:
         schemes = {pick.scheme for pick in state.picks.values()}
-        return [spot for spot in self._spots if spot.subject is not None and spot.subject.number in schemes]
+        return [point for point in self._points if point.reference is not None and point.reference.number in schemes]
 
     def _line(self, state: RunState) -> str:
         """About the selected point, else what the marks mean."""
-        if not self._spots:
+        if not self._points:
             return ""
         if self._selected is None:
             picks = f"   {PICK} pick" if self._scope == JOINT and state.picks else ""
             return f" {KNEE} knee{picks}   ← → select"
-        spot = self._spots[self._selected]
-        complexity, impairment = spot.point
-        return f" {SELECTED} {_name(spot)} kept {percent(complexity, 1)}  impairment {number(impairment)}"
+        point = self._points[self._selected]
+        complexity, impairment = point.position
+        return f" {SELECTED} {_name(point)} kept {percent(complexity, 1)}  impairment {number(impairment)}"
 
 
-def _name(spot: Spot) -> str:
-    if spot.subject is None:
+def _name(point: FrontPoint) -> str:
+    if point.reference is None:
         return ""
-    if spot.subject.kind == "row":
-        return f"#{spot.subject.number} {literal(spot.subnetwork)}"
-    return f"{spot.subject.kind} {spot.subject.number}"
+    if point.reference.kind == "row":
+        return f"#{point.reference.number} {literal(point.subnetwork)}"
+    return f"{point.reference.kind} {point.reference.number}"
 
 
-def _mark(spot: Spot, glyph: str, style: Style) -> Series:
-    return Series(points=(spot.point,), style=style, form="marks", glyph=glyph)
+def _mark(point: FrontPoint, glyph: str, style: Style) -> Series:
+    return Series(points=(point.position,), style=style, form="marks", glyph=glyph)
 
 
 def _empty(view: View) -> str:

@@ -4,6 +4,7 @@ from rich.style import Style
 from textual.app import ComposeResult
 
 from emodir_tui.runs.state import Point, RunState, Subnetwork
+from emodir_tui.tui.control import panels
 from emodir_tui.tui.drawing.cells import literal, number
 from emodir_tui.tui.drawing.chart import Chart, Series, thin_out
 from emodir_tui.tui.drawing.palette import Palette
@@ -15,10 +16,7 @@ from emodir_tui.tui.widgets.plot import Plot
 class HypervolumePanel(Panel):
     """All curves, in the colours of panel 1; the joint search's is the bold one without colour."""
 
-    NUMBER = 2
-    TITLE = "Hypervolume"
-    SHORT = "HV"
-    HINT = "a curve per sub-network, coloured as in panel 1, and one for the joint search"
+    SPEC = panels.HYPERVOLUME
 
     def __init__(self) -> None:
         super().__init__()

@@ -4,9 +4,11 @@ from collections.abc import Hashable
 
 from textual.app import ComposeResult
 
+from emodir_tui.tui.control import panels
 from emodir_tui.tui.drawing.cells import clock, literal
 from emodir_tui.tui.presenters.view import View
-from emodir_tui.tui.sources.narrate import LEVELS, LogLine
+from emodir_tui.tui.sources.event_log import LogLine
+from emodir_tui.tui.sources.narrate import LEVELS
 from emodir_tui.tui.widgets.panel import Panel
 from emodir_tui.tui.widgets.rows import Cells, Column, Rows
 
@@ -20,20 +22,17 @@ _PREFIX = {"warning": "WARN ", "error": "ERROR "}
 class LogPanel(Panel):
     """Lines at or above a level that contain the filter."""
 
-    NUMBER = 6
-    TITLE = "Log"
-    SHORT = "Log"
-    HINT = "Enter whole line · / filter · v level · End follows · l worker's log"
+    SPEC = panels.LOG
 
     def __init__(self) -> None:
         super().__init__()
         self._level = "info"
         self._filter = ""
-        self._chosen: tuple[object, dict[int, LogLine]] = ((), {})
+        self._passing: tuple[object, dict[int, LogLine]] = ((), {})
 
     def compose(self) -> ComposeResult:
         """The lines."""
-        yield Rows(_COLUMNS, head=False, follow=True, name="log")
+        yield Rows(_COLUMNS, show_header=False, follow=True, name="log")
 
     def level_next(self) -> str:
         """The next level; its name."""
@@ -46,18 +45,18 @@ class LogPanel(Panel):
 
     def line(self, number: int) -> LogLine | None:
         """A line by its number."""
-        return self._chosen[1].get(number)
+        return self._passing[1].get(number)
 
     def show(self, view: View) -> None:
         """Draw the lines."""
-        chosen = self._choose(view)
+        passing = self._passing_lines(view)
 
         def cells(key: Hashable) -> Cells:
-            line = chosen.get(key)  # type: ignore[call-overload]
+            line = passing.get(key)  # type: ignore[call-overload]
             return _cells(line, view) if line is not None else ()
 
         rows = self.query_one(Rows)
-        rows.show(tuple(chosen), cells, view.palette, empty=self._empty(view))
+        rows.show(tuple(passing), cells, view.palette, empty=self._empty(view))
         words = [
             "following" if rows.is_following else "",
             {"detail": "all levels", "info": "", "warning": "warnings", "error": "errors only"}[self._level],
@@ -65,19 +64,19 @@ class LogPanel(Panel):
         ]
         self.set_title(" · ".join(word for word in words if word))
 
-    def _choose(self, view: View) -> dict[int, LogLine]:
-        """The lines that pass; the same as before while neither log nor wish has changed."""
+    def _passing_lines(self, view: View) -> dict[int, LogLine]:
+        """The lines that pass; the same as before while log, level and filter are unchanged."""
         ends = (view.lines[0].number, view.lines[-1].number) if view.lines else ()
-        wish = (ends, self._level, self._filter)
-        if self._chosen[0] != wish:
+        criteria = (ends, self._level, self._filter)
+        if self._passing[0] != criteria:
             levels = LEVELS[LEVELS.index(self._level) :]
             passing = {
                 line.number: line
                 for line in view.lines
                 if line.level in levels and (not self._filter or self._filter in line.text.lower())
             }
-            self._chosen = (wish, passing)
-        return self._chosen[1]
+            self._passing = (criteria, passing)
+        return self._passing[1]
 
     def _empty(self, view: View) -> str:
         if view.lines:

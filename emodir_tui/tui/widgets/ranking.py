@@ -7,6 +7,7 @@ from rich.style import Style
 from textual.app import ComposeResult
 
 from emodir_tui.runs.state import RankingRow
+from emodir_tui.tui.control import panels
 from emodir_tui.tui.drawing.cells import literal, number, percent, points
 from emodir_tui.tui.drawing.palette import STAGE_GLYPHS
 from emodir_tui.tui.presenters.view import View
@@ -39,10 +40,7 @@ _SORTS: dict[str, Callable[[RankingRow], Any]] = {
 class RankingPanel(Panel):
     """Every front's members in one list: what each does to the whole network, and which the joint schemes use."""
 
-    NUMBER = 3
-    TITLE = "Ranking · GPIR"
-    SHORT = "Ranking"
-    HINT = "Enter details · o sort · / filter (sn3, joint, level0 …)"
+    SPEC = panels.RANKING
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,8 +80,8 @@ class RankingPanel(Panel):
         empty = f"no row has '{literal(self._filter, 40)}'" if ranking and words else _empty(view)
         self.query_one(Rows).show([row.rank for row in rows], cells, view.palette, empty=empty, sorted_by=self._sort)
         shown = f"{len(rows)} of {len(ranking)}" if words else str(len(ranking))
-        told = f"{shown} members" + (f" with '{literal(self._filter, 30)}'" if words else "")
-        self.set_title(told if ranking else "")
+        count = f"{shown} members" + (f" with '{literal(self._filter, 30)}'" if words else "")
+        self.set_title(count if ranking else "")
 
 
 def _words(row: RankingRow) -> str:

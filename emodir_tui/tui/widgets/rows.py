@@ -33,7 +33,6 @@ class Column:
     right: bool = False
     stretch: bool = False
     drop: int = 0
-    tooltip: str = ""
 
 
 class Rows(ScrollView, can_focus=True):
@@ -46,7 +45,7 @@ class Rows(ScrollView, can_focus=True):
         Binding("pagedown", "page(1)", "Page down", show=False),
         Binding("home", "jump(0)", "First row", show=False),
         Binding("end", "jump(1)", "Last row", show=False),
-        Binding("enter", "choose", "Details", show=False),
+        Binding("enter", "select", "Details", show=False),
     ]
 
     class Moved(Message):
@@ -61,10 +60,10 @@ class Rows(ScrollView, can_focus=True):
             """The table it came from."""
             return self.rows
 
-    class SelectedPicks(Moved):
+    class Selected(Moved):
         """Enter, or a second click, on a row."""
 
-    class HeadClicked(Message):
+    class HeaderClicked(Message):
         """A click on a column's head."""
 
         def __init__(self, rows: "Rows", column: str) -> None:
@@ -80,26 +79,26 @@ class Rows(ScrollView, can_focus=True):
         self,
         columns: Sequence[Column],
         *,
-        head: bool = True,
+        show_header: bool = True,
         follow: bool = False,
         newest_first: bool = False,
         name: str | None = None,
     ) -> None:
         super().__init__(id=name)
         self._columns = tuple(columns)
-        self._head = 1 if head else 0
+        self._header_height = 1 if show_header else 0
         # As long as the cursor is on the first row it stays there, whatever comes before that.
         self._newest_first = newest_first
         # Following: as long as the cursor is on the last row it stays there.
         self._follow = follow
         self._keys: Sequence[Hashable] = ()
         self._cells: Callable[[Hashable], Cells] = lambda _: ()
-        self._look: Palette | None = None
+        self._palette: Palette | None = None
         self._empty = ""
         self._sorted = ""
         self._cursor = 0
         self._on_last = follow
-        self._sent: dict[int, Strip] = {}
+        self._rendered: dict[int, Strip] = {}
 
     @property
     def key(self) -> Hashable | None:
@@ -123,52 +122,52 @@ class Rows(ScrollView, can_focus=True):
         """Show these rows. `cells` is asked for the rows in sight only."""
         before = self.key
         rows_before = len(self._keys)
-        self._keys, self._cells, self._look = keys, cells, palette
+        self._keys, self._cells, self._palette = keys, cells, palette
         self._empty, self._sorted = empty, sorted_by
         self._keep_cursor(before)
         if len(keys) != rows_before:
-            self.virtual_size = Size(1, len(keys) + self._head)
-        if self.is_following and not self._is_in_sight:
+            self.virtual_size = Size(1, len(keys) + self._header_height)
+        if self.is_following and not self._cursor_is_visible:
             # How far it can be scrolled is known after the next layout only.
-            self.call_after_refresh(self._into_sight)
-        self._send_changes()
+            self.call_after_refresh(self._scroll_to_cursor)
+        self._refresh_changes()
 
     def select(self, key: Hashable) -> None:
         """Put the cursor on a key, if it is there."""
         if key in self._keys:
-            self._go(self._keys.index(key))
+            self._move_to(self._keys.index(key))
 
     def action_move(self, rows: int) -> None:
         """Up or down."""
-        self._go(self._cursor + rows)
+        self._move_to(self._cursor + rows)
 
     def action_page(self, pages: int) -> None:
         """A page up or down."""
-        self._go(self._cursor + pages * max(1, self.size.height - self._head - 1))
+        self._move_to(self._cursor + pages * max(1, self.size.height - self._header_height - 1))
 
     def action_jump(self, to_end: int) -> None:
         """To the first or the last row."""
-        self._go(len(self._keys) - 1 if to_end else 0)
+        self._move_to(len(self._keys) - 1 if to_end else 0)
 
-    def action_choose(self) -> None:
+    def action_select(self) -> None:
         """Open what the cursor is on."""
         if self.key is not None:
-            self.post_message(self.SelectedPicks(self, self.key))
+            self.post_message(self.Selected(self, self.key))
 
     def on_click(self, event: events.Click) -> None:
         """Head: sort. Row: go there; on the cursor's row: choose."""
-        if self._head and event.y == 0:
+        if self._header_height and event.y == 0:
             column = self._column_at(event.x)
             if column is not None:
-                self.post_message(self.HeadClicked(self, column.key))
+                self.post_message(self.HeaderClicked(self, column.key))
             return
-        index = self.scroll_offset.y + event.y - self._head
+        index = self.scroll_offset.y + event.y - self._header_height
         if not 0 <= index < len(self._keys):
             return
         if index == self._cursor and event.chain > 1:
-            self.action_choose()
+            self.action_select()
         else:
-            self._go(index)
+            self._move_to(index)
 
     def on_mouse_scroll_up(self) -> None:
         """Whoever looks back is not pulled to the end again."""
@@ -176,27 +175,27 @@ class Rows(ScrollView, can_focus=True):
 
     def on_focus(self) -> None:
         """The cursor's line looks different with the focus."""
-        self._send_changes()
+        self._refresh_changes()
 
     def on_blur(self) -> None:
         """And without."""
-        self._send_changes()
+        self._refresh_changes()
 
     def on_resize(self) -> None:
         """The cursor stays in sight."""
         if self.is_following or self._cursor:
-            self.call_after_refresh(self._into_sight)
+            self.call_after_refresh(self._scroll_to_cursor)
 
     def render_line(self, y: int) -> Strip:
         """One line of the table."""
         strip = self._line(y)
-        self._sent[y] = strip
+        self._rendered[y] = strip
         return strip.apply_style(self.rich_style)
 
-    def _send_changes(self) -> None:
+    def _refresh_changes(self) -> None:
         """Have those lines drawn anew whose text or style is not what was drawn last."""
         width, height = self.size
-        changed = [y for y in range(height) if self._sent.get(y) != self._line(y)]
+        changed = [y for y in range(height) if self._rendered.get(y) != self._line(y)]
         if len(changed) == height:
             self.refresh()
         elif changed:
@@ -204,19 +203,19 @@ class Rows(ScrollView, can_focus=True):
 
     def _line(self, y: int) -> Strip:
         width = self.size.width
-        if self._look is None:
+        if self._palette is None:
             return Strip.blank(width)
         if not self._keys:
-            text = self._empty if y == self._head else ""
-            return Strip([Segment(fit(f" {text}", width), self._look.dim)])
-        if self._head and y == 0:
-            return self._head_line(width, self._look)
-        index = self.scroll_offset.y + y - self._head
+            text = self._empty if y == self._header_height else ""
+            return Strip([Segment(fit(f" {text}", width), self._palette.dim)])
+        if self._header_height and y == 0:
+            return self._header_line(width, self._palette)
+        index = self.scroll_offset.y + y - self._header_height
         if index >= len(self._keys):
             return Strip.blank(width)
-        return self._row_line(index, width, self._look)
+        return self._row_line(index, width, self._palette)
 
-    def _head_line(self, width: int, palette: Palette) -> Strip:
+    def _header_line(self, width: int, palette: Palette) -> Strip:
         segments = [Segment(" ")]
         for column, cells in self._layout(width):
             label = column.label + ("▾" if column.key == self._sorted else "")
@@ -269,23 +268,23 @@ class Rows(ScrollView, can_focus=True):
             self._cursor = self._keys.index(before)
         self._cursor = min(self._cursor, last)
 
-    def _go(self, index: int) -> None:
+    def _move_to(self, index: int) -> None:
         index = max(0, min(len(self._keys) - 1, index))
         self._on_last = self._follow and index >= len(self._keys) - 1
         if index == self._cursor or not self._keys:
             return
         self._cursor = index
-        self._into_sight()
-        self._send_changes()
+        self._scroll_to_cursor()
+        self._refresh_changes()
         self.post_message(self.Moved(self, self._keys[index]))
 
     @property
-    def _is_in_sight(self) -> bool:
-        room = max(1, self.size.height - self._head)
+    def _cursor_is_visible(self) -> bool:
+        room = max(1, self.size.height - self._header_height)
         return self.scroll_offset.y <= self._cursor < self.scroll_offset.y + room
 
-    def _into_sight(self) -> None:
-        room = max(1, self.size.height - self._head)
+    def _scroll_to_cursor(self) -> None:
+        room = max(1, self.size.height - self._header_height)
         top = self.scroll_offset.y
         if self._cursor < top:
             self.scroll_to(y=self._cursor, animate=False)

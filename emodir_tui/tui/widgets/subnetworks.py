@@ -7,6 +7,7 @@ from rich.style import Style
 from textual.app import ComposeResult
 
 from emodir_tui.runs.state import Subnetwork
+from emodir_tui.tui.control import panels
 from emodir_tui.tui.drawing.cells import NOTHING, literal, number, rate
 from emodir_tui.tui.drawing.palette import STAGE_GLYPHS, sparkline
 from emodir_tui.tui.presenters.view import View
@@ -30,10 +31,7 @@ _COLUMNS = (
 class SubnetworksPanel(Panel):
     """Layers, state, generation, hypervolume and its trend, front size, evaluations per second."""
 
-    NUMBER = 1
-    TITLE = "Sub-networks"
-    SHORT = "Subnets"
-    HINT = "Enter details · moving chooses the front of panel 4"
+    SPEC = panels.SUBNETWORKS
 
     def compose(self) -> ComposeResult:
         """The table."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Subject:
+class Reference:
     """`kind`: subnetwork, member (name = its sub-network), row (number = rank), scheme, pick, checkpoint, stage or line."""
 
     kind: str
