@@ -45,7 +45,7 @@ def test_quality_measures_every_method_once_and_its_page_shows_them(tmp_path):
     call("pages.py", "--results", results, "--page", tmp_path / "results.md")
     page = (tmp_path / "results.md").read_text()
     assert all(page.count(f"| {method} | ") == 3 for method in methods - {"original"})
-    assert "| random, 5 steps more | " in page
+    assert "| random, 5 more steps | " in page
     assert (tmp_path / "images" / "accuracy-digits.svg").read_text().startswith("<?xml")
 
 

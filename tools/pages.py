@@ -2,7 +2,7 @@
 
     python tools/pages.py [--results FOLDER] [--page FILE]
 
-The page is made of what the JSON files hold and of nothing else; where emodir loses, the sentence says so.
+The page contains nothing that the JSON files do not hold. Sentences state where emodir loses.
 """
 
 import argparse
@@ -32,7 +32,7 @@ HEADINGS = {
     "recalibrated": "Before fine-tuning, recalibrated, test accuracy in %",
     "macs_kept": "MACs kept, in %",
 }
-# In points; less is no difference.
+# In points: smaller differences count as level.
 LEVEL = 0.05
 OTHERS_FIRST = ["random", "uniform L1", "global L1", "BN scale", "group norm (Torch-Pruning)", "Taylor"]
 
@@ -61,27 +61,34 @@ def main() -> None:
 
 INTRODUCTION = """# Results
 
-Written by `tools/pages.py` from what the other scripts there measured; the raw numbers lie in `benchmarks/results/`.
-Where nothing else is said images are those of CIFAR-10 from a JPEG copy, on which networks are some points worse than on
-the original (50,000 to train, of them as many as `data.search_images` only searched on; 10,000 to test). The ResNets have
-published weights, adapted to the copy for a few epochs; those saw the searched images too.
+Written by `tools/pages.py` from the measurements in `benchmarks/results/`, which `benchmarks/*.py` made.
 
-Means over seeds, ± their standard deviation: of pruning and fine-tuning one trained network, not of training it.
-Differences are means over pairs of one seed, ± the deviation of these; *level with* is what lies within the standard error
-of that mean, or 0.05 points. No search, pruner or fine-tuning sees the test split; three of emodir's settings were settled
-on test accuracies, though, as docs/method.md says: `constrain.final_steps` on ResNet-20, `joint.capacity` on ResNet-20 and
-VGG-16 (seed 0), and that half of the final steps are made in the picks on ResNet-20 and ResNet-56 (seed 0). Residual
-streams stay whole for all; only emodir and the pruner with searched ratios may empty a residual branch.
+**Data.** Unless stated otherwise, the images are those of CIFAR-10 from a JPEG copy, on which networks are some points worse
+than on the original: 50,000 training images, of which `data.search_images` are held out as the search split, and 10,000
+test images. The ResNets have published weights, adapted to the copy for a few epochs. Those weights saw the searched images.
 
-**Fine-tunings are short here,** 200 steps or half an epoch, because one CPU core made them. Leads shrink as fine-tuning grows
-longer; the rows with more steps show how. Nothing was measured at the length that the shipped profiles have.
+**Statistics.** Values are means over seeds, ± their standard deviation. The seeds vary pruning and fine-tuning of one trained
+network, not its training. Differences are means over pairs of one seed, ± the deviation of the pairs. *Level with* means a
+difference within the standard error of that mean, or within 0.05 points.
 
-One change is younger than ResNet-56's table of accuracy at the same MACs: there parameters did not yet count in the odds of the
-error (docs/method.md). Of ResNet-20 the rows of emodir with more steps are older than its others. Accuracies before
-fine-tuning are under batch statistics of images as they are, for all methods; emodir's own runs augment these images, with
-which all networks are somewhat better (docs/method.md).
+**Test split.** No search, pruner or fine-tuning uses it. Three of emodir's settings were chosen on test accuracies, however
+([decisions.md](decisions.md)): `constrain.final_steps` on ResNet-20, `joint.capacity` on ResNet-20 and VGG-16 (seed 0), and the
+share of the final steps that is made in picks on ResNet-20 and ResNet-56 (seed 0).
+
+**What may be pruned.** Residual streams stay whole for all methods. Only emodir and the pruner with searched ratios may empty
+a residual branch.
+
+**Fine-tunings are short here:** 200 steps or half an epoch, because one CPU core made them. Leads shrink as fine-tuning gets
+longer; the rows with more steps show how. Nothing was measured at the length that the shipped profiles use.
+
+**Age.** ResNet-56's table of accuracy at the same MACs is older than one change: its joint impairment did not yet scale the
+odds of the error by the parameters ([decisions.md](decisions.md)). ResNet-20's rows of emodir with more steps are older than its
+other rows of emodir.
+
+**Batch statistics.** Accuracies before fine-tuning use batch statistics of unaugmented images, for all methods. emodir's own runs
+augment these images, which makes all networks somewhat better ([decisions.md](decisions.md)).
 """
-# Fewer epochs leave an original from which fine-tuning itself gains.
+# With fewer epochs the original is under-trained, and fine-tuning alone improves it.
 TRAINED_OUT = 30
 
 
@@ -97,28 +104,28 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
     for row in rows:
         for key in ("recalibrated", "finetuned", "macs_kept"):
             if key in row:
-                cells[called(row), row["level"]][key][row["seed"]] = row[key]
+                cells[method_label(row), row["level"]][key][row["seed"]] = row[key]
     made = [row for row in rows if row["method"] != "original"]
-    equal = list(dict.fromkeys(called(row) for row in made if not row.get("more_steps")))
+    equal = list(dict.fromkeys(method_label(row) for row in made if not row.get("more_steps")))
     equal.sort(key=lambda method: (method.startswith(OURS), method not in OTHERS_FIRST))
     longer: dict[int, list[str]] = defaultdict(list)
     for row in made:
-        if (more := row.get("more_steps")) and called(row) not in longer[more]:
-            longer[more].append(called(row))
+        if (more := row.get("more_steps")) and method_label(row) not in longer[more]:
+            longer[more].append(method_label(row))
     further = [method for _, methods in sorted(longer.items()) for method in methods]
     title = TITLES.get(name, name)
     lines = [
         f"## {title}: accuracy at the same MACs",
         "",
         (
-            f"Original: {100 * original:.2f} %{trained_here(files)}. {len(seeds)} seed{'s' if len(seeds) > 1 else ''} ({', '.join(map(str, seeds))}); "
+            f"Original: {100 * original:.2f} %{baseline_note(files)}. {len(seeds)} seed{'s' if len(seeds) > 1 else ''} ({', '.join(map(str, seeds))}); "
             f"{settings['steps']} fine-tuning steps of {settings['batch']} images, peak learning rate "
             f"{settings['learning_rate']}, distillation from the original (weight {settings['distillation']}); batch statistics "
-            "set anew for all. The same steps, images and soft labels for every method at one seed. Every method has MACs at or "
-            "below the level of its column (share kept)."
+            "re-estimated for all. Every method has the same steps, images and soft labels at one seed, and keeps at most the "
+            "share of the MACs in the head of its column."
         ),
         "",
-        *measured_how(files),
+        *setups(files),
         "",
     ]
     for key, heading in HEADINGS.items():
@@ -127,22 +134,22 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
         lines.append("|---|" + "---|" * len(levels))
         best = {level: best_of(cells, equal, level, key) for level in levels}
         for method in [*equal, *further] if key == "finetuned" else equal:
-            told = []
+            shown = []
             for level in levels:
                 values = [*cells[method, level][key].values()]
                 text = spread([100 * value for value in values], 2) if values else "—"
                 if 0 < len(values) < len(seeds):
                     text += f" ({len(values)} seed{'s' if len(values) > 1 else ''})"
-                told.append(f"**{text}**" if key != "macs_kept" and method == best[level] else text)
-            lines.append(f"| {method} | " + " | ".join(told) + " |")
+                shown.append(f"**{text}**" if key != "macs_kept" and method == best[level] else text)
+            lines.append(f"| {method} | " + " | ".join(shown) + " |")
         lines += ["", verdict(cells, equal, levels, key) if key != "macs_kept" else effort(rows, settings), ""]
         if key == "finetuned" and OURS in equal:
-            lines += [counted(files, further=bool(longer)), ""]
+            lines += [training_note(files, further=bool(longer)), ""]
             for more, methods in sorted(longer.items()):
-                # emodir as in the table, then with as many steps more.
+                # emodir as in the table, then with the same number of further steps.
                 sides = [OURS, *(method for method in methods if method.startswith(OURS))]
                 lines += [
-                    f"- {more} steps more: {' '.join(verdict(cells, methods, levels, key, side) for side in sides)}"
+                    f"- {more} more steps: {' '.join(verdict(cells, methods, levels, key, side) for side in sides)}"
                 ]
             lines += [""] if longer else []
     notes = [f"- {note}." for note in dict.fromkeys(row["note"] for row in rows if "note" in row)]
@@ -154,7 +161,7 @@ def quality(name: str, files: list[dict[str, Any]], page: Path) -> list[str]:
 
 
 def best_of(cells: Any, methods: list[str], level: float, key: str) -> str | None:
-    """The method with the highest mean, of those that have most seeds and over these."""
+    """The method with the highest mean among those with the most seeds, over the seeds that they share."""
     most = max(len(cells[method, level][key]) for method in methods)
     having = {method: values for method in methods if len(values := cells[method, level][key]) == most > 0}
     common = set.intersection(*(set(values) for values in having.values())) if having else set()
@@ -162,53 +169,54 @@ def best_of(cells: Any, methods: list[str], level: float, key: str) -> str | Non
     return max(means, key=lambda method: means[method], default=None)
 
 
-def trained_here(files: list[dict[str, Any]]) -> str:
-    """How the original was trained, where that was not done before."""
+def baseline_note(files: list[dict[str, Any]]) -> str:
+    """The training of the original, for networks without published weights."""
     known = files[0]["about"].get("baseline")
     if not known:
         return ""
-    told = f" (trained for {known['epochs']} epochs, peak learning rate {known['learning_rate']}"
+    note = f" (trained for {known['epochs']} epochs, peak learning rate {known['learning_rate']}"
     if known["epochs"] < TRAINED_OUT:
-        told += ": far from trained out, so that fine-tuning itself gains; no more than a check"
-    return f"{told})"
+        note += ": under-trained, so fine-tuning alone improves it; only a plausibility check"
+    return f"{note})"
 
 
 def effort(rows: list[dict[str, Any]], settings: dict[str, Any]) -> str:
-    """What was evaluated to choose networks."""
-    told = []
+    """The number of evaluations that chose the networks."""
+    sentences = []
     if any(row["method"] == SEARCHED for row in rows):
-        told.append(
+        sentences.append(
             f"{SEARCHED} evaluated {settings['searched_evaluations']:,} schemes of the whole network for all levels of a seed."
         )
     ours = [row for row in rows if row["method"] == OURS and "schemes" in row]
     if ours:
         masks, schemes = (np.mean([row[key] for row in ours]) for key in ("masks", "schemes"))
-        told.append(
-            f"emodir evaluated {schemes:,.0f} schemes of the whole network, and before that {masks:,.0f} masks of single "
-            "sub-networks."
+        sentences.append(
+            f"emodir evaluated {masks:,.0f} masks of single sub-networks, then {schemes:,.0f} schemes of the whole network."
         )
-    return " ".join(told)
+    return " ".join(sentences)
 
 
-def counted(files: list[dict[str, Any]], *, further: bool) -> str:
-    """What the rows with more steps are for; what is missing where there are none."""
+def training_note(files: list[dict[str, Any]], *, further: bool) -> str:
+    """The purpose of the rows with more steps, or a note that they are missing."""
     trained = {
         constrained(file["about"]["emodir"]) for file in files if any(row["method"] == OURS for row in file["rows"])
     }
-    told = (
-        "Fine-tuning is the same for all, but emodir's networks also come from its constrained training "
-        f"({', '.join(sorted(trained))} steps of the whole network's training, shared by all levels). "
+    note = (
+        "Fine-tuning is the same for all, but emodir's networks also went through its constrained training "
+        f"({', '.join(sorted(trained))} steps of training the whole network, shared by all levels). "
     )
     if further:
-        return told + (
-            "The rows with more steps fine-tune each network so much longer by itself (with searched ratios, a network that "
-            "another search chose). emodir beside these:"
+        return note + (
+            "The rows with more steps fine-tune each network longer by that number of steps (with searched ratios: a network that "
+            "another search chose). Comparison of emodir with these rows:"
         )
-    return f"{told}Other pruners with as many steps more were not measured here, so that emodir's leads include these steps."
+    return (
+        f"{note}Other pruners were not measured with as many further steps here, so emodir's leads include these steps."
+    )
 
 
 def constrained(settings: dict[str, Any]) -> str:
-    """The steps of emodir's constrained trainings, of the one before the ranking and of the one for the picks."""
+    """The steps of emodir's constrained trainings: before the ranking, and for the picks."""
     first, final = settings["constrain"]["steps"], settings["constrain"].get("final_steps", 0)
     return f"{first} + {final}" if final else str(first)
 
@@ -219,13 +227,13 @@ def where(about: dict[str, Any]) -> str:
     return f"{about['device'].upper()} ({about['machine']}), {versions}"
 
 
-def called(row: dict[str, Any]) -> str:
-    """A row's method, and the further steps that it got."""
-    return row["method"] + (f", {row['more_steps']} steps more" if row.get("more_steps") else "")
+def method_label(row: dict[str, Any]) -> str:
+    """The method of a row, with its further fine-tuning steps."""
+    return row["method"] + (f", {row['more_steps']} more steps" if row.get("more_steps") else "")
 
 
-def measured_how(files: list[dict[str, Any]], *, runs: bool = False) -> list[str]:
-    """A line for each different way in which files were made: methods, levels, machine, commit, emodir's budgets."""
+def setups(files: list[dict[str, Any]], *, runs: bool = False) -> list[str]:
+    """One line for each distinct setup: methods, levels, machine, commit, emodir's budgets."""
     ways: dict[str, tuple[set[float], set[str]]] = defaultdict(lambda: (set(), set()))
     for file in files:
         about = file["about"]
@@ -248,20 +256,20 @@ def measured_how(files: list[dict[str, Any]], *, runs: bool = False) -> list[str
         made = [row for row in file["rows"] if row["method"] != "original"]
         levels |= {row["level"] for row in made}
         whose |= {"emodir" if row["method"].startswith(OURS) else "other pruners" for row in made}
-    told = []
+    lines = []
     for way, (levels, whose) in ways.items():
         shares = ", ".join(f"{100 * level:.0f} %" for level in sorted(levels, reverse=True))
         sides = "" if runs else f", {' and '.join(sorted(whose))}"
-        told.append(f"- {shares}{sides}: {way}.")
-    return told
+        lines.append(f"- {shares}{sides}: {way}.")
+    return lines
 
 
 def verdict(cells: Any, methods: list[str], levels: list[float], key: str, own: str = OURS) -> str:
-    """How far emodir is before or behind the best of the others, level by level, over the seeds that both sides have.
+    """The lead of emodir over the best other method at each level, over the seeds that both sides have.
 
-    Level with it: by less than a standard error of the paired differences, where several seeds give one.
+    Two methods are level if they differ by less than a standard error of the paired differences, or by less than `LEVEL`.
     """
-    told, partial, seeds = [], False, 0
+    leads_by_level, partial, seeds = [], False, 0
     for level in levels:
         ours = cells[own, level][key]
         others = {
@@ -269,7 +277,7 @@ def verdict(cells: Any, methods: list[str], levels: list[float], key: str, own: 
         }
         if not others:
             continue
-        # Of other methods those that have most of our seeds.
+        # Only methods that share the most seeds with emodir are compared.
         most = max(len(theirs.keys() & ours) for theirs in others.values())
         leads = {
             m: [100 * (ours[s] - theirs[s]) for s in theirs.keys() & ours]
@@ -286,9 +294,13 @@ def verdict(cells: Any, methods: list[str], levels: list[float], key: str, own: 
             words = f"level with {best} ({'+' if lead > 0 else '−'}{size})"
         else:
             words = f"{size} points {'ahead of' if lead > 0 else 'behind'} {best}"
-        told.append(f"{words} at {100 * level:.0f} %")
+        leads_by_level.append(f"{words} at {100 * level:.0f} %")
     over = (", over the seeds that both have" if partial else "") + (" (one seed)" if seeds == 1 else "")
-    return f"{own} is {'; '.join(told)}{over}." if told else f"{own} has nothing to compare with yet."
+    return (
+        f"{own} is {'; '.join(leads_by_level)}{over}."
+        if leads_by_level
+        else f"{own} cannot be compared with another method yet."
+    )
 
 
 def plot(title: str, original: float, cells: Any, methods: list[str], levels: list[float], path: Path) -> None:
@@ -327,23 +339,23 @@ def plot(title: str, original: float, cells: Any, methods: list[str], levels: li
 
 
 def steps(measured: dict[str, Any]) -> list[str]:
-    """What each step of the method is worth."""
+    """Whole runs that differ in one step of the method."""
     rows = [row for row in measured["rows"] if "finetuned" in row]
     levels = sorted({row["level"] for row in rows}, reverse=True)
     seeds = sorted({row["seed"] for row in rows})
     title = TITLES.get(measured["about"]["network"], measured["about"]["network"])
-    told_seeds = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+    seed_names = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
     lines = [
-        f"## {title}: what each step of the method is worth, {told_seeds}",
+        f"## {title}: effect of each step of the method, {seed_names}",
         "",
         (
-            "Whole runs that differ in what their name says from the first, with these budgets; accuracy "
-            "in % before → after the same fine-tuning, and KL divergence from the original after it (smaller is better, and "
-            "steadier than accuracies), on images of the search split that no search saw. Evaluations are those that chose "
-            "networks: masks of sub-networks + schemes of the whole network."
+            "Whole runs with the budgets below. Each variant differs from the first one as its name says. Accuracy in % before → "
+            "after the same fine-tuning, and KL divergence from the original after it (smaller is better, and less noisy than "
+            "accuracy), on images of the search split that no search saw. Evaluations: masks of sub-networks + schemes of the "
+            "whole network."
         ),
         "",
-        *measured_how([measured], runs=True),
+        *setups([measured], runs=True),
         "",
         "| variant | "
         + " | ".join(f"{100 * level:.0f} % of the MACs | divergence" for level in levels)
@@ -351,31 +363,32 @@ def steps(measured: dict[str, Any]) -> list[str]:
         "|---|" + "---|" * (2 * len(levels) + 1),
     ]
     for variant in dict.fromkeys(row["method"] for row in rows):
-        told = []
+        shown = []
         for level in levels:
             found = [row for row in rows if (row["method"], row["level"]) == (variant, level)]
             pairs = [spread([100 * row[key] for row in found], 2) for key in ("recalibrated", "finetuned") if found]
-            told += [" → ".join(pairs) or "—", spread([row["divergence"] for row in found], 3) if found else "—"]
+            shown += [" → ".join(pairs) or "—", spread([row["divergence"] for row in found], 3) if found else "—"]
         masks, schemes = (
             np.mean([row[key] for row in rows if row["method"] == variant]) for key in ("masks", "schemes")
         )
-        lines.append(f"| {variant} | " + " | ".join(told) + f" | {masks:,.0f} + {schemes:,.0f} |")
+        lines.append(f"| {variant} | " + " | ".join(shown) + f" | {masks:,.0f} + {schemes:,.0f} |")
     return [*lines, ""]
 
 
 def ablation(measured: dict[str, Any]) -> list[str]:
-    """What each piece is worth."""
+    """Searches that differ in one component, at equal time."""
     rows = measured["rows"]
     seeds = sorted({row["seed"] for row in rows})
     about = measured["about"]
     title = TITLES.get(about["network"], about["network"])
     parts = list(dict.fromkeys(row["search"] for row in rows if row["search"] != "joint"))
     lines = [
-        f"## {title}: what each piece of the search is worth",
+        f"## {title}: effect of each component of the search",
         "",
         (
             f"{about['seconds']:.0f} s for each sub-network and variant, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}; hypervolume of the front on "
-            f"1,000 images that no search saw, and the evaluations made in that time. Where no number is named 500 images are searched on. {where(about)}."
+            f"1,000 images that no search saw, and evaluations made in that time. Searches use 500 images unless the variant says "
+            f"otherwise. {where(about)}."
         ),
         "",
         "| variant | " + " | ".join(f"{part}: hypervolume | evaluations" for part in parts) + " |",
@@ -383,20 +396,20 @@ def ablation(measured: dict[str, Any]) -> list[str]:
     ]
     variants = list(dict.fromkeys(row["variant"] for row in rows if row["search"] != "joint"))
     for variant in variants:
-        told = []
+        shown = []
         for part in parts:
             found = [row for row in rows if (row["variant"], row["search"]) == (variant, part)]
-            told += [spread([row["hypervolume"] for row in found], 4)]
-            told += [f"{np.mean([row['evaluations'] for row in found]):,.0f}"]
-        lines.append(f"| {variant} | " + " | ".join(told) + " |")
+            shown += [spread([row["hypervolume"] for row in found], 4)]
+            shown += [f"{np.mean([row['evaluations'] for row in found]):,.0f}"]
+        lines.append(f"| {variant} | " + " | ".join(shown) + " |")
     joint = [row for row in rows if row["search"] == "joint"]
     if joint:
         lines += [
             "",
             (
-                "The joint step, from the default's fronts and in the same seconds; error of the last features and accuracy "
-                "before fine-tuning on 2,000 images of the search split. With the original's weights, without constrained "
-                "training, and without the term for parameters, which a run has."
+                "The joint step, from the fronts of the default variant and in the same time. Error of the last features and "
+                "accuracy before fine-tuning on 2,000 images of the search split. Unlike a run: original weights, no constrained "
+                "training, and no parameters in the joint impairment."
             ),
             "",
             "| variant | hypervolume | error at 50 % | accuracy at 50 % | error at 30 % | accuracy at 30 % |",
@@ -404,11 +417,11 @@ def ablation(measured: dict[str, Any]) -> list[str]:
         ]
         for variant in dict.fromkeys(row["variant"] for row in joint):
             found = [row for row in joint if row["variant"] == variant]
-            told = [spread([row["hypervolume"] for row in found], 4)]
+            shown = [spread([row["hypervolume"] for row in found], 4)]
             for level in ("0.5", "0.3"):
-                told.append(spread([row[f"error_{level}"] for row in found], 4))
-                told.append(spread([100 * row[f"accuracy_{level}"] for row in found], 2))
-            lines.append(f"| {variant} | " + " | ".join(told) + " |")
+                shown.append(spread([row[f"error_{level}"] for row in found], 4))
+                shown.append(spread([100 * row[f"accuracy_{level}"] for row in found], 2))
+            lines.append(f"| {variant} | " + " | ".join(shown) + " |")
     return [*lines, ""]
 
 
@@ -419,7 +432,7 @@ def spread(values: list[float], digits: int) -> str:
 
 
 def growth(candidates: dict[str, Any]) -> str:
-    """How a candidate's cost grows from the first network to the last, where there are several."""
+    """The growth of a candidate's cost from the first network to the last; empty for a single network."""
     names = list(candidates)
     if len(names) < 2:
         return ""
@@ -431,25 +444,26 @@ def growth(candidates: dict[str, Any]) -> str:
     return (
         f"From {TITLES.get(first, first)} to {TITLES.get(last, last)} a candidate's cost grows {ours:.1f} times in emodir "
         f"({precision}) and {large['general_ms'] / small['general_ms']:.1f} times in the general tool; with "
-        f"{large['subnetworks']} sub-networks to search instead of {small['subnetworks']}, a candidate of each of them costs "
-        f"{every:.1f} times as much."
+        f"{large['subnetworks']} sub-networks to search instead of {small['subnetworks']}, one candidate for each sub-network costs "
+        f"{every:.1f} times as much in total."
     )
 
 
 def search(measured: dict[str, Any]) -> list[str]:
-    """What a candidate costs, and how fast a front is found."""
+    """The cost of a candidate, and the time to a front."""
     about = measured["about"]
     lines = [
-        "## What a candidate costs",
+        "## Cost of a candidate",
         "",
         (
-            f"Milliseconds per candidate on {about['images']} images, mean over the sub-networks, {about['masks']} masks each "
-            f"that keep half of the channels, random weights and images, on a {where(about)}. General tool: pymoo, a copy of the "
-            "network, Torch-Pruning, a forward pass of the whole network in full precision. Limit: the bare forward pass of "
-            "the sliced sub-network in emodir's precision (1: as fast as that). Stacked: the other form of emodir's evaluator, "
-            "candidates side by side on the batch axis with masks in place of slices, which a GPU may be faster with. The sides take turns, so a busy machine changes the times more than "
-            "their ratios; emodir can be faster than its limit because what no mask changes is "
-            "computed once."
+            f"Milliseconds per candidate on {about['images']} images, mean over the sub-networks, on a {where(about)}. "
+            f"{about['masks']} masks for each sub-network, which keep half of the channels; random weights and images. "
+            "*General tool*: pymoo, a copy of the network, Torch-Pruning, and a forward pass of the whole network in full "
+            "precision. *Limit*: the bare forward pass of the sliced sub-network in emodir's precision (a ratio of 1 is as fast "
+            "as that). *Stacked*: the other form of emodir's evaluator, with several candidates on the batch axis and masks in "
+            "place of slices, which may be faster on a GPU. All sides are measured in turns, so a busy machine changes the times "
+            "more than their ratios. emodir can be faster than its limit, because it computes activations that no mask changes "
+            "only once."
         ),
         "",
         "| network | sub-networks | precision | emodir, ms | stacked, ms | limit, ms | limit / emodir | general tool, ms | times faster |",
@@ -469,7 +483,7 @@ def search(measured: dict[str, Any]) -> list[str]:
         "",
         (
             f"Memory that evaluating adds on {memory['images']} images of {TITLES.get(memory['network'], memory['network'])}: "
-            f"{memory['ours_mb']:.0f} MB here (the first sub-network's features are kept), {memory['general_mb']:.0f} MB with "
+            f"{memory['ours_mb']:.0f} MB in emodir (features of the first sub-network are kept), {memory['general_mb']:.0f} MB with "
             "the general tool."
         ),
         "",
@@ -480,26 +494,26 @@ def search(measured: dict[str, Any]) -> list[str]:
             "",
             (
                 "NSGA-II over all genes of the network at once, with emodir's evaluator, first population and operators, "
-                "against EMO-DIR with short searches (a descent of each sub-network, the ranking, some generations of joint "
-                "positions, then polishing); hypervolume of (MACs, error of the last features) on the same images."
+                "against EMO-DIR with short searches: a descent of each sub-network, the ranking, some generations of joint "
+                "positions, then polishing. Hypervolume of (MACs, error of the last features) on the same images."
             ),
             "",
-            "| network | images | whole-network search | its seconds | hypervolume | EMO-DIR has it after | share of the time |",
+            "| network | images | whole-network search | seconds | hypervolume | EMO-DIR reaches it after | share of the time |",
             "|---|---|---|---|---|---|---|",
         ]
         for name, reaching in measured["reaching"].items():
             for side, words in (
                 ("plain", f"{reaching['generations']} generations"),
-                ("guided", "with the descent and guided children besides"),
+                ("guided", "the same with descent and guided children"),
             ):
                 seconds, value = reaching["whole_network"][side][-1]
                 reached = reaching["reached_s"][side]
                 last, most = reaching["emodir"][-1]
-                told = (
+                reached_text = (
                     f"{reached:.0f} s | {reached / seconds:.2f}" if reached else f"not in {last:.0f} s ({most:.4f}) | —"
                 )
                 lines.append(
-                    f"| {TITLES.get(name, name)} | {reaching['images']} | {words} | {seconds:.0f} | {value:.4f} | {told} |"
+                    f"| {TITLES.get(name, name)} | {reaching['images']} | {words} | {seconds:.0f} | {value:.4f} | {reached_text} |"
                 )
         lines.append("")
         for name, reaching in measured["reaching"].items():
@@ -509,16 +523,16 @@ def search(measured: dict[str, Any]) -> list[str]:
             if same is not None and same < last:
                 lines += [
                     (
-                        f"- {TITLES.get(name, name)}: what EMO-DIR has in the end here ({most:.4f} after {last:.0f} s) the search of "
-                        f"the whole network with the same descent and guided children has after {same:.0f} s: dividing saves no "
-                        "time beside the guide."
+                        f"- {TITLES.get(name, name)}: EMO-DIR ends at {most:.4f} after {last:.0f} s. The search of the whole "
+                        f"network with the same descent and guided children reaches this after {same:.0f} s: with guidance, "
+                        "dividing saves no time."
                     )
                 ]
             first = reaching["emodir"][0]
             found = reaching["agreement"]
             lines += [
                 (
-                    f"- {TITLES.get(name, name)}: EMO-DIR's first joint population, after {first[0]:.0f} s, has {first[1]:.4f}. "
+                    f"- {TITLES.get(name, name)}: EMO-DIR's first joint population has {first[1]:.4f} after {first[0]:.0f} s. "
                     "Impairments of 100 random schemes in bfloat16 and in full precision: rank correlation "
                     f"{found['rank_correlation']:.5f}, largest difference {100 * found['largest_difference']:.2f} % of the "
                     f"largest impairment. The searches ran in {reaching['precision']}, on a {where(reaching['about'])}."
