@@ -1,11 +1,11 @@
-"""What each piece of the search is worth, at equal time: the ground on which defaults were chosen.
+"""Effect of each component of the search at equal time; defaults were chosen by these figures.
 
     python benchmarks/ablation.py PROFILE [--set KEY=VALUE …] [--seconds 40] [--seeds 0 1 2] [--out FILE]
 
-Each variant searches every sub-network for the same seconds; then the joint schemes, from the fronts of the default
-variant, for the same seconds. Fronts are measured again on images that no search saw; what is given is their
-hypervolume, so a variant that fits its few images too closely loses. Joint fronts are searched and measured by the error
-of the last features alone, without the parameters that the joint step counts beside it.
+Each variant searches every sub-network for the same time. Then the joint schemes are searched for the same time, from the
+fronts of the default variant. Fronts are measured again on images that no search saw and reported as hypervolumes, so a
+variant that overfits its few images loses. Joint fronts use the error of the last features alone, without the parameters
+that the joint step adds.
 """
 
 import argparse
@@ -51,13 +51,13 @@ from emodir_tui.stages.support.search_loop import first_state
 from emodir_tui.training.losses import cross_entropy
 
 HELD_OUT = 1000
-# Of the search split: the first are what sub-networks' fronts are judged on and joint schemes searched on, then come
-# those that sub-networks are searched on.
+# Images of the search split that no sub-network search uses: sub-network fronts are judged on them, and joint schemes are
+# searched on them. The images after these are for sub-network searches.
 SEEN = HELD_OUT + 1000
 Masks = np.ndarray
 
-# What differs from the default: descent, guided parents, images (`few`: so many in the first half of the time, then
-# the front is measured again on all), population, operators.
+# Differences from the default: descent, guided parents, images, population, operators. `few` is the number of images in the
+# first half of the time; then the front is measured again on all.
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "no descent": {"descent": False},
@@ -156,7 +156,7 @@ class Lab:
         self, part: SubNetwork, seconds: float, *, descent: bool = True, guided: int = 3, images: int = 500,
         few: int = 0, population: int = 48, variation: Variation | None = None,
     ) -> tuple[Masks, dict[str, Any]]:  # fmt: skip
-        """One search; its front and the hypervolume on images held out."""
+        """One search: its front, and the hypervolume on held-out images."""
         measure, held_out = self.objectives(part, HELD_OUT, images), self.objectives(part, 0, HELD_OUT)
         begin = self.objectives(part, HELD_OUT, few) if few else measure
         seed = make_search(self.bench, self.graph, part, self.importance, 1).seed
@@ -177,7 +177,7 @@ class Lab:
         state = search(state, begin, seconds / 2 if few else seconds)
         evaluations = len(state.seen)
         if few:
-            # Other draws than those of the first half.
+            # Not the draws of the first half again.
             nsga2.seed = derive_seed(seed, "all images")
             state = search(first_state(nsga2, measure, state.seen[nsga2.front(state)]), measure, seconds)
             evaluations += len(state.seen)
@@ -187,7 +187,7 @@ class Lab:
         return masks, {"hypervolume": hypervolume(points, reference), "evaluations": evaluations}
 
     def joint(self, fronts: dict[str, Masks], seconds: float) -> dict[str, dict[str, Any]]:
-        """The joint step from the same fronts: how it begins, and polishing in half of its time."""
+        """The joint step from the same fronts, with different first schemes, and with half of the time for polishing."""
         parts = Parts(cuts=tuple(p.stop.name for p in self.division.subnetworks if p.stop), names=())
         adapted = Adapted(weights=self.weights, fronts=[])
         whole = NetworkProblem(self.bench, self.weights, adapted, parts, 500, 125)
@@ -199,7 +199,7 @@ class Lab:
         walkable = [
             (1 - whole.complexity(front.keep_vectors), whole.feature_errors(front.keep_vectors)) for front in members
         ]
-        # Schemes of equal places in all fronts.
+        # Schemes of equal positions in all fronts.
         shares = np.linspace(0.0, 1.0, 48)[:, None]
         uniform = np.rint(shares * (np.array([len(front.keep_vectors) for front in members]) - 1)).astype(np.int64)
         found = {}
@@ -230,7 +230,7 @@ class Lab:
         return found
 
     def polished(self, whole: NetworkProblem, keep_vectors: np.ndarray, seconds: float) -> tuple[np.ndarray, int]:
-        """The schemes searched on gene by gene."""
+        """The schemes after a further search gene by gene."""
         search = GeneByGene(self.bench, whole, self.importance, self.profile.seed, GUIDED_PARENTS)
         nsga2 = search.nsga2
 

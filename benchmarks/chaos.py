@@ -1,10 +1,10 @@
-"""Kill runs in every way that a server knows, resume them, and compare with the run that nobody disturbed.
+"""Disturb runs in every way that happens on a server, resume them, and compare with an undisturbed run.
 
     python benchmarks/chaos.py [--kills 60] [--seed 0]
 
-Prints the table of docs/reliability.md. Needs no data but scikit-learn's digits, no GPU, and about ten minutes on two
-cores. Workers are forked from a process that has loaded torch already, so that hundreds of attempts are affordable;
-what they execute is the worker's own `run_process`.
+Prints the table of docs/reliability.md. Needs scikit-learn's digits, no GPU, and about ten minutes on two cores. Workers are
+forked from a process that has already loaded torch, so that hundreds of attempts are affordable. They execute the worker's
+own `run_process`.
 """
 
 import argparse
@@ -89,7 +89,7 @@ class Chaos:
     def fork(
         self, directory: RunDirectory, *, before: Callable[[], None] | None = None, checkpoint: str | None = None
     ) -> int:
-        """A worker process of its own session; its id."""
+        """The process id of a new worker, in a session of its own."""
         sys.stdout.flush()
         pid = os.fork()
         if pid:
@@ -110,7 +110,7 @@ class Chaos:
             os._exit(code)
 
     def wait(self, pid: int, seconds: float = PATIENCE_SECONDS) -> int:
-        """The exit code; minus the signal where one ended it."""
+        """The exit code; the negative number of the signal if one ended the process."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             done, status = os.waitpid(pid, os.WNOHANG)
@@ -135,7 +135,7 @@ class Chaos:
             time.sleep(0.002)
 
     def disturbed(self, share: float, disturb: Callable[[int], None]) -> RunDirectory:
-        """A run that is disturbed after this share of its events and whose worker then ends."""
+        """A run that was disturbed after this share of its events and whose worker has ended."""
         directory = self.new()
         pid = self.fork(directory)
         if self.until(directory, pid, share):
@@ -144,7 +144,7 @@ class Chaos:
         return directory
 
     def finish(self, directory: RunDirectory, tally: Tally) -> None:
-        """Resume until the run is finished, and count."""
+        """Resume the run if it has not finished, and count it."""
         code = 0
         if replay(read_all(directory.events_folder)).outcome != "finished":
             code = self.wait(self.fork(directory))
@@ -164,12 +164,12 @@ class Chaos:
 
 
 def alive(pid: int) -> bool:
-    """Whether a child has not ended yet; it is not reaped."""
+    """Whether a child still runs; it is not reaped."""
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
 
 def products(directory: RunDirectory) -> dict[str, bytes]:
-    """What a run must make byte for byte: fronts, ranking, joint front, and the pruned networks' weights."""
+    """Everything that must be equal byte for byte: fronts, ranking, joint front, and the weights of the pruned networks."""
     from safetensors.torch import load_file, save
 
     found = {f"fronts/{path.name}": path.read_bytes() for path in sorted(directory.fronts_folder.glob("*.json"))}
@@ -179,7 +179,7 @@ def products(directory: RunDirectory) -> dict[str, bytes]:
 
 
 def told(state: RunState) -> set[tuple[object, ...]]:
-    """What the events of a run tell, as keys."""
+    """The facts in the events of a run, as keys."""
     facts: set[tuple[object, ...]] = {("stage", name, stage.state) for name, stage in state.stages.items()}
     for part in state.subnetworks.values():
         facts |= {("hypervolume", part.name, *key, value) for key, value in part.hypervolumes.items()}
@@ -209,7 +209,7 @@ def kill(chaos: Chaos, tally: Tally, share: float, times: int = 1) -> None:
 
 
 def polite(chaos: Chaos, tally: Tally, share: float, number: signal.Signals) -> None:
-    """TERM or INT: the worker saves and leaves with 75 (or had just finished)."""
+    """TERM or INT: the worker saves and exits with 75, unless it has just finished."""
     directory = chaos.new()
     pid = chaos.fork(directory)
     chaos.until(directory, pid, share)
@@ -222,7 +222,7 @@ def polite(chaos: Chaos, tally: Tally, share: float, number: signal.Signals) -> 
 
 
 def hang_up(chaos: Chaos, tally: Tally, share: float) -> None:
-    """HUP: nothing happens."""
+    """HUP: the worker ignores it."""
     directory = chaos.new()
     pid = chaos.fork(directory)
     chaos.until(directory, pid, share)
@@ -232,7 +232,7 @@ def hang_up(chaos: Chaos, tally: Tally, share: float) -> None:
 
 
 def closed_terminal(chaos: Chaos, tally: Tally) -> None:
-    """The terminal in which `emodir run` was typed goes away; the run does not notice."""
+    """The terminal of `emodir run` is closed; the run continues."""
     import pty
     import subprocess
 
@@ -266,7 +266,7 @@ def closed_terminal(chaos: Chaos, tally: Tally) -> None:
 
 
 def damage(chaos: Chaos, tally: Tally, share: float, what: str) -> None:
-    """Killed, and then the newest checkpoint (or a result) is not what was written."""
+    """Killed; then the newest checkpoint or result is damaged."""
     directory = chaos.disturbed(share, lambda pid: os.kill(pid, signal.SIGKILL))
     folder = directory.results_folder if what == "result" else directory.checkpoints_folder
     files = sorted(folder.glob("*.*"), key=lambda path: path.stat().st_mtime)
@@ -282,7 +282,7 @@ def damage(chaos: Chaos, tally: Tally, share: float, what: str) -> None:
 
 
 def torn_event(chaos: Chaos, tally: Tally, share: float) -> None:
-    """Killed in the middle of writing an event: its line ends nowhere."""
+    """Killed while writing an event, so its line has no end."""
     directory = chaos.disturbed(share, lambda pid: os.kill(pid, signal.SIGKILL))
     segment = sorted(directory.events_folder.glob("*.jsonl"))[-1]
     with segment.open("ab") as file:
@@ -291,7 +291,7 @@ def torn_event(chaos: Chaos, tally: Tally, share: float) -> None:
 
 
 def full_disk(chaos: Chaos, tally: Tally, share: float) -> None:
-    """No file may grow beyond 4 kB, as on a full disk: the run pauses, and goes on when there is space again."""
+    """No file may grow beyond 4 kB, as on a full disk: the run pauses, and continues when there is space again."""
     directory = chaos.new()
     pid = chaos.fork(directory, before=lambda: signal.signal(signal.SIGXFSZ, signal.SIG_IGN) and None)
     chaos.until(directory, pid, share)
@@ -304,7 +304,7 @@ def full_disk(chaos: Chaos, tally: Tally, share: float) -> None:
 
 
 def small_disk(chaos: Chaos, tally: Tally) -> None:
-    """A file system of its own (tmpfs) that is full at the start of the search; needs root."""
+    """A separate file system (tmpfs) that is full when the search starts; needs root."""
     place = chaos.folder / f"small-{tally.tried}"
     place.mkdir()
     if os.system(f"mount -t tmpfs -o size=24m emodir {place} 2>/dev/null"):  # noqa: S605
@@ -328,7 +328,7 @@ def small_disk(chaos: Chaos, tally: Tally) -> None:
 
 
 def removed_lock(chaos: Chaos, tally: Tally, share: float) -> None:
-    """Somebody removes a live worker's lock; a second worker is refused all the same."""
+    """The lock of a live worker is removed; a second worker is still refused."""
     directory = chaos.new()
     pid = chaos.fork(directory)
     chaos.until(directory, pid, share)
@@ -341,7 +341,7 @@ def removed_lock(chaos: Chaos, tally: Tally, share: float) -> None:
 
 
 def two_resumes(chaos: Chaos, tally: Tally, share: float) -> None:
-    """Two resumes at the same time: one goes on, the other is refused."""
+    """Two resumes at the same time: one continues, the other is refused."""
     directory = chaos.disturbed(share, lambda pid: os.kill(pid, signal.SIGKILL))
     if replay(read_all(directory.events_folder)).outcome == "finished":
         chaos.count(directory, tally, 0)
@@ -377,7 +377,7 @@ def five_watchers(chaos: Chaos, tally: Tally) -> None:
 
 
 def clock_back(chaos: Chaos, tally: Tally, share: float) -> None:
-    """The clock is set back by an hour between an attempt and the next."""
+    """The clock is set back by an hour between two attempts."""
     directory = chaos.disturbed(share, lambda pid: os.kill(pid, signal.SIGKILL))
     real = time.time
 
@@ -406,7 +406,7 @@ def controls(chaos: Chaos, tally: Tally, share: float) -> None:
 
 
 def go_back(chaos: Chaos, tally: Tally, share: float) -> None:
-    """Killed, then resumed from the oldest checkpoint that is kept: the old future is set aside."""
+    """Killed, then resumed from the oldest checkpoint that is kept; everything after it is moved aside."""
     directory = chaos.disturbed(share, lambda pid: os.kill(pid, signal.SIGKILL))
     checkpoints = sorted(path.stem for path in directory.checkpoints_folder.glob("*.checkpoint"))
     if not checkpoints:
@@ -416,7 +416,7 @@ def go_back(chaos: Chaos, tally: Tally, share: float) -> None:
 
 
 def shares(chaos: Chaos, count: int) -> Iterator[float]:
-    """Moments spread over the whole run, jittered, so that every stage is met."""
+    """Jittered moments spread over the whole run, so that every stage is disturbed."""
     for number in range(count):
         yield (number + chaos.draws.random()) / count * 0.97
 
@@ -439,7 +439,7 @@ def chaos_in(folder: Path | None, seed: int) -> Iterator[Chaos]:
 
 
 def all_faults(chaos: Chaos, kills: int, others: int) -> list[Tally]:
-    """Every fault, `kills` kills and `others` of each other kind; the table's rows."""
+    """Try every fault, with `kills` kills and `others` of each other kind; the rows of the table."""
     tallies: list[Tally] = []
 
     def row(fault: str, attempts: list[Callable[[Tally], None]]) -> None:
@@ -483,7 +483,7 @@ def all_faults(chaos: Chaos, kills: int, others: int) -> list[Tally]:
 
 
 def checkpoint_cost(chaos: Chaos) -> str:
-    """What the checkpoints of a real search cost: profiles/digits.toml as it ships, but for a short baseline."""
+    """The cost of checkpoints in a real search: profiles/digits.toml with a short baseline."""
     path = Path(__file__).parent.parent / "profiles" / "digits.toml"
     directory = prepare(load(path, ["baseline.epochs=1", "checkpoint.seconds=2.0"]), chaos.folder, "digits")
     chaos.wait(chaos.fork(directory), seconds=600)

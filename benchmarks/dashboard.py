@@ -1,11 +1,11 @@
-"""What the dashboard costs, measured from outside: it runs in a pseudo-terminal as a user would run it.
+"""Cost of the dashboard, measured from outside: it runs in a pseudo-terminal as a user would run it.
 
     python benchmarks/dashboard.py [--events 100000] [--seconds 20]
 
-The run: 12 sub-networks, 100,000 events in the proportions of a real run (a third of them generations with their front
-of 30 points), a ranking of 2,000 rows; then a worker that tells five events a second. Bars: first screen under 1.5 s from
-the shell, over 100,000 events/s when catching up, at most 5 % of a core and 20 kB/s at 120x40 while live, nothing at all
-when nothing changes, under 120 MB.
+The run has 12 sub-networks, 100,000 events in the proportions of a real run (a third of them generations with a front of 30
+points), and a ranking of 2,000 rows. Then a worker emits five events a second. Targets: first screen under 1.5 s from the
+shell, over 100,000 events/s when catching up, at most 5 % of a core and 20 kB/s at 120x40 while live, no output when
+nothing changes, and under 120 MB.
 """
 
 import argparse
@@ -40,13 +40,13 @@ _MAIN = "from emodir_tui.cli import main; main()"
 
 
 class Terminal:
-    """A command in a pseudo-terminal; what it writes is read all the time, as a terminal would."""
+    """A command in a pseudo-terminal, whose output is read continuously, as by a terminal."""
 
     def __init__(
         self, *arguments: str, folder: Path, environment: dict[str, str], width: int = WIDTH, height: int = HEIGHT
     ) -> None:
         self.output = bytearray()
-        # These two would be believed rather than the terminal.
+        # The program would take the size from these two instead of the terminal.
         environment = {name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES")}
         self.started = time.monotonic()
         self.pid, self._master = pty.fork()
@@ -61,15 +61,15 @@ class Terminal:
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
 
     def press(self, keys: str) -> None:
-        """Type these."""
+        """Type these characters."""
         os.write(self._master, keys.encode())
 
     def text(self, start: int = 0) -> str:
-        """What was written since `start`, without what only moves and colours."""
+        """Output since `start`, without escape sequences."""
         return _ESCAPES.sub(b"", bytes(self.output[start:])).decode("utf-8", "replace")
 
     def wait_for(self, *words: str, start: int = 0, seconds: float = 20.0) -> float:
-        """Until all words were written since `start`; the time it took. Fails showing the end of what was written."""
+        """Wait for all words in the output since `start`; the seconds it took. A failure shows the end of the output."""
         begun = time.monotonic()
         while not all(word in self.text(start) for word in words):
             if time.monotonic() - begun > seconds:
@@ -90,13 +90,13 @@ class Terminal:
         raise AssertionError(f"it did not end; the end of the output:\n{self.text()[-2000:]}")
 
     def hang_up(self) -> None:
-        """The terminal goes away, as when a connection breaks."""
+        """Close the terminal, as when a connection breaks."""
         self._closed.set()
         time.sleep(0.3)
         os.close(self._master)
 
     def end(self) -> None:
-        """Make sure that nothing stays behind."""
+        """End the process if it still runs."""
         try:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
@@ -108,7 +108,7 @@ class Terminal:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory_megabytes(self) -> float:
-        """The most that it ever held."""
+        """Peak resident memory."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
@@ -144,13 +144,13 @@ def main() -> None:
             terminal.wait(60)
         with opened(long) as (terminal, worker, took):
             print(f"first screen     {took.screen:.2f} s from the shell")
-            # What a short run takes is start-up; the rest is catching up.
+            # A short run measures start-up; the difference is the time to catch up.
             seconds, cpu = max(took.all - begun.all, 1e-3), max(took.cpu - begun.cpu, 1e-3)
             print(
                 f"caught up        {took.all:.2f} s from the shell: {(arguments.events - few) / seconds:,.0f} events/s"
             )
             print(
-                f"                 {cpu:.2f} s of CPU time: {(arguments.events - few) / cpu:,.0f} events/s where nobody else uses the cores"
+                f"                 {cpu:.2f} s of CPU time: {(arguments.events - few) / cpu:,.0f} events/s if nothing else uses the cores"
             )
             measure(terminal, worker, arguments.seconds)
 
@@ -190,7 +190,7 @@ def opened(run: Path) -> Iterator[tuple[Terminal, "subprocess.Popen[bytes]", Ope
 
 
 def measure(terminal: Terminal, worker: "subprocess.Popen[bytes]", seconds: float) -> None:
-    """What it costs while it is open."""
+    """Measure the dashboard while it is open."""
     time.sleep(SETTLE_SECONDS)
     report("live", terminal, seconds)
     print(f"memory           {terminal.memory_megabytes():.0f} MB at most")
@@ -213,7 +213,7 @@ def report(name: str, terminal: Terminal, seconds: float) -> None:
 
 
 def write_run(run: Path, events: int) -> int:
-    """A run directory whose worker told so many events; its size in bytes."""
+    """Write a run directory with this many events; the size of the events in bytes."""
     (run / "events").mkdir(parents=True)
     (run / "profile.toml").write_text('name = "long-run"\n')
     (run / "run.json").write_text(json.dumps({"schema": 1, "created": time.time()}))
@@ -227,7 +227,7 @@ def write_run(run: Path, events: int) -> int:
 
 
 def story(events: int) -> Iterator[dict[str, Any]]:
-    """The events: opening, division, generations with progress and epochs between them, and at the end the ranking."""
+    """The events: opening, division, generations with progress and epochs between them, then the ranking."""
     yield {"kind": "run_opened", "attempt": 1, "pid": 1, "host": "host", "device": "cpu"}
     yield {"kind": "plan_made", "costs": {"search": 1000.0, "joint": 100.0}}
     yield {"kind": "network_divided", "subnetworks": [part(number) for number in range(1, SUBNETWORKS + 1)]}
@@ -292,7 +292,7 @@ def row(rank: int) -> dict[str, Any]:
 
 
 def be_the_worker(run: Path) -> None:
-    """Tell five events a second until standard input ends, then that the run has finished."""
+    """Emit five events a second until standard input ends, then finish the run."""
     import socket
 
     from emodir_tui.runs.events import EventWriter
@@ -306,7 +306,7 @@ def be_the_worker(run: Path) -> None:
         tick += 1
         if tick % 3 == 0:
             event = searched(f"sn{SUBNETWORKS}", 50_000 + tick // 3, 60_000)
-            # More of the front moves from one look to the next than in a real search: the plot is drawn anew each time.
+            # More of the front changes between updates than in a real search, so the plot is always redrawn.
             event["front"] = [[x, y * (0.5 + random.random())] for x, y in event["front"]]  # noqa: S311
             event["hypervolume"] = 0.5 + 0.4 * random.random()  # noqa: S311
             writer.emit(event.pop("kind"), **event)

@@ -1,4 +1,4 @@
-"""Where and by what a benchmark was made: what every file of measurements records."""
+"""The machine and the versions that made a benchmark; recorded in every file of measurements."""
 
 import importlib
 import platform
@@ -12,7 +12,7 @@ from emodir_tui.bench import choose_device
 
 
 def made_on(*libraries: str, device: str = "auto", threads: int = 0) -> dict[str, Any]:
-    """Commit, machine, device, and the versions of PyTorch and these libraries; device and threads as a profile sets them."""
+    """Commit, machine, device, and the versions of PyTorch and these libraries; device and threads as in a profile."""
     chosen = choose_device(device)
     versions = {name: importlib.import_module(name.replace("-", "_")).__version__ for name in ("torch", *libraries)}
     machine = platform.machine()
@@ -28,7 +28,7 @@ def made_on(*libraries: str, device: str = "auto", threads: int = 0) -> dict[str
 
 
 def revision() -> str:
-    """The commit that this code is, with a mark where files differ from it; empty where that can't be told."""
+    """The commit of this code, with a mark if files differ from it; empty if unknown."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

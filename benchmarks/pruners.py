@@ -1,7 +1,7 @@
 """The pruners that emodir is compared with: keep vectors at a share of the MACs.
 
-All prune the same channel groups as emodir's sub-networks; residual streams stay whole for all of them. Only the one with
-searched ratios may empty a branch, as emodir may.
+All prune the same channel groups as emodir's sub-networks, and residual streams stay whole for all of them. Only the pruner
+with searched ratios may empty a residual branch, as emodir may.
 """
 
 import copy
@@ -30,11 +30,11 @@ LEVELS_PER_LAYER = 16
 
 
 class UnreachableError(ValueError):
-    """A pruner can't reach a level."""
+    """A pruner cannot reach a level."""
 
 
 class Context:
-    """What a baseline may use: the network, its groups, the data, a seed. Importances are computed once."""
+    """Everything that a pruner may use: the network, its groups, the data, a seed. Importances are computed once."""
 
     def __init__(self, bench: Bench, weights: dict[str, torch.Tensor], cuts: tuple[str, ...], seed: int) -> None:
         self.bench, self.weights, self.cuts, self.seed = bench, weights, cuts, seed
@@ -63,7 +63,7 @@ class Context:
 
 
 def uniform(context: Context, level: float, importance: np.ndarray) -> np.ndarray:
-    """The same share of every group, the least important first."""
+    """Remove the same share of every group, the least important genes first."""
 
     def keep_share(share: float) -> np.ndarray:
         keep = keep_all(context.graph)[0]
@@ -79,7 +79,7 @@ def uniform(context: Context, level: float, importance: np.ndarray) -> np.ndarra
 
 
 def ranked(context: Context, level: float, importance: np.ndarray) -> np.ndarray:
-    """The least important genes of all groups together, until the MACs fit; one gene of each group stays."""
+    """Remove the least important genes of all groups until the MACs fit; one gene of each group stays."""
     genes = np.concatenate([np.arange(group.start, group.stop) for group in context.groups])
     best = {int(group.start + np.argmax(importance[group.start : group.stop])) for group in context.groups}
     order = [gene for gene in genes[np.argsort(importance[genes], kind="stable")] if int(gene) not in best]
@@ -91,7 +91,7 @@ def ranked(context: Context, level: float, importance: np.ndarray) -> np.ndarray
 
 
 def _within(macs: np.ndarray, level: float) -> np.ndarray:
-    """Positions of the shares of the MACs that a level allows."""
+    """Indices of the shares of the MACs that fit the level."""
     fitting = np.flatnonzero(macs <= level)
     if not len(fitting):
         raise UnreachableError(f"one channel a group is more than {level:.0%} of the MACs")
@@ -99,7 +99,7 @@ def _within(macs: np.ndarray, level: float) -> np.ndarray:
 
 
 def per_layer(context: Context, importance: np.ndarray) -> np.ndarray:
-    """Divided by the mean of each group."""
+    """Importance divided by the mean of each group."""
     normalised = importance.copy()
     for group in context.groups:
         values = importance[group.start : group.stop]
@@ -108,7 +108,7 @@ def per_layer(context: Context, importance: np.ndarray) -> np.ndarray:
 
 
 def per_mac(context: Context, importance: np.ndarray) -> np.ndarray:
-    """Divided by the MACs that a gene's removal saves."""
+    """Importance divided by the MACs that removing the gene saves."""
     divided = importance.copy()
     for group in context.groups:
         without = keep_all(context.graph)
@@ -120,8 +120,8 @@ def per_mac(context: Context, importance: np.ndarray) -> np.ndarray:
 def searched(context: Context, level: float, population: int, generations: int, images: int) -> np.ndarray:
     """Taylor order inside each group; the kept numbers by NSGA-II on the error of the last features.
 
-    The same search and seeding as emodir's joint step and its error as the objective, with a front per layer instead of one
-    per sub-network.
+    Search, first population and objective are those of emodir's joint step, with a front for each layer instead of each
+    sub-network.
     """
     if context._searched is None:
         batch = context.bench.profile.joint.batch
@@ -179,10 +179,10 @@ def _nested(context: Context, group: Any) -> np.ndarray:
 
 
 def group_norm(context: Context, level: float) -> nn.Module:
-    """Torch-Pruning's group norm importance, ranked globally; of many ratios the one that keeps most within the level.
+    """Torch-Pruning's group norm importance, ranked globally, at the largest share of the MACs within the level.
 
-    On the groups that it handles: those of one layer. Groups coupled through an option-A shortcut it prunes wrongly. At
-    high ratios it leaves whole layers as they are, so not every level can be reached.
+    Only groups of a single layer are pruned, because the tool prunes groups that are coupled through an option-A shortcut
+    wrongly. At high ratios it leaves whole layers unpruned, so not every level can be reached.
     """
     best, most = None, 0.0
     with warnings.catch_warnings():
@@ -216,7 +216,7 @@ def group_norm(context: Context, level: float) -> nn.Module:
 
 
 def removed(graph: ChannelGraph, keep: np.ndarray) -> nn.Module:
-    """The network without the channels."""
+    """The network with the channels removed."""
     return remove(graph, keep, statistics="running")
 
 
@@ -224,7 +224,7 @@ Baseline = Callable[[Context, float], nn.Module]
 
 
 def baselines(population: int, generations: int, images: int) -> dict[str, Baseline]:
-    """The pruners by name; the searched one gets this budget."""
+    """The pruners by name, and the budget of the one with searched ratios."""
 
     def masked(choose: Callable[[Context, float], np.ndarray]) -> Baseline:
         return lambda context, level: removed(context.graph, choose(context, level))

@@ -4,10 +4,9 @@
     python benchmarks/quality.py PROFILE --seeds 0 1 2 [--levels 0.7 0.5 0.3 0.15] [--steps 200] [--set KEY=VALUE …]
     python benchmarks/quality.py PROFILE … --more-steps 450 --methods "Taylor per MAC" …
 
-The first runs on the digits that scikit-learn ships. For the others PROFILE and --set name network, weights and data as
-for `emodir run`; the third fine-tunes longer, in rows of their own. Every measurement is added to a JSON file as soon as
-it is made, and none is made twice, so a stopped benchmark goes on. `tools/pages.py` writes the tables from these
-files.
+The first command uses the digits of scikit-learn. In the others PROFILE and --set name network, weights and data as for
+`emodir run`; the third fine-tunes longer, in separate rows. Every measurement is added to a JSON file as soon as it is
+made, and none is repeated, so a stopped benchmark continues. `tools/pages.py` writes the tables from these files.
 """
 
 import argparse
@@ -41,7 +40,7 @@ from emodir_tui.training.losses import distillation, kl
 from emodir_tui.training.metrics import accuracy, recalibrate
 
 HERE = Path(__file__).parent
-# Of training images as they are, for all methods; emodir's own runs augment them, which gives all networks some more.
+# Unaugmented training images, for all methods. emodir's own runs augment them, which makes all networks somewhat better.
 RECALIBRATION_BATCH = 250
 EMODIR = {"emodir": (), "emodir, no constrained training": ("constrain.steps=0", "constrain.final_steps=0")}
 QUICK = [
@@ -58,7 +57,7 @@ def main() -> None:
         "--more-steps",
         type=int,
         default=0,
-        help="fine-tune for so many steps more, in rows of their own",
+        help="further fine-tuning steps, in separate rows",
     )
     arguments = parser.parse_args()
     profile, records = opened(arguments, "quality")
@@ -67,7 +66,7 @@ def main() -> None:
 
 
 def parser_of(documentation: str, levels: list[float]) -> argparse.ArgumentParser:
-    """What both benchmarks of accuracy take."""
+    """The arguments of both accuracy benchmarks."""
     parser = argparse.ArgumentParser(description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("profile", nargs="?", default="profiles/digits.toml")
     parser.add_argument("--quick", action="store_true", help="digits, one level, one seed, few steps")
@@ -79,7 +78,7 @@ def parser_of(documentation: str, levels: list[float]) -> argparse.ArgumentParse
         "--searched-generations",
         type=int,
         default=20,
-        help="of the search for ratios, one per layer (population: joint's)",
+        help="generations of the pruner with searched ratios (population: joint's)",
     )
     parser.add_argument("--full-precision", action="store_true", help="fine-tune in float32 instead of bfloat16")
     parser.add_argument("--methods", nargs="+")
@@ -109,7 +108,7 @@ class Records:
         if path.exists():
             known = json.loads(path.read_text())
             self.rows = known["rows"]
-            # What emodir's own settings are matters only where its networks are among the rows.
+            # The settings of emodir matter only if its networks are among the rows.
             pruners = {"original", *baselines(0, 0, 0)}
             ours = any(row["method"] not in pruners for row in self.rows)
             same = ["settings", "machine", "device", "versions", *(["emodir"] if ours else [])]
@@ -120,12 +119,12 @@ class Records:
         self.about = about
 
     def has(self, method: str, seed: int, level: float, more_steps: int = 0) -> bool:
-        """Whether it is measured."""
+        """Whether this measurement exists."""
         wanted = (method, seed, level, more_steps)
         return any((r["method"], r["seed"], r["level"], r.get("more_steps", 0)) == wanted for r in self.rows)
 
     def add(self, row: dict[str, Any]) -> None:
-        """Keep one more."""
+        """Add a measurement and write the file."""
         self.rows.append(row)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         rows = ",\n  ".join(json.dumps(row) for row in self.rows)
@@ -134,7 +133,7 @@ class Records:
 
 
 class Seed:
-    """All methods at one seed: the same fine-tuning batches, and the teacher's logits for them, for all."""
+    """All methods at one seed, with the same fine-tuning batches and teacher logits."""
 
     def __init__(self, profile: Profile, arguments: argparse.Namespace, seed: int, records: Records) -> None:
         self.profile = profile.model_copy(update={"seed": seed})
@@ -142,11 +141,11 @@ class Seed:
         self.logits: dict[int, Tensor] = {}
         self.judged: Tensor | None = None
         self.bench = bench = open_bench(self.profile)
-        # What accuracies are measured on.
+        # The images that accuracies are measured on.
         self.judge: Split = bench.data.test
 
     def measure(self, more_steps: int = 0) -> None:
-        """Whatever is missing of this seed."""
+        """Measure what this seed lacks."""
         bench = self.bench
         original, parts = self.begin()
         context = Context(bench, original.weights, parts.cuts, derive_seed(self.seed, "baselines"))
@@ -175,7 +174,7 @@ class Seed:
         more_steps: int = 0,
         overrides: tuple[str, ...] | None = None,
     ) -> None:
-        """Recalibrate, measure, fine-tune, measure; `overrides` are those of emodir's run that the network comes from."""
+        """Recalibrate, measure, fine-tune, measure; `overrides` are the settings of the emodir run that made the network."""
         wanted = self.arguments.methods
         if self.records.has(method, self.seed, level, more_steps) or (wanted and method not in wanted):
             return
@@ -219,7 +218,7 @@ class Seed:
         return float(kl(logits(model, self.judge), self.judged))
 
     def searched(self, overrides: tuple[str, ...]) -> dict[str, int]:
-        """What emodir's run evaluated (masks of a sub-network, schemes of the whole network), and how many picks it had."""
+        """The masks of sub-networks and schemes of the whole network that emodir's run evaluated, and its number of picks."""
         results = Results(self.emodir(overrides))
         fronts = result(results, "constrain", Adapted).fronts
         joint = result(results, "joint", JointFront)
@@ -228,7 +227,7 @@ class Seed:
         return {"masks": masks, "schemes": ranked + joint.evaluations, "picks": picks}
 
     def finetune(self, model: nn.Module, steps: int) -> None:
-        """The same steps, batches, learning rates and soft labels for every method."""
+        """Fine-tune with the same steps, batches, learning rates and soft labels for every method."""
         settings = self.profile.finetune
         plan = Plan(
             steps=steps,
@@ -242,7 +241,7 @@ class Seed:
         )
 
         def loss(network: nn.Module, inputs: Tensor, labels: Tensor, step: int) -> Tensor:
-            # Where memory does not hold a batch it comes in pieces.
+            # A batch that does not fit into memory comes in chunks.
             whole = len(inputs) == settings.batch
             taught = self.logits.get(step) if whole else None
             if taught is None:
@@ -258,7 +257,7 @@ class Seed:
         train(model, self.bench.data.train, loss, plan, on_step=lambda _: None)
 
     def realised(self, overrides: tuple[str, ...], level: float) -> nn.Module:
-        """The network that a run of emodir picked under this budget, not fine-tuned."""
+        """The network that a run of emodir picked for this budget, before fine-tuning."""
         run = self.emodir(overrides)
         made: Pruned = result(Results(run), f"realise.max_macs-{level}", Pruned)
         model = apply_structure(self.bench.model(), self.bench.example, json.loads(made.structure))
@@ -266,7 +265,7 @@ class Seed:
         return model
 
     def emodir(self, overrides: tuple[str, ...]) -> RunDirectory:
-        """A finished run, begun or resumed where it is not."""
+        """A finished run; it is started or resumed if necessary."""
         folder: Path = self.arguments.work / f"quality-{self.profile.name}-{self.seed}-{'-'.join(overrides) or 'full'}"
         rules = json.dumps([f"max_macs={level}" for level in self.arguments.levels])
         extra = [f"seed={self.seed}", "finetune.epochs=0", f"pick.rules={rules}", *self.arguments.overrides, *overrides]
@@ -274,7 +273,7 @@ class Seed:
         command = [str(Path(sys.executable).with_name("emodir"))]
         expected = load(Path(self.arguments.profile), extra)
         found = load(runs[0].parent / "profile.toml") if runs else expected
-        # Fewer levels than the run has picks are no other run; rows tell how many it has, which share its last training.
+        # A run with more picks than levels is still the same run; rows record the number of picks that share its final training.
         if found.model_copy(update={"pick": expected.pick}) != expected:
             sys.exit(f"{runs[0].parent} is a run with other settings; give another --work, or remove it")
         if not runs:
@@ -303,7 +302,7 @@ def logits(model: nn.Module, split: Split) -> Tensor:
 
 @torch.no_grad()
 def macs(model: nn.Module, bench: Bench) -> float:
-    """Multiply-accumulates of convolutions and linear layers for one image, counted while it runs."""
+    """Multiply-accumulates of convolutions and linear layers for one image, counted in a forward pass."""
     total = 0.0
 
     def count(module: nn.Module, _: Any, output: Tensor) -> None:
@@ -319,7 +318,7 @@ def macs(model: nn.Module, bench: Bench) -> float:
 
 
 def reduced(profile: Profile, arguments: argparse.Namespace) -> bool:
-    """Whether fine-tunings run in bfloat16: where it is not refused and the device has it."""
+    """Whether fine-tuning runs in bfloat16: the device supports it, and the arguments do not forbid it."""
     return not arguments.full_precision and has_fast_bfloat16(choose_device(profile.device))
 
 

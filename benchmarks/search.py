@@ -1,16 +1,17 @@
-"""What a candidate costs and how fast a front is found, against what one would build from a general tool.
+"""Cost of a candidate and time to a front, compared with a solution built from general tools.
 
     python benchmarks/search.py [--quick] [--networks resnet20 …]
         [--reaching resnet20=FILE resnet56=FILE --data folder:PATH --mean … --std …]
 
-(a) Candidates per second of the sub-network evaluator: against NSGA-II by pymoo with a problem that copies the network,
-prunes the copy with Torch-Pruning and runs it whole; and against the bare forward pass of the sliced sub-network in the
-same precision, the limit. Both forms of the evaluator are measured, sliced and stacked; emodir's is the sliced one on a
-CPU, and the faster of a sub-network on a GPU, as in a run. Networks and images are random here: only shapes matter. (b) For
-networks with weights, seconds to the hypervolume that NSGA-II over the whole network reaches in its full budget, and how
-impairments in bfloat16 agree with those in full precision. (c) How both grow with depth. (d) Memory of both ways. Sides
-take turns on the same images, with the same new masks in each turn; the limit keeps the first turn's. What --out holds
-already of other networks stays.
+(a) Candidates per second of the sub-network evaluator, compared with NSGA-II by pymoo on a problem that copies the network,
+prunes the copy with Torch-Pruning and runs it whole; and with the bare forward pass of the sliced sub-network in the same
+precision, the limit. Both forms of the evaluator are measured, sliced and stacked. emodir's is the sliced one on a CPU, and
+for each sub-network the faster one on a GPU, as in a run. Networks and images are random: only shapes matter.
+(b) For networks with weights, seconds to the hypervolume that NSGA-II over the whole network reaches in its full budget, and
+the agreement of impairments in bfloat16 and in full precision. (c) The growth of both with depth. (d) Memory of both.
+
+All sides are measured in turns on the same images, with the same new masks in each turn; the limit keeps those of the first
+turn. Measurements of other networks in --out are kept.
 """
 
 import argparse
@@ -78,7 +79,9 @@ def main() -> None:
     parser.add_argument("--mean", type=float, nargs="+", default=[])
     parser.add_argument("--std", type=float, nargs="+", default=[])
     parser.add_argument("--images", type=int, default=500)
-    parser.add_argument("--masks", type=int, default=12, help="on a GPU 16: so many are stacked in a pass")
+    parser.add_argument(
+        "--masks", type=int, default=12, help="masks for each sub-network; 16 on a GPU, which stacks 16 in a pass"
+    )
     parser.add_argument("--generations", type=int, default=70, help="the whole-network search's full budget in (b)")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
@@ -104,7 +107,7 @@ def main() -> None:
 
 
 def keep(out: Path, found: dict[str, Any]) -> None:
-    """The measurements so far."""
+    """Write the measurements made so far."""
     out.parent.mkdir(exist_ok=True)
     out.write_text(json.dumps(found, indent=1) + "\n")
 
@@ -121,7 +124,7 @@ def candidates(name: str, images: int, masks: int) -> dict[str, Any]:
     features = batches
     for part in division.subnetworks:
         problem = GeneralTool(graph, part, batches)
-        # A search never sees a mask again, and what a GPU's libraries know of a shape they know from its first time.
+        # New masks in each turn: a search never repeats a mask, and a GPU's libraries cache what they learn about a shape.
         keep_vectors = [random_masks(graph, part, draws, masks) for _ in range(TURNS)]
         outputs = reference_of(graph, part, features, torch.float32)[1]
         varying = ~np.concatenate(keep_vectors).all(axis=0)
@@ -191,7 +194,7 @@ def random_masks(graph: ChannelGraph, part: SubNetwork, draws: np.random.Generat
 def reference_of(
     graph: ChannelGraph, part: SubNetwork, features: list[Tensor], dtype: torch.dtype
 ) -> tuple[FeatureError, list[Tensor]]:
-    """How a sub-network's output is judged, and the output."""
+    """The error measure of a sub-network's output, and the original output."""
     span = SlicedNetwork(graph, part.start, part.stop, dtype=dtype)
     span.select(keep_all(graph)[0])
     with torch.no_grad():
@@ -200,7 +203,7 @@ def reference_of(
 
 
 def bare_network(graph: ChannelGraph, part: SubNetwork, keep: np.ndarray, dtype: torch.dtype) -> nn.Module:
-    """The sub-network of a network without these channels, in evaluation mode: nothing is gathered any more."""
+    """The sub-network of a network without these channels, in evaluation mode, so that nothing is gathered."""
     smaller = remove(graph, keep, statistics="running").eval().to(memory_format=torch.channels_last)
     removed = analyse(trace(smaller, graph.network.example))
     by_name = {cut.name: cut for cut in removed.network.cuts}
@@ -212,7 +215,7 @@ def bare_network(graph: ChannelGraph, part: SubNetwork, keep: np.ndarray, dtype:
 
 
 def bare_pass(networks: list[nn.Module], features: list[Tensor]) -> None:
-    """Forward passes only, with the same lanes."""
+    """Forward passes only, on the same number of threads."""
 
     @torch.no_grad()
     def one(_: int, network: nn.Module) -> None:
@@ -223,12 +226,12 @@ def bare_pass(networks: list[nn.Module], features: list[Tensor]) -> None:
 
 
 class GeneralTool(ElementwiseProblem):
-    """A candidate as one would write it with a general tool: copy the network, prune the copy, run it whole."""
+    """A candidate by general tools: copy the network, prune the copy, run the whole copy."""
 
     def __init__(self, graph: ChannelGraph, part: SubNetwork, batches: list[Tensor]) -> None:
         self.genes = own_genes(graph, part.groups)
         super().__init__(n_var=len(self.genes), n_obj=2, xl=0, xu=1, vtype=bool)
-        # The tool's own habits: plain memory format, whole batches.
+        # The defaults of the tool: contiguous memory format, whole batches.
         self.model = copy.deepcopy(graph.network.model).to(memory_format=torch.contiguous_format)
         self.groups = [graph.groups[number] for number in part.groups]
         self.batches = [batch.contiguous() for batch in batches]
@@ -236,7 +239,7 @@ class GeneralTool(ElementwiseProblem):
             self.references = [self.model(batch) for batch in self.batches]
 
     def run(self, keep_vectors: np.ndarray) -> None:
-        """As many candidates as there are keep vectors, through pymoo."""
+        """Evaluate one candidate for each keep vector, by pymoo."""
         first = keep_vectors[:, self.genes]
         algorithm = NSGA2(
             pop_size=len(first), sampling=first, crossover=TwoPointCrossover(), mutation=BitflipMutation()
@@ -258,7 +261,7 @@ class GeneralTool(ElementwiseProblem):
                 gone = np.flatnonzero(~x[at : at + size].astype(bool)).tolist()
                 at += size
                 layer = model.get_submodule(group.producers[0])
-                # Only what the tool handles: groups coupled through an option-A shortcut it prunes wrongly.
+                # The tool prunes groups that are coupled through an option-A shortcut wrongly, so these are left out.
                 if gone and len(gone) < size and len(group.producers) == 1:
                     tree.get_pruning_group(layer, torch_pruning.prune_conv_out_channels, idxs=gone).prune()
         error = sum(
@@ -269,7 +272,7 @@ class GeneralTool(ElementwiseProblem):
 
 
 def memory(name: str, images: int) -> dict[str, Any]:
-    """(d): growth of the largest memory of a process that evaluates a few candidates, in MB: the device's where it has its own."""
+    """(d): growth of the largest memory of a process that evaluates a few candidates, in MB; device memory on a GPU."""
     context = multiprocessing.get_context("spawn")
     found = {}
     for side in ("ours", "general"):
@@ -301,16 +304,16 @@ def _grown(side: str, name: str, images: int) -> float:
 
 
 def forget_peak(device: torch.device) -> None:
-    """Let the largest memory so far be what is taken now."""
+    """Reset the peak memory to the present value."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
-        # Linux sets the peak back to what is resident now.
+        # Linux resets the peak to the present resident size.
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak(device: torch.device) -> int:
-    """The largest memory so far in bytes: of a GPU's tensors, or resident."""
+    """Peak memory in bytes: tensors on a GPU, otherwise the resident size."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -318,13 +321,13 @@ def peak(device: torch.device) -> int:
 
 
 def wait(device: torch.device) -> None:
-    """Until a GPU has done what it was given; a CPU's work is done when it returns."""
+    """Wait until a GPU has finished; the work of a CPU is finished on return."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def reaching(name: str, weights_file: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """(b): seconds until EMO-DIR's joint hypervolume is that of a whole-network search at its end."""
+    """(b): seconds until EMO-DIR's joint hypervolume equals the final one of a whole-network search."""
     settings = {
         "model": {"source": name, "weights": weights_file},
         "data": {"source": arguments.data, "mean": arguments.mean, "std": arguments.std},
@@ -389,7 +392,7 @@ def agreement(bench: Bench, weights: dict[str, Tensor], parts: Parts) -> dict[st
 
 
 def emptiest(bench: Bench, graph: ChannelGraph, division: Division, importance: np.ndarray) -> np.ndarray:
-    """The keep vector that keeps least, bool[1, genes]."""
+    """The emptiest valid keep vector, bool[1, genes]."""
     numbers = [number for part in division.subnetworks for number in part.groups]
     keep = keep_all(graph)
     keep[0, own_genes(graph, numbers)] = genome_of(bench, graph, numbers, importance).emptiest
@@ -409,7 +412,7 @@ def whole_network(
 ) -> Course:
     """NSGA-II over all genes at once with the same evaluator, seeding and operators: (seconds, hypervolume).
 
-    With `seconds` it has the descent and the guided children besides, and this much time instead of the generations.
+    With `seconds` it also has the descent and guided children, and runs for this time instead of the generations.
     """
     search = GeneByGene(bench, whole, importance, 0, GUIDED_PARENTS if seconds else 0)
     nsga2, objectives = search.nsga2, measure_of(whole, search.expand)
@@ -482,7 +485,7 @@ def divided(
 
 
 def measure_of(whole: NetworkProblem, expand: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    """Both objectives of vectors that `expand` makes keep vectors of."""
+    """Both objectives of vectors that `expand` turns into keep vectors."""
 
     def objectives(vectors: np.ndarray) -> np.ndarray:
         keep_vectors = expand(vectors)

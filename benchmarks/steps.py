@@ -1,9 +1,9 @@
-"""What each step of the method is worth: whole runs that differ from the default one in a setting or two.
+"""Effect of each step of the method: whole runs that differ from the default one in one or two settings.
 
     python benchmarks/steps.py PROFILE --seeds 0 [--levels 0.5 0.3] [--variants …] [--set KEY=VALUE …]
 
-Accuracies before and after the same fine-tuning, on images of the search split that no search saw; the test split is not
-touched, so that defaults can be chosen by these figures.
+Accuracies before and after the same fine-tuning are measured on images of the search split that no search saw. The test
+split is not used, so defaults can be chosen by these figures.
 """
 
 from functools import partial
@@ -38,7 +38,7 @@ def main() -> None:
     parser = parser_of(__doc__, [0.5, 0.3])
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     arguments = parser.parse_args()
-    # Not the runs of quality.py, which may have other budgets to pick for.
+    # Runs of quality.py may have other pick rules, so they are not reused.
     arguments.work /= "steps"
     profile, records = opened(arguments, "steps")
     for number in arguments.seeds:
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def measure(seed: Seed) -> None:
-    """Whatever is missing of this seed."""
+    """Measure what this seed lacks."""
     settings = seed.profile
     seen = max(settings.search.images, settings.rank.images, settings.joint.images)
     seed.judge = held_out(seed.bench.data.search, seen)
@@ -58,7 +58,7 @@ def measure(seed: Seed) -> None:
 
 
 def held_out(split: Split, skip: int) -> Split:
-    """The search split without the images that searches see."""
+    """The search split without the images that searches use."""
     rest = split.images.subset(torch.arange(skip, len(split)))
     return type(split)(images=rest, mean=split.mean, std=split.std, device=split.device)
 
