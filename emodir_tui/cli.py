@@ -453,7 +453,7 @@ def _usage_error(error: Any) -> ProfileError:
 
 
 def _fail(error: EmodirError) -> NoReturn:
-    from emodir_tui.runs.printable import printable
+    from emodir_tui.formatting import printable
 
     hint = "\n".join(printable(line) for line in error.hint.splitlines())
     sys.stderr.write(f"error: {printable(error.message)}\n" + (f"  hint: {hint}\n" if hint else ""))

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from emodir_tui.runs.printable import locale_is_utf8
+from emodir_tui.formatting import locale_is_utf8, size
 from emodir_tui.runs.process import has_nvidia_driver
 
 ENOUGH_BYTES = 5 << 30
@@ -100,7 +100,7 @@ def _torch() -> list[Finding]:
 def _disk(runs_dir: Path) -> Finding:
     place = _existing(runs_dir)
     free = shutil.disk_usage(place).free
-    found = f"{free / 1e9:.1f} GB free at {place}"
+    found = f"{size(free)} free at {place}"
     if free < ENOUGH_BYTES:
         return Finding(level="warning", what="disk", found=found, advice="A full disk pauses runs; free some space.")
     return Finding(level="ok", what="disk", found=found)

@@ -11,11 +11,10 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from emodir_tui.errors import EmodirError, ExitCode
-from emodir_tui.reports.tables import duration, number
+from emodir_tui.formatting import duration, number, printable
 from emodir_tui.runs.control import send
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.narration import EventFormatter
-from emodir_tui.runs.printable import printable
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Status
 from emodir_tui.runs.watcher import Watcher

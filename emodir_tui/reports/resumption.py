@@ -1,6 +1,6 @@
 """What a resume starts from, and what of the work has to be done again."""
 
-from emodir_tui.reports.tables import duration
+from emodir_tui.formatting import duration
 from emodir_tui.reports.views import look_at
 from emodir_tui.runs.checkpoint import CheckpointInfo, Checkpoints, Results
 from emodir_tui.runs.directory import RunDirectory

@@ -1,11 +1,25 @@
 """The tables of `emodir runs`, `show` and `ranking`."""
 
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from emodir_tui.reports.tables import age, big, duration, number, percent, print_json, print_table
+from emodir_tui.formatting import (
+    age,
+    count,
+    duration,
+    layer_range,
+    milliseconds,
+    number,
+    percent,
+    points,
+    printable,
+    rate,
+    size,
+)
+from emodir_tui.reports.tables import print_json, print_table
 from emodir_tui.reports.views import ranking_view, run_row
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.state import RunState
@@ -13,6 +27,10 @@ from emodir_tui.runs.state import RunState
 if TYPE_CHECKING:
     from emodir_tui.reports.doctor import Finding
     from emodir_tui.reports.export import Check
+
+
+def _age(moment: float | None) -> str:
+    return age(time.time() - moment if moment else None)
 
 
 def print_runs(directories: list[RunDirectory]) -> None:
@@ -28,7 +46,7 @@ def print_runs(directories: list[RunDirectory]) -> None:
                 percent(row["progress"], 0),
                 percent(pick.get("accuracy"), 2),
                 percent(pick.get("macs_kept")),
-                age(row["updated"] or row["started"]),
+                _age(row["updated"] or row["started"]),
                 row["host"] or "—",
             ]
         )
@@ -43,7 +61,7 @@ def print_result(state: RunState) -> None:
     rows = [
         [
             "original",
-            big(baseline.macs),
+            count(baseline.macs),
             "100.0 %",
             "100.0 %",
             percent(baseline.accuracy, 2),
@@ -51,7 +69,7 @@ def print_result(state: RunState) -> None:
             "—",
             "—",
             # A pick's is measured with the original beside it: times of other hours can't be compared.
-            "—" if state.picks else number(baseline.latency_ms, 3),
+            "—" if state.picks else milliseconds(baseline.latency_ms),
             "—",
         ]
     ]
@@ -60,15 +78,15 @@ def print_result(state: RunState) -> None:
         rows.append(
             [
                 pick.name,
-                big(None if pick.macs_kept is None else pick.macs_kept * baseline.macs),
+                count(None if pick.macs_kept is None else pick.macs_kept * baseline.macs),
                 percent(pick.macs_kept),
                 percent(pick.params_kept),
                 percent(pick.accuracy, 2),
-                "—" if change is None else f"{100 * change:+.2f}",
+                "—" if change is None else points(change),
                 percent(pick.accuracy_recalibrated, 2),
-                number(pick.removal_max_difference, 2),
-                number(pick.latency_ms, 3),
-                number(pick.baseline_latency_ms, 3),
+                number(pick.removal_max_difference),
+                milliseconds(pick.latency_ms),
+                milliseconds(pick.baseline_latency_ms),
             ]
         )
     columns = [
@@ -80,11 +98,11 @@ def print_result(state: RunState) -> None:
         "Change",
         "Before tuning",
         "Removal diff.",
-        "ms",
-        "Original's ms",
+        "Latency",
+        "Original latency",
     ]
     print_table(
-        columns, rows, optional=("Removal diff.", "Original's ms", "MACs", "Before tuning", "ms", "Params kept")
+        columns, rows, optional=("Removal diff.", "Original latency", "MACs", "Before tuning", "Latency", "Params kept")
     )
 
 
@@ -107,14 +125,14 @@ def print_run(state: RunState, view: dict[str, Any]) -> None:
         rows = [
             [
                 part["name"],
-                _span(part["layers"]),
+                layer_range(part["layers"]),
                 str(part["channels"]),
-                big(part["macs"]),
+                count(part["macs"]),
                 f"{part['generation']}/{part['generations']}",
                 number(part["hypervolume"]),
                 str(part["front_size"]),
                 str(part["evaluations"]),
-                number(part["evaluations_per_second"], 3),
+                rate(part["evaluations_per_second"]),
             ]
             for part in view["subnetworks"]
         ]
@@ -133,8 +151,8 @@ def print_run(state: RunState, view: dict[str, Any]) -> None:
                 item["stage"],
                 item["subnetwork"] or "—",
                 str(item["generation"]),
-                big(item["bytes"]) + "B",
-                age(item["saved"]),
+                size(item["bytes"]),
+                _age(item["saved"]),
                 item["reason"],
             ]
             for item in view["checkpoints"]
@@ -151,9 +169,9 @@ def print_ranking(directory: RunDirectory, top: int) -> None:
             row["subnetwork"],
             str(row["member"]),
             percent(row["macs_kept"]),
-            number(row["local_impairment"], 3),
-            number(row["global_impairment"], 3),
-            f"{100 * row['accuracy_change']:+.2f}",
+            number(row["local_impairment"]),
+            number(row["global_impairment"]),
+            points(row["accuracy_change"]),
             str(row["joint_uses"]),
         ]
         for row in ranking_view(directory)[: top or None]
@@ -167,7 +185,6 @@ def print_logs(directory: RunDirectory, count: int, *, worker: bool) -> None:
     from emodir_tui.runs.events import read_all
     from emodir_tui.runs.launch import last_lines
     from emodir_tui.runs.narration import EventFormatter
-    from emodir_tui.runs.printable import printable
 
     if worker:
         for line in last_lines(directory.worker_log, count).splitlines():
@@ -195,7 +212,7 @@ def print_verification(facts: dict[str, Any], checks: Sequence["Check"], *, as_j
             f"{percent(details.get('macs_kept'))} of the MACs, {percent(details.get('params_kept'))} of the parameters",
         ],
         ["input", f"pixels of 0 to 1, less {details.get('mean', '—')}, then divided by {details.get('std', '—')}"],
-        ["latency", f"{number(facts['latency_ms'], 3)} ms for 32 images here"],
+        ["latency", f"{milliseconds(facts['latency_ms'])} for 32 images here"],
     ]
     print_table(["What", "Value"], lines)
     words = {True: "yes", False: "NO", None: "—"}
@@ -209,7 +226,7 @@ def print_check(view: dict[str, Any]) -> None:
     if view["classes_seen"] < view["classes"]:
         classes += f", of which {view['classes_seen']} have training images"
     lines = [
-        ["model", f"{view['model']} on {view['device']}, {big(view['macs'])} MACs"],
+        ["model", f"{view['model']} on {view['device']}, {count(view['macs'])} MACs"],
         ["images", f"{images['train']} to train, {images['search']} to search, {images['test']} to test"],
         ["input", f"{'×'.join(str(size) for size in view['input_shape'])}, {classes}"],
         ["pixels", f"of 0 to 1, less {view['mean']}, then divided by {view['std']}"],
@@ -218,7 +235,7 @@ def print_check(view: dict[str, Any]) -> None:
             f"down to {percent(view['least_macs_kept'])} of the MACs, {percent(view['least_params_kept'])} of the parameters",
         ],
         *(["out of reach", f"{rule}: {reason}"] for rule, reason in view["rules_beyond_reach"].items()),
-        ["memory", f"about {view['memory_megabytes']:.0f} MB of cached features"],
+        ["memory", f"about {size(1e6 * view['memory_megabytes'])} of cached features"],
         [
             "time",
             f"about {duration(sum(view['estimated_seconds'].values()))}: "
@@ -229,10 +246,10 @@ def print_check(view: dict[str, Any]) -> None:
     rows = [
         [
             part["name"],
-            _span(part["layers"]),
+            layer_range(part["layers"]),
             str(part["groups"]),
             str(part["channels"]),
-            big(part["macs"]),
+            count(part["macs"]),
             percent(part["share"]),
         ]
         for part in view["subnetworks"]
@@ -248,12 +265,6 @@ def print_check(view: dict[str, Any]) -> None:
         print_table(["Protected", "Channels", "Reason"], rows)
 
 
-def _span(layers: list[str]) -> str:
-    if not layers:
-        return "—"
-    return layers[0] if len(layers) == 1 else f"{layers[0]} … {layers[-1]}"
-
-
 def print_comparison(rows: list[dict[str, Any]]) -> None:
     """Runs side by side."""
     cells = [
@@ -264,7 +275,7 @@ def print_comparison(rows: list[dict[str, Any]]) -> None:
             percent(row["macs_kept"]),
             percent(row["params_kept"]),
             percent(row["accuracy"], 2),
-            "—" if row["accuracy_change"] is None else f"{100 * row['accuracy_change']:+.2f}",
+            "—" if row["accuracy_change"] is None else points(row["accuracy_change"]),
             number(row["joint_hypervolume"]),
             str(row["evaluations"]),
             duration(row["seconds"]),

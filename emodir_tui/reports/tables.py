@@ -1,8 +1,8 @@
 """What the commands print: tables for people, tab-separated lines for pipes, JSON for programs."""
 
 import json
+import re
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from emodir_tui.runs.printable import printable
+from emodir_tui.formatting import printable
 
 SCHEMA = 1
+_NUMBER = re.compile(r"—|[<+-]?[0-9][0-9.:]*(e[+-][0-9]+)?( ?(%|[kMGT]?B|[kMGT]|ms|s|min|h|d))?")
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -60,49 +61,5 @@ def _left_out(columns: Sequence[str], rows: list[list[str]], optional: Sequence[
     return out
 
 
-def percent(share: float | None, digits: int = 1) -> str:
-    """A share as a percentage."""
-    return "—" if share is None else f"{100 * share:.{digits}f} %"
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A number with so many significant digits."""
-    return "—" if value is None else f"{value:.{digits}g}"
-
-
-def big(value: float | None) -> str:
-    """A count with a unit: 1.2 M."""
-    if value is None:
-        return "—"
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(value) >= size:
-            return f"{value / size:.3g} {unit}"
-    return f"{value:.0f}"
-
-
-def duration(seconds: float | None) -> str:
-    """h:mm:ss, or with days."""
-    if seconds is None:
-        return "—"
-    whole = max(0, round(seconds))
-    days, rest = divmod(whole, 86400)
-    text = f"{rest // 3600}:{rest % 3600 // 60:02d}:{rest % 60:02d}"
-    return f"{days} d {text}" if days else text
-
-
-def age(then: float | None) -> str:
-    """How long ago."""
-    if not then:
-        return "—"
-    seconds = max(0.0, time.time() - then)
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
 def _is_number(cell: str) -> bool:
-    return (
-        cell == "—"
-        or cell.rstrip(" %kMGs").replace(".", "").replace("-", "").replace("+", "").replace("e", "").isdigit()
-    )
+    return bool(_NUMBER.fullmatch(cell))

@@ -2,9 +2,9 @@
 
 import time
 
+from emodir_tui.formatting import printable
 from emodir_tui.runs.events import Event
 from emodir_tui.runs.fold import apply
-from emodir_tui.runs.printable import printable
 from emodir_tui.runs.state import RunState
 
 CLOCK = "%H:%M:%S"

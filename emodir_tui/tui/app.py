@@ -16,8 +16,8 @@ from textual.binding import Binding, BindingType
 from textual.filter import LineFilter, Monochrome, NoColor
 from textual.screen import Screen
 
+from emodir_tui.formatting import locale_is_utf8
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.runs.printable import locale_is_utf8
 from emodir_tui.tui.control.keymap import MOVE, Command, commands_of
 from emodir_tui.tui.drawing.ascii import AsciiFilter
 from emodir_tui.tui.drawing.palette import THEMES, Palette, palette_of

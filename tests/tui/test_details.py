@@ -61,7 +61,7 @@ async def test_a_joint_scheme_shows_members_macs_and_accuracy(app):
 async def test_a_pick_says_what_became_of_it(app):
     async with app.run_test(size=(120, 40)) as pilot:
         shown = await (await at(app, pilot)).press("4", "right", "enter")
-        for words in ("pick knee", "98.89%", "38.9%", "export/knee.safetensors"):
+        for words in ("pick knee", "98.89 %", "38.9 %", "export/knee.safetensors"):
             assert words in shown
         # What is a pick already is not offered again.
         assert "realise this one too" not in shown

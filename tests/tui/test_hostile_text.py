@@ -142,6 +142,6 @@ async def test_the_picker_shows_broken_runs_without_breaking(recorded):
     async with app.run_test(size=(120, 40)) as pilot:
         await wait_for(
             pilot,
-            lambda: all(name in screen_text(app) for name in ("empty", "damaged", "odd", "digits-8322", "98.89%")),
+            lambda: all(name in screen_text(app) for name in ("empty", "damaged", "odd", "digits-8322", "98.89 %")),
         )
         check_layout(app)

@@ -40,7 +40,7 @@ async def test_every_run_has_its_state_and_the_best_pick(runs):
         await open_picker(runs, pilot)
         shown = screen_text(app)
         assert shown.count("✓ finished") == 3
-        assert shown.count("98.89%") >= 3
+        assert shown.count("98.89 %") >= 3
         line = next(line for line in shown.splitlines() if "lost-0004" in line)
         assert "lost" in line
         assert "joint" in line

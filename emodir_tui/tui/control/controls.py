@@ -5,11 +5,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from emodir_tui.errors import EmodirError
+from emodir_tui.formatting import literal, literal_lines
 from emodir_tui.runs.control import can_control, send
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.picks import extra_pick_recorded
 from emodir_tui.tui.control.requests import Requests
-from emodir_tui.tui.drawing.cells import literal, literal_lines
 from emodir_tui.tui.sources.background import in_background
 from emodir_tui.tui.sources.source import Source
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from emodir_tui.formatting import duration, literal
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Status
-from emodir_tui.tui.drawing.cells import duration, literal
 
 SHOWN_SECONDS = 15.0
 BUSY_SECONDS = 10.0

@@ -124,7 +124,7 @@ def _x_axis(chart: Chart, low: float, high: float, start: int, cells: int, width
     free_until = width - len(name)
     last = -1
     for value in ticks(low, high, max(2, cells // 12)):
-        label = f"{100 * value:.4g}%" if chart.x_percent else f"{value:.6g}"
+        label = f"{100 * value:.4g} %" if chart.x_percent else f"{value:.6g}"
         at = max(0, start + (int((value - low) * scale + 0.5) >> 1) - len(label) // 2)
         at = min(at, width - len(label))
         if at > last and at + len(label) <= free_until:

@@ -6,21 +6,21 @@ from dataclasses import dataclass, field
 from rich.style import Style
 from rich.text import Text
 
-from emodir_tui.runs.state import Checkpoint, Group, Member, Pick, RankingRow, RunState, Scheme, Subnetwork
-from emodir_tui.tui.drawing.cells import (
+from emodir_tui.formatting import (
     NOTHING,
     clock,
     count,
-    fit,
     literal,
     literal_lines,
+    milliseconds,
     number,
     percent,
     plural,
     points,
-    rate,
     size,
 )
+from emodir_tui.runs.state import Checkpoint, Group, Member, Pick, RankingRow, RunState, Scheme, Subnetwork
+from emodir_tui.tui.drawing.cells import fit
 from emodir_tui.tui.drawing.palette import CHANNEL_GONE, CHANNEL_KEPT, Palette, bar
 from emodir_tui.tui.presenters.references import Reference
 from emodir_tui.tui.presenters.view import View
@@ -71,7 +71,7 @@ def describe(view: View, reference: Reference) -> Detail:
 def _subnetwork(view: View, item: Subnetwork) -> Detail:
     facts = [
         ("layers", ", ".join(literal(layer) for layer in item.layers) or NOTHING),
-        ("MACs", f"{count(item.macs)} ({percent(item.share)} of the network)"),
+        ("MACs", f"{count(item.macs)} ({percent(item.share, 0)} of the network)"),
         ("channels", f"{item.channels} prunable in {plural(len(item.groups), 'group')}"),
         (
             "search",
@@ -95,7 +95,9 @@ def _subnetwork(view: View, item: Subnetwork) -> Detail:
 
 
 def _member_label(member: Member) -> str:
-    return f"member {member.member:>3}  kept {percent(member.complexity, 1):>6}  local impairment {number(member.impairment)}"
+    return (
+        f"member {member.member:>3}  kept {percent(member.complexity):>7}  local impairment {number(member.impairment)}"
+    )
 
 
 def _member(view: View, item: Subnetwork, member: Member) -> Detail:
@@ -105,7 +107,7 @@ def _member(view: View, item: Subnetwork, member: Member) -> Detail:
     )
     facts = [
         ("sub-network", literal(item.name)),
-        ("complexity kept", percent(member.complexity, 1)),
+        ("complexity kept", percent(member.complexity)),
         ("local impairment", number(member.impairment)),
     ]
     if row is not None:
@@ -126,7 +128,7 @@ def _bars(groups: tuple[Group, ...], kept: tuple[int, ...], palette: Palette) ->
         style = palette.good if share >= 0.5 else palette.warn if share > 0 else palette.bad
         text.append(f"  {fit(literal(group.name), 26)} ")
         text.append(bar(share, BAR_CELLS, CHANNEL_KEPT, CHANNEL_GONE), style)
-        text.append(f" {channels:>4}/{group.channels:<4} {percent(share):>4}\n")
+        text.append(f" {channels:>4}/{group.channels:<4} {percent(share, 0):>5}\n")
     return text if kept else Text("  not known\n", palette.dim)
 
 
@@ -157,7 +159,7 @@ def _row(view: View, row: RankingRow) -> Detail:
 def _row_facts(row: RankingRow) -> list[tuple[str, str]]:
     return [
         ("level", f"{row.level}" + (" (on the merged front)" if row.level == 0 else "")),
-        ("whole network kept", percent(row.macs_kept, 1)),
+        ("whole network kept", percent(row.macs_kept)),
         ("local impairment", number(row.local_impairment)),
         ("global impairment", number(row.global_impairment)),
         ("accuracy change", f"{points(row.accuracy_change)} points, placed alone, on the search split"),
@@ -169,9 +171,7 @@ def _row_facts(row: RankingRow) -> list[tuple[str, str]]:
 def _scheme(view: View, scheme: Scheme) -> Detail:
     state = view.state
     macs = state.baseline.macs if state.baseline is not None else None
-    kept = f"{percent(scheme.complexity, 1)}" + (
-        f": {count(macs * scheme.complexity)} of {count(macs)}" if macs else ""
-    )
+    kept = f"{percent(scheme.complexity)}" + (f": {count(macs * scheme.complexity)} of {count(macs)}" if macs else "")
     pick = next((pick for pick in state.picks.values() if pick.scheme == scheme.scheme), None)
     facts = [
         ("complexity kept", kept),
@@ -190,7 +190,7 @@ def _scheme(view: View, scheme: Scheme) -> Detail:
         kept_bar = bar(share, BAR_CELLS, CHANNEL_KEPT, CHANNEL_GONE) if share is not None else ""
         body.append(f"  {fit(literal(name), 6)} ")
         body.append(kept_bar, Style(color=view.palette.colour(list(state.subnetworks).index(name))))
-        body.append(f" {percent(share, 1) if share is not None else 'unpruned':>6} kept  member {position}\n")
+        body.append(f" {percent(share) if share is not None else 'unpruned':>7} kept  member {position}\n")
         if member is not None:
             links.append(
                 Link(
@@ -216,11 +216,13 @@ def _pick_facts(state: RunState, pick: Pick) -> list[tuple[str, str]]:
         f" ({points(pick.accuracy - original)} points)" if pick.accuracy is not None and original is not None else ""
     )
     latency = (
-        f"{rate(pick.latency_ms)} ms of {rate(pick.baseline_latency_ms)} ms" if pick.latency_ms is not None else NOTHING
+        f"{milliseconds(pick.latency_ms)} of {milliseconds(pick.baseline_latency_ms)}"
+        if pick.latency_ms is not None
+        else NOTHING
     )
     return [
         ("pick", f"{literal(pick.name, 40)}, by rule {literal(pick.rule, 40)}"),
-        ("MACs, parameters", f"{percent(pick.macs_kept, 1)}, {percent(pick.params_kept, 1)} kept"),
+        ("MACs, parameters", f"{percent(pick.macs_kept)}, {percent(pick.params_kept)} kept"),
         (
             "accuracy",
             f"{percent(pick.accuracy_recalibrated, 2)} recalibrated, {percent(pick.accuracy, 2)} fine-tuned{change}",
@@ -272,8 +274,8 @@ def _scheme_links(state: RunState, name: str, member: int) -> list[Link]:
 
 
 def _scheme_label(scheme: Scheme) -> str:
-    scheme_kept = f"joint scheme {scheme.scheme:>3}  kept {percent(scheme.complexity, 1):>6}"
-    return f"{scheme_kept}  impairment {number(scheme.impairment)}  accuracy {percent(scheme.accuracy, 1)}"
+    scheme_kept = f"joint scheme {scheme.scheme:>3}  kept {percent(scheme.complexity):>7}"
+    return f"{scheme_kept}  impairment {number(scheme.impairment)}  accuracy {percent(scheme.accuracy)}"
 
 
 def _find_member(state: RunState, name: str, number_of: int) -> Member | None:

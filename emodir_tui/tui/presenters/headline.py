@@ -6,8 +6,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.style import Style
 from rich.text import Text
 
+from emodir_tui.formatting import age, clock, duration, literal, percent, plural, points, size
 from emodir_tui.runs.state import STAGES, Checkpoint, Pick, RunState, Stage
-from emodir_tui.tui.drawing.cells import age, clock, duration, literal, percent, plural, points, size
 from emodir_tui.tui.drawing.palette import STAGE_GLYPHS, STATUS_GLYPHS, STATUS_WORDS, bar
 from emodir_tui.tui.presenters.view import View
 from emodir_tui.tui.sources.gpus import Gpu
@@ -25,7 +25,7 @@ def headline(view: View, width: int) -> tuple[Text, Text]:
 def status_line(view: View) -> str:
     """The state in one short line, for a window that is too small for more."""
     word = STATUS_WORDS.get(view.word, view.word)
-    return f"{STATUS_GLYPHS.get(view.word, '?')} {word} {percent(view.state.progress)} {literal(view.run_id)}"
+    return f"{STATUS_GLYPHS.get(view.word, '?')} {word} {percent(view.state.progress, 0)} {literal(view.run_id)}"
 
 
 def _first(view: View, width: int) -> Text:
@@ -90,7 +90,7 @@ def _explanation(view: View) -> str:
         "unsure": literal(status.reason, 200),
         "lost": _lost(view),
         "failed": literal(state.error or status.reason, 400),
-        "stopped": f"at {percent(state.progress)} in {_where(state)}",
+        "stopped": f"at {percent(state.progress, 0)} in {_where(state)}",
         "finished": _result(state),
     }
     return explanations.get(view.word, "")
@@ -143,8 +143,8 @@ def _result(state: RunState) -> str:
     macs = best.macs_kept if best.macs_kept is not None else best.complexity
     words = [
         f"{literal(best.name, 40)}: accuracy {percent(best.accuracy, 2)}" + (f" ({change})" if change else ""),
-        f"MACs {points(macs - 1, 1)}%",
-        f"parameters {points(best.params_kept - 1, 1)}%" if best.params_kept is not None else "",
+        f"MACs {points(macs - 1, 1)} %",
+        f"parameters {points(best.params_kept - 1, 1)} %" if best.params_kept is not None else "",
     ]
     return " · ".join(word for word in words if word)
 
@@ -244,11 +244,11 @@ def _stages(view: View, *, names: bool, cells: int = 12) -> Text:
         if names or is_current:
             text.append(stage.name, styles[stage.state])
         if is_current:
-            text.append(f" {bar(state.progress, cells)} {percent(state.progress)}", palette.accent)
+            text.append(f" {bar(state.progress, cells)} {percent(state.progress, 0)}", palette.accent)
         if names or is_current:
             text.append(" ")
     if current is None:
-        text.append(f" {bar(0.0, cells)} 0%", palette.dim)
+        text.append(f" {bar(0.0, cells)} {percent(0.0, 0)}", palette.dim)
     text.rstrip()
     return text
 
@@ -268,7 +268,7 @@ def _hardware(view: View, width: int) -> list[tuple[str, Style]]:
     if view.status.is_live and view.playback is None:
         since = view.status.seconds_since_heartbeat
         late = since is not None and since >= HEART_SECONDS
-        parts.append((f" ♥ {since:.0f}s" if late else " ♥", palette.warn if late else palette.good))
+        parts.append((f" ♥ {since:.0f} s" if late else " ♥", palette.warn if late else palette.good))
     return parts
 
 
@@ -276,7 +276,7 @@ def _gpu(gpu: Gpu, *, short: bool) -> str:
     memory = f"{gpu.memory_used / GIBIBYTE:.0f}/{gpu.memory_total / GIBIBYTE:.0f}G"
     words = gpu.name.removeprefix("NVIDIA ").split()
     name = "" if short or not words else f" {literal(words[0], 12)}"
-    return f"GPU{gpu.index}{name} {gpu.utilisation}% {memory} {gpu.temperature}°C"
+    return f"GPU{gpu.index}{name} {gpu.utilisation} % {memory} {gpu.temperature}°C"
 
 
 def _cut(text: str, width: int) -> str:

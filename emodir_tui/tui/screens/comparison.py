@@ -12,10 +12,10 @@ from textual.containers import Container
 from textual.css.query import NoMatches
 from textual.screen import Screen
 
+from emodir_tui.formatting import NOTHING, duration, literal, number, percent, points
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.state import Point, RunState
 from emodir_tui.tui.control.keymap import COMPARISON, bindings, key_line_commands
-from emodir_tui.tui.drawing.cells import NOTHING, duration, literal, number, percent, points
 from emodir_tui.tui.drawing.chart import Chart, Series, thin_out
 from emodir_tui.tui.drawing.palette import MEMBER, STATUS_GLYPHS, STATUS_WORDS, Palette
 from emodir_tui.tui.presenters.scopes import JOINT, front_points
@@ -35,7 +35,7 @@ _COLUMNS = (
     Column(key="status", label="status", width=12),
     Column(key="original", label="original", width=8, right=True, drop=2),
     Column(key="accuracy", label="best pick", width=15, right=True),
-    Column(key="macs", label="MACs", width=5, right=True),
+    Column(key="macs", label="MACs", width=7, right=True),
     Column(key="hypervolume", label="joint HV", width=8, right=True),
     Column(key="evaluations", label="evals", width=6, right=True, drop=1),
     Column(key="elapsed", label="elapsed", width=9, right=True, drop=3),

@@ -15,12 +15,11 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.css.query import NoMatches
 
+from emodir_tui.formatting import literal, printable
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.runs.printable import printable
 from emodir_tui.tui.control.controls import Controls
 from emodir_tui.tui.control.keymap import MAIN, PLAY, REPLAY, Command, bindings, commands_of
 from emodir_tui.tui.control.panels import CHECKPOINTS, FRONT, LOG, PANELS
-from emodir_tui.tui.drawing.cells import literal
 from emodir_tui.tui.drawing.palette import Palette
 from emodir_tui.tui.presenters.headline import status_line
 from emodir_tui.tui.presenters.references import Reference

@@ -11,9 +11,9 @@ from textual.app import ComposeResult
 from textual.screen import Screen
 
 from emodir_tui.errors import EmodirError
+from emodir_tui.formatting import age, literal, literal_lines, percent, plural, points
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.tui.control.keymap import PICKER, bindings, key_line_commands
-from emodir_tui.tui.drawing.cells import age, literal, literal_lines, percent, plural, points
 from emodir_tui.tui.drawing.palette import STATUS_GLYPHS, STATUS_WORDS, Palette, bar
 from emodir_tui.tui.screens.notice import NoticeScreen
 from emodir_tui.tui.sources.background import Mailbox, in_background
@@ -27,9 +27,9 @@ _COLUMNS = (
     Column(key="run", label="run", width=16, stretch=True),
     Column(key="status", label="status", width=13),
     Column(key="stage", label="stage", width=11, drop=1),
-    Column(key="progress", label="progress", width=11),
-    Column(key="accuracy", label="accuracy", width=14, right=True),
-    Column(key="macs", label="MACs", width=6, right=True),
+    Column(key="progress", label="progress", width=12),
+    Column(key="accuracy", label="accuracy", width=15, right=True),
+    Column(key="macs", label="MACs", width=7, right=True),
     Column(key="age", label="age", width=6, right=True),
     Column(key="host", label="host", width=10, drop=2),
 )
@@ -222,7 +222,7 @@ def _cells(summary: Summary, palette: Palette, now: float, *, marked: bool) -> C
         literal(summary.directory.id, 100),
         (f"{glyph} {STATUS_WORDS.get(word, word)}", palette.status(word)) if word else "…",
         literal(summary.stage),
-        f"{bar(summary.progress, 6)} {percent(summary.progress)}" if word else "",
+        f"{bar(summary.progress, 6)} {percent(summary.progress, 0)}" if word else "",
         accuracy,
         percent(summary.macs_kept),
         age(now - summary.updated) if summary.updated is not None else "—",

@@ -9,8 +9,8 @@ from textual import on
 from textual.app import ComposeResult
 
 from emodir_tui.errors import EmodirError
+from emodir_tui.formatting import literal, literal_lines, plural
 from emodir_tui.tui.control.keymap import LOG, bindings, key_line_commands
-from emodir_tui.tui.drawing.cells import literal, literal_lines, plural
 from emodir_tui.tui.drawing.palette import Palette
 from emodir_tui.tui.screens.notice import NoticeScreen
 from emodir_tui.tui.sources.background import in_background

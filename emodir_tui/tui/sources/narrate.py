@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 
+from emodir_tui.formatting import duration, literal, number, percent, plural, size
 from emodir_tui.runs.events import Event
-from emodir_tui.tui.drawing import cells as words
-from emodir_tui.tui.drawing.cells import duration, literal, percent, plural, size
 
 LEVELS = ("detail", "info", "warning", "error")
 # Kinds of events with a line at the level of details.
@@ -24,9 +23,7 @@ def _format(event: Event) -> tuple[str, str] | None:
     kind = event["kind"]
     if kind == "search_generation":
         where = f"{event['subnetwork']} generation {event['generation']}/{event['generations']}"
-        return "detail", literal(
-            f"{where} · hypervolume {words.number(event['hypervolume'])} · front {event['front_size']}"
-        )
+        return "detail", literal(f"{where} · hypervolume {number(event['hypervolume'])} · front {event['front_size']}")
     if kind == "message":
         level = {"debug": "detail"}.get(event["level"], event["level"])
         return (level if level in LEVELS else "info"), literal(event["text"])
@@ -50,7 +47,7 @@ def _format_other(kind: str, event: Event) -> tuple[str, str]:
 
 def _joint_generation(event: Event) -> tuple[str, str]:
     where = f"joint generation {event['generation']}/{event['generations']}"
-    return "detail", f"{where} · hypervolume {words.number(event['hypervolume'])} · front {event['front_size']}"
+    return "detail", f"{where} · hypervolume {number(event['hypervolume'])} · front {event['front_size']}"
 
 
 def _epoch(event: Event) -> tuple[str, str]:
@@ -58,7 +55,7 @@ def _epoch(event: Event) -> tuple[str, str]:
     subject = f"{event['subject']} " if event.get("subject") else ""
     suffix = f" · accuracy {percent(accuracy, 2)}" if accuracy is not None else ""
     return "detail", (
-        f"{event['stage']} {subject}epoch {event['epoch']}/{event['epochs']} · loss {words.number(event.get('loss'))}{suffix}"
+        f"{event['stage']} {subject}epoch {event['epoch']}/{event['epochs']} · loss {number(event.get('loss'))}{suffix}"
     )
 
 

@@ -4,9 +4,9 @@ from collections.abc import Hashable
 
 from textual.app import ComposeResult
 
+from emodir_tui.formatting import NOTHING, age, literal, size
 from emodir_tui.runs.state import Checkpoint
 from emodir_tui.tui.control import panels
-from emodir_tui.tui.drawing.cells import NOTHING, age, literal, size
 from emodir_tui.tui.presenters.view import View
 from emodir_tui.tui.widgets.panel import Panel
 from emodir_tui.tui.widgets.rows import Cells, Column, Rows
@@ -17,7 +17,7 @@ _COLUMNS = (
     Column(key="subnetwork", label="part", width=6, stretch=True, drop=1),
     Column(key="step", label="step", width=5, right=True),
     Column(key="size", label="size", width=7, right=True, drop=2),
-    Column(key="age", label="age", width=5, right=True),
+    Column(key="age", label="age", width=6, right=True),
     Column(key="why", label="why", width=7),
 )
 

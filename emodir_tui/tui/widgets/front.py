@@ -8,9 +8,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
+from emodir_tui.formatting import literal, number, percent, plural
 from emodir_tui.runs.state import RunState
 from emodir_tui.tui.control import panels
-from emodir_tui.tui.drawing.cells import literal, number, percent, plural
 from emodir_tui.tui.drawing.chart import Chart, Series
 from emodir_tui.tui.drawing.palette import KNEE, MEMBER, PICK, SELECTED
 from emodir_tui.tui.presenters.references import Reference
@@ -164,7 +164,7 @@ class FrontPanel(Panel):
             return f" {KNEE} knee{picks}   ← → select"
         point = self._points[self._selected]
         complexity, impairment = point.position
-        return f" {SELECTED} {_name(point)} kept {percent(complexity, 1)}  impairment {number(impairment)}"
+        return f" {SELECTED} {_name(point)} kept {percent(complexity)}  impairment {number(impairment)}"
 
 
 def _name(point: FrontPoint) -> str:

@@ -6,9 +6,9 @@ from typing import Any
 from rich.style import Style
 from textual.app import ComposeResult
 
+from emodir_tui.formatting import literal, number, percent, points
 from emodir_tui.runs.state import RankingRow
 from emodir_tui.tui.control import panels
-from emodir_tui.tui.drawing.cells import literal, number, percent, points
 from emodir_tui.tui.drawing.palette import STAGE_GLYPHS
 from emodir_tui.tui.presenters.view import View
 from emodir_tui.tui.widgets.panel import Panel
@@ -20,7 +20,7 @@ _COLUMNS = (
     Column(key="member", label="member", width=6, right=True),
     Column(key="impairment", label="impair", width=7, right=True),
     Column(key="accuracy", label="Δacc", width=7, right=True),
-    Column(key="kept", label="kept", width=6, right=True),
+    Column(key="kept", label="kept", width=7, right=True),
     Column(key="local", label="local", width=7, right=True, drop=2),
     Column(key="level", label="level", width=5, right=True, drop=1),
     Column(key="joint", label="joint", width=5, right=True),
@@ -97,7 +97,7 @@ def _cells(row: RankingRow, colour: Style | None, view: View) -> Cells:
         str(row.member),
         number(row.global_impairment),
         (points(row.accuracy_change), drop),
-        percent(row.macs_kept, 1),
+        percent(row.macs_kept),
         number(row.local_impairment),
         str(row.level),
         (f"✓ {row.joint_uses}", palette.good) if row.joint_uses else "",

@@ -6,9 +6,9 @@ from itertools import islice
 from rich.style import Style
 from textual.app import ComposeResult
 
+from emodir_tui.formatting import NOTHING, layer_range, literal, number, rate
 from emodir_tui.runs.state import Subnetwork
 from emodir_tui.tui.control import panels
-from emodir_tui.tui.drawing.cells import NOTHING, literal, number, rate
 from emodir_tui.tui.drawing.palette import STAGE_GLYPHS, sparkline
 from emodir_tui.tui.presenters.view import View
 from emodir_tui.tui.widgets.panel import Panel
@@ -59,7 +59,7 @@ def _cells(item: Subnetwork, colour: Style, view: View) -> Cells:
     generation = f"{item.generation}/{item.generations}" if item.generations else NOTHING
     return (
         (literal(item.name), colour),
-        literal(short_label(item.layers)),
+        literal(layer_range(item.layers)),
         (f"{STAGE_GLYPHS.get(item.state, '?')} {_WORDS.get(item.state, item.state)}", state),
         f"{generation}²" if item.round > 1 else generation,
         number(item.hypervolume),
@@ -67,17 +67,6 @@ def _cells(item: Subnetwork, colour: Style, view: View) -> Cells:
         str(item.front_size) if item.front_size else NOTHING,
         rate(item.evaluations_per_second) if item.state == "running" else NOTHING,
     )
-
-
-def short_label(layers: tuple[str, ...]) -> str:
-    """A sub-network's layers in short: layer2.0–1 for layer2.0.conv1 to layer2.1.conv2; details have them all."""
-    if len(layers) < 2:
-        return layers[0] if layers else NOTHING
-    first, last = layers[0].split("."), layers[-1].split(".")
-    for position, (one, other) in enumerate(zip(first, last, strict=False)):
-        if one != other:
-            return ".".join(first[: position + 1]) + f"–{other}"
-    return f"{layers[0]}–{layers[-1]}"
 
 
 def _trend(item: Subnetwork) -> list[float]:
