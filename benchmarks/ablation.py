@@ -28,7 +28,7 @@ from emodir_tui.emo.mask_space import MaskSpace, Variation
 from emodir_tui.emo.nsga2 import Nsga2, SearchState
 from emodir_tui.emo.position_space import JointVariation, PositionSpace
 from emodir_tui.emo.space import distinct
-from emodir_tui.nets.division import SubNetwork, divide
+from emodir_tui.nets.division import SubnetworkSpan, divide_network
 from emodir_tui.nets.execution.evaluators import FeatureError
 from emodir_tui.nets.measures.importance import taylor
 from emodir_tui.problems.gene_by_gene import GeneByGene
@@ -125,10 +125,10 @@ class Lab:
         self.bench: Bench = open_bench(self.profile)
         self.weights = dict(self.bench.model().state_dict())
         self.graph = self.bench.graph(self.weights)
-        self.division = divide(self.graph)
+        self.division = divide_network(self.graph)
         self.importance = taylor(self.graph, self.bench.batches(self.bench.data.search, 500, 125), cross_entropy)
 
-    def features(self, part: SubNetwork, skip: int, images: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    def features(self, part: SubnetworkSpan, skip: int, images: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """A sub-network's original inputs and outputs on these images of the search split."""
         batches = [pixels for pixels, _ in self.bench.data.search.first(skip + images).batches(125)][skip // 125 :]
         for other in self.division.subnetworks:
@@ -138,7 +138,7 @@ class Lab:
             batches = outputs
         raise AssertionError(part)
 
-    def objectives(self, part: SubNetwork, skip: int, images: int) -> Callable[[Masks], np.ndarray]:
+    def objectives(self, part: SubnetworkSpan, skip: int, images: int) -> Callable[[Masks], np.ndarray]:
         features, outputs = self.features(part, skip, images)
         evaluator = subnetwork_evaluator(
             self.bench, self.graph, part, features, FeatureError(self.graph, part.stop, outputs)
@@ -153,7 +153,7 @@ class Lab:
         return measure
 
     def subnetwork(
-        self, part: SubNetwork, seconds: float, *, descent: bool = True, guided: int = 3, images: int = 500,
+        self, part: SubnetworkSpan, seconds: float, *, descent: bool = True, guided: int = 3, images: int = 500,
         few: int = 0, population: int = 48, variation: Variation | None = None,
     ) -> tuple[Masks, dict[str, Any]]:  # fmt: skip
         """One search: its front, and the hypervolume on held-out images."""

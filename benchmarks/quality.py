@@ -35,7 +35,7 @@ from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.seeds import derive_seed
 from emodir_tui.snapshot import unpack
 from emodir_tui.training.data import Split
-from emodir_tui.training.loop import Plan, train
+from emodir_tui.training.loop import TrainingPlan, train
 from emodir_tui.training.losses import distillation, kl
 from emodir_tui.training.metrics import accuracy, recalibrate
 
@@ -229,7 +229,7 @@ class Seed:
     def finetune(self, model: nn.Module, steps: int) -> None:
         """Fine-tune with the same steps, batches, learning rates and soft labels for every method."""
         settings = self.profile.finetune
-        plan = Plan(
+        plan = TrainingPlan(
             steps=steps,
             batch=settings.batch,
             learning_rate=self.arguments.learning_rate,

@@ -42,11 +42,11 @@ from emodir_tui.emo.nsga2 import Nsga2
 from emodir_tui.emo.position_space import PositionSpace
 from emodir_tui.emo.space import distinct, keys
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph, analyse
-from emodir_tui.nets.division import Division, SubNetwork, divide
+from emodir_tui.nets.division import Division, SubnetworkSpan, divide_network
 from emodir_tui.nets.execution.evaluators import FeatureError, SubnetworkEvaluator
 from emodir_tui.nets.execution.parallel import map_parallel, workers_for
 from emodir_tui.nets.execution.sliced import SlicedNetwork
-from emodir_tui.nets.execution.stacked import MOST, StackedEvaluator
+from emodir_tui.nets.execution.stacked import MAX_CANDIDATES, StackedEvaluator
 from emodir_tui.nets.measures.importance import taylor
 from emodir_tui.nets.modules.precision import has_fast_bfloat16
 from emodir_tui.nets.removal import remove
@@ -134,7 +134,9 @@ def candidates(name: str, images: int, masks: int) -> dict[str, Any]:
             given = (graph, part.start, part.stop, features, reference_of(graph, part, features, dtype)[0])
             forms: dict[str, SubnetworkEvaluator | StackedEvaluator] = {
                 "sliced": SubnetworkEvaluator(*given, varying=varying, dtype=dtype),
-                "stacked": StackedEvaluator(*given, varying=varying, dtype=dtype, candidates=min(masks, MOST)),
+                "stacked": StackedEvaluator(
+                    *given, varying=varying, dtype=dtype, candidates=min(masks, MAX_CANDIDATES)
+                ),
             }
             for form, evaluator in forms.items():
                 sides[f"{form}, {precision}"] = lambda turn, e=evaluator, k=keep_vectors: e.evaluate(k[turn])
@@ -178,10 +180,10 @@ def network(name: str, images: int) -> tuple[ChannelGraph, list[Tensor], Divisio
     model = load_model(name, "", 10).eval().to(device).to(memory_format=torch.channels_last)
     x = torch.randn(images, 3, 32, 32, device=device).to(memory_format=torch.channels_last)
     graph = analyse(trace(model, x[:2]))
-    return graph, list(x.chunk(max(1, round(images / 125)))), divide(graph)
+    return graph, list(x.chunk(max(1, round(images / 125)))), divide_network(graph)
 
 
-def random_masks(graph: ChannelGraph, part: SubNetwork, draws: np.random.Generator, masks: int) -> np.ndarray:
+def random_masks(graph: ChannelGraph, part: SubnetworkSpan, draws: np.random.Generator, masks: int) -> np.ndarray:
     """Keep vectors that keep half of a sub-network."""
     own = own_genes(graph, part.groups)
     keep_vectors = keep_all(graph, masks)
@@ -192,7 +194,7 @@ def random_masks(graph: ChannelGraph, part: SubNetwork, draws: np.random.Generat
 
 
 def reference_of(
-    graph: ChannelGraph, part: SubNetwork, features: list[Tensor], dtype: torch.dtype
+    graph: ChannelGraph, part: SubnetworkSpan, features: list[Tensor], dtype: torch.dtype
 ) -> tuple[FeatureError, list[Tensor]]:
     """The error measure of a sub-network's output, and the original output."""
     span = SlicedNetwork(graph, part.start, part.stop, dtype=dtype)
@@ -202,7 +204,7 @@ def reference_of(
     return FeatureError(graph, part.stop, outputs), outputs
 
 
-def bare_network(graph: ChannelGraph, part: SubNetwork, keep: np.ndarray, dtype: torch.dtype) -> nn.Module:
+def bare_network(graph: ChannelGraph, part: SubnetworkSpan, keep: np.ndarray, dtype: torch.dtype) -> nn.Module:
     """The sub-network of a network without these channels, in evaluation mode, so that nothing is gathered."""
     smaller = remove(graph, keep, statistics="running").eval().to(memory_format=torch.channels_last)
     removed = analyse(trace(smaller, graph.network.example))
@@ -228,7 +230,7 @@ def bare_pass(networks: list[nn.Module], features: list[Tensor]) -> None:
 class GeneralTool(ElementwiseProblem):
     """A candidate by general tools: copy the network, prune the copy, run the whole copy."""
 
-    def __init__(self, graph: ChannelGraph, part: SubNetwork, batches: list[Tensor]) -> None:
+    def __init__(self, graph: ChannelGraph, part: SubnetworkSpan, batches: list[Tensor]) -> None:
         self.genes = own_genes(graph, part.groups)
         super().__init__(n_var=len(self.genes), n_obj=2, xl=0, xu=1, vtype=bool)
         # The defaults of the tool: contiguous memory format, whole batches.
@@ -335,7 +337,7 @@ def reaching(name: str, weights_file: str, arguments: argparse.Namespace) -> dic
     bench = open_bench(validate(settings, "benchmark"))
     weights = dict(bench.model().state_dict())
     graph = bench.graph(weights)
-    division = divide(graph)
+    division = divide_network(graph)
     parts = Parts(cuts=tuple(p.stop.name for p in division.subnetworks if p.stop), names=())
     whole = NetworkProblem(bench, weights, Adapted(weights=weights, fronts=[]), parts, REACHING_IMAGES, 125)
     importance = taylor(graph, bench.batches(bench.data.search, 500, 125), cross_entropy)
@@ -441,7 +443,7 @@ def divided(
             outputs = [span(batch) for batch in features]
         evaluator = subnetwork_evaluator(bench, graph, part, features, FeatureError(graph, part.stop, outputs))
 
-        def local(masks: np.ndarray, part: SubNetwork = part, evaluator: Any = evaluator) -> np.ndarray:
+        def local(masks: np.ndarray, part: SubnetworkSpan = part, evaluator: Any = evaluator) -> np.ndarray:
             keep_vectors = expand(graph, part, masks)
             return np.stack([kept_share(bench, graph, part, keep_vectors), evaluator.evaluate(keep_vectors)], axis=1)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from emodir_tui.errors import ProfileError
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph, analyse
-from emodir_tui.nets.division import Division, divide
+from emodir_tui.nets.division import Division, divide_network
 from emodir_tui.nets.measures.complexity import ComplexityModel
 from emodir_tui.nets.measures.latency import LatencyModel, LatencyTable
 from emodir_tui.nets.modules.precision import has_fast_bfloat16
@@ -78,8 +78,8 @@ class Bench:
         """The network with these weights, cut after these modules."""
         graph = self.graph(weights)
         if not cuts:
-            return graph, divide(graph, subnetworks=1)
-        return graph, divide(graph, cuts=list(cuts))
+            return graph, divide_network(graph, subnetworks=1)
+        return graph, divide_network(graph, cuts=list(cuts))
 
     def complexity(self, graph: ChannelGraph) -> ComplexityModel | LatencyModel:
         """The first objective's measure."""
@@ -95,7 +95,7 @@ class Bench:
         """
         settings = self.profile.divide
         graph = analyse(trace(self.model(), self.example))
-        division = divide(graph, subnetworks=settings.subnetworks or None, cuts=settings.cuts or None)
+        division = divide_network(graph, subnetworks=settings.subnetworks or None, cuts=settings.cuts or None)
         self.check_usable(graph.network.model)
         return graph, division
 

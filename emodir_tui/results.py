@@ -7,7 +7,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from emodir_tui.arrays import Bools, Floats
-from emodir_tui.emo.gpir import RankingRow
+from emodir_tui.emo.gpir import MeasuredMember
 
 # A network's parameters and buffers by name, on the CPU.
 Weights = dict[str, Tensor]
@@ -65,7 +65,7 @@ class Adapted:
 class Ranking:
     """Every member placed alone into the network, in the order of the fronts and their members."""
 
-    rows: list[RankingRow]
+    rows: list[MeasuredMember]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

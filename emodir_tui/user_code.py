@@ -16,7 +16,7 @@ def load_callable(key: str, source: str) -> Callable[..., Any]:
         ProfileError: Its module can't be imported, or has none of that name.
     """
     module_name, _, name = source.partition(":")
-    module = own_module(key, module_name)
+    module = import_user_module(key, module_name)
     found = getattr(module, name, None)
     if callable(found):
         return found  # type: ignore[no-any-return]
@@ -26,7 +26,7 @@ def load_callable(key: str, source: str) -> Callable[..., Any]:
     raise ProfileError(f"{key}: '{module_name}' has no function '{name}'", nearest(name, public))
 
 
-def own_module(key: str, name: str) -> ModuleType:
+def import_user_module(key: str, name: str) -> ModuleType:
     """A module of somebody's own, which the profile's `key` names.
 
     Raises:

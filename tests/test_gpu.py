@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from emodir_tui.bench import open_bench, weights_of
-from emodir_tui.nets.division import divide
+from emodir_tui.nets.division import divide_network
 from emodir_tui.nets.execution.evaluators import FeatureError, SubnetworkEvaluator
 from emodir_tui.nets.execution.masked import MaskedNetwork
 from emodir_tui.nets.execution.stacked import StackedEvaluator, _Recorded
@@ -51,7 +51,7 @@ def test_a_recorded_pass_gives_what_slicing_gives():
     model, example = zoo_model("resnet20")
     graph = graph_of(model.cuda(), example.cuda())
     images = torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(0)).cuda()
-    for part in divide(graph).subnetworks:
+    for part in divide_network(graph).subnetworks:
         features, outputs = inputs_of(graph, part, images)
         own, keep_vectors = masks_of(graph, part, 5)
         span = (graph, part.start, part.stop, features, FeatureError(graph, part.stop, outputs))

@@ -1,7 +1,7 @@
 import pytest
 
 from emodir_tui.errors import ProfileError
-from emodir_tui.user_code import load_callable, own_module
+from emodir_tui.user_code import import_user_module, load_callable
 
 
 @pytest.mark.parametrize(
@@ -17,13 +17,13 @@ def test_what_is_wrong_in_a_module_is_told_with_its_line(tmp_path, monkeypatch, 
     (tmp_path / "broken.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ProfileError, match=words):
-        own_module("model.source", "broken")
+        import_user_module("model.source", "broken")
 
 
 def test_a_module_may_have_a_name_that_no_import_statement_could_have(tmp_path, monkeypatch):
     (tmp_path / "my-net.py").write_text("width = 8")
     monkeypatch.syspath_prepend(tmp_path)
-    assert own_module("model.source", "my-net").width == 8
+    assert import_user_module("model.source", "my-net").width == 8
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_a_module_may_have_a_name_that_no_import_statement_could_have(tmp_path, 
 )
 def test_a_file_in_place_of_a_module_is_told_how_to_write_it(name, right):
     with pytest.raises(ProfileError, match="is no name of a module") as caught:
-        own_module("data.source", name)
+        import_user_module("data.source", name)
     assert f"Write {right}FUNCTION" in caught.value.hint
 
 

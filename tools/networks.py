@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph, analyse
-from emodir_tui.nets.division import divide
+from emodir_tui.nets.division import divide_network
 from emodir_tui.nets.measures.complexity import ComplexityModel
 from emodir_tui.nets.sources.models import load_model
 from emodir_tui.nets.tracing.network import trace
@@ -62,7 +62,7 @@ def row(source: str) -> str:
         began = time.perf_counter()
         graph = analyse(trace(model, x))
         seconds.append(time.perf_counter() - began)
-    division = divide(graph)
+    division = divide_network(graph)
     channels = sum((group.stop - group.start) * group.channels_per_gene for group in graph.groups)
     cells = [
         source,

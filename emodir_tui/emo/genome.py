@@ -72,7 +72,7 @@ class Genome:
         self.branches: tuple[Counts, ...] = tuple(
             np.array([g for g, group in enumerate(groups) if group.branch == number]) for number in numbers
         )
-        self._nearest = np.concatenate([nearest_counts(group) for group in self.groups])
+        self._nearest = np.concatenate([nearest_valid_counts(group) for group in self.groups])
         self._nearest_starts = self.starts + np.arange(len(self.groups))
         self.least: Counts = self._nearest[self._nearest_starts]
 
@@ -147,7 +147,7 @@ class Genome:
         return result
 
 
-def nearest_counts(group: GeneGroup) -> Counts:
+def nearest_valid_counts(group: GeneGroup) -> Counts:
     """For each kept count 0 … size the nearest one that the group may keep when it isn't emptied, int[size + 1]."""
     valid = np.append(np.arange(group.round_to, group.size, group.round_to), group.size)
     counts = np.arange(group.size + 1)

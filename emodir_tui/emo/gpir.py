@@ -11,7 +11,7 @@ from emodir_tui.emo.front import Indices, sort_levels
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RankingRow:
+class MeasuredMember:
     """One member of one front, placed alone into the original network.
 
     Attributes:
@@ -33,15 +33,15 @@ class RankingRow:
     kl: float
 
 
-class Ranked(NamedTuple):
+class RankedMember(NamedTuple):
     """A row with its place: rank counts from 1; level is the non-dominated level, from 0."""
 
     rank: int
     level: int
-    row: RankingRow
+    row: MeasuredMember
 
 
-def rank(rows: Sequence[RankingRow]) -> list[Ranked]:
+def rank_members(rows: Sequence[MeasuredMember]) -> list[RankedMember]:
     """The merged ranking, best first.
 
     By non-dominated sorting on (complexity kept, global impairment); within a level by global impairment per complexity
@@ -53,12 +53,12 @@ def rank(rows: Sequence[RankingRow]) -> list[Ranked]:
     levels = sort_levels(points).tolist()
     places = sorted(
         range(len(rows)),
-        key=lambda at: (levels[at], price(rows[at]), order[rows[at].subnetwork], rows[at].member),
+        key=lambda at: (levels[at], cost_per_saving(rows[at]), order[rows[at].subnetwork], rows[at].member),
     )
-    return [Ranked(place, levels[at], rows[at]) for place, at in enumerate(places, start=1)]
+    return [RankedMember(place, levels[at], rows[at]) for place, at in enumerate(places, start=1)]
 
 
-def price(row: RankingRow) -> float:
+def cost_per_saving(row: MeasuredMember) -> float:
     """Global impairment per share of the complexity saved; infinite where nothing is saved or it is not finite."""
     saved = 1.0 - row.kept
     return row.global_impairment / saved if saved > 0 and np.isfinite(row.global_impairment) else float("inf")

@@ -15,7 +15,7 @@ import numpy as np
 from emodir_tui.arrays import Floats, Masks
 from emodir_tui.emo.front import Indices
 from emodir_tui.emo.genome import Genome
-from emodir_tui.emo.mask_space import strength
+from emodir_tui.emo.mask_space import mutation_strength
 from emodir_tui.emo.space import distinct, keys
 
 
@@ -125,7 +125,7 @@ def breed(
         for _ in range(children):
             child = parent.copy()
             kind = generator.integers(3)
-            many = strength(max(1, genome.length // 10), generator)
+            many = mutation_strength(max(1, genome.length // 10), generator)
             temperature = TEMPERATURE * generator.random()
             if kind != 1:
                 child[_cheapest(kept, (hint.removal / saved)[kept], many, temperature, generator)] = False

@@ -76,7 +76,7 @@ class MaskSpace:
         """The nearest valid masks; see `Genome.repair`."""
         return self.genome.repair(vectors)
 
-    def first(self, count: int, generator: np.random.Generator) -> Masks:
+    def sample(self, count: int, generator: np.random.Generator) -> Masks:
         """Valid masks whose kept shares of the genes spread evenly between 0 and 1, bool[count, length].
 
         Each keeps the genes of greatest importance in the whole genome, every second one with a threshold jittered per
@@ -84,7 +84,7 @@ class MaskSpace:
         """
         genome, variation = self.genome, self.variation
         random = round(count * variation.random)
-        shares = np.concatenate([spread(count - random), spread(random)])
+        shares = np.concatenate([even_shares(count - random), even_shares(random)])
         jitter = generator.normal(0.0, variation.jitter, size=(count, len(genome.groups)))
         jitter *= 2.0 * np.sqrt(shares * (1.0 - shares))[:, None]
         jitter[1 : count - random : 2] = 0.0
@@ -150,11 +150,11 @@ class MaskSpace:
         room = {1: np.minimum(counts, genome.sizes - counts), 3: counts - genome.least}.get(kind, genome.sizes - counts)
         groups = np.flatnonzero((counts > 0) & (room > 0))
         if kind == 0 or not len(groups):
-            child[generator.choice(genome.length, strength(genome.length, generator), replace=False)] ^= True
+            child[generator.choice(genome.length, mutation_strength(genome.length, generator), replace=False)] ^= True
             return
         group = int(generator.choice(groups))
         step = 1 if kind == 1 else genome.groups[group].round_to
-        genes = min(int(room[group]), step * strength(-(-int(room[group]) // step), generator))
+        genes = min(int(room[group]), step * mutation_strength(-(-int(room[group]) // step), generator))
         if kind == 1:
             self._swap(child, group, genes, generator)
         else:
@@ -175,12 +175,12 @@ class MaskSpace:
             child[inside[child[inside]][genes:]] = False
 
 
-def spread(count: int) -> Floats:
+def even_shares(count: int) -> Floats:
     """`count` shares evenly between 0 and 1, without the ends, rising."""
     return np.linspace(0.0, 1.0, count + 2)[1:-1]
 
 
-def strength(limit: int, generator: np.random.Generator) -> int:
+def mutation_strength(limit: int, generator: np.random.Generator) -> int:
     """How many genes a mutation changes, 1 … limit: mostly few, at times very many.
 
     The heavy-tailed law (exponent 1.5) of Doerr, Le, Makhmara and Nguyen, "Fast genetic algorithms" (2017).

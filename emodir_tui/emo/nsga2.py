@@ -72,7 +72,7 @@ class SearchState:
 
 
 class Nsga2:
-    """The search: `first`, `begin`, then `ask` and `tell` once per generation, each a pure function.
+    """The search: `initial_vectors`, `begin`, then `ask` and `tell` once per generation, each a pure function.
 
     Args:
         space: What is searched.
@@ -87,7 +87,7 @@ class Nsga2:
         self.population = population
         self.seed = seed
 
-    def first(self, extra: Vectors | None = None) -> Vectors:
+    def initial_vectors(self, extra: Vectors | None = None) -> Vectors:
         """The first vectors: the two ends of the space, all of `extra`, and vectors spread between the ends.
 
         All distinct, and as many as `population` unless `extra` has more or the whole space fewer.
@@ -101,7 +101,7 @@ class Nsga2:
         for _ in range(TRIES):
             if len(chosen) >= self.population:
                 break
-            more = self.space.first(self.population - len(chosen), generator)
+            more = self.space.sample(self.population - len(chosen), generator)
             chosen = distinct(np.concatenate([chosen, more]))
         return self._completed(chosen)
 

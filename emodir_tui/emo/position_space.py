@@ -84,7 +84,7 @@ class PositionSpace:
         """Positions clipped into their fronts."""
         return np.clip(vectors, 0, self.last)
 
-    def first(self, count: int, generator: np.random.Generator) -> Indices:
+    def sample(self, count: int, generator: np.random.Generator) -> Indices:
         """`count` schemes, int64[count, fronts]: spread over the greedy walk's complexities, the others random.
 
         The walk is taken position by position, because one of its steps may skip much of a front. A scheme that is

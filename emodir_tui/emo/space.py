@@ -15,7 +15,7 @@ class Space(Protocol):
     def ends(self) -> Vectors:
         """The unpruned vector, then the emptiest one, [2, length]."""
 
-    def first(self, count: int, generator: np.random.Generator) -> Vectors:
+    def sample(self, count: int, generator: np.random.Generator) -> Vectors:
         """`count` vectors spread from the emptiest to the unpruned one; they may repeat."""
 
     def neighbours(self, vector: Vectors) -> Iterable[Vectors]:

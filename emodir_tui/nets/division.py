@@ -7,17 +7,17 @@ from torch import fx
 
 from emodir_tui.errors import ProfileError, nearest
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
-from emodir_tui.nets.tracing.network import CutPoint, is_mixer
+from emodir_tui.nets.tracing.network import CutPoint, is_channel_mixing
 
-FEWEST, MOST = 2, 8
+MIN_SUBNETWORKS, MAX_SUBNETWORKS = 2, 8
 # A part this much smaller than the mean has a search of its own that decides next to nothing.
 SMALLEST_SHARE_OF_MEAN = 0.4
 # Parts of the network between whose ends trainings compare features.
-FITTED = 10
+DISTILLATION_SEGMENTS = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SubNetwork:
+class SubnetworkSpan:
     """A run of consecutive modules between two cut points.
 
     Attributes:
@@ -43,12 +43,12 @@ class SubNetwork:
 class Division:
     """Sub-networks in order; streams: groups with producers in several; kinds: inner, boundary or stream by group."""
 
-    subnetworks: tuple[SubNetwork, ...]
+    subnetworks: tuple[SubnetworkSpan, ...]
     streams: tuple[int, ...]
     kinds: dict[int, str]
 
 
-def divide(graph: ChannelGraph, *, subnetworks: int | None = None, cuts: list[str] | None = None) -> Division:
+def divide_network(graph: ChannelGraph, *, subnetworks: int | None = None, cuts: list[str] | None = None) -> Division:
     """Divide a network.
 
     Args:
@@ -71,7 +71,7 @@ def divide(graph: ChannelGraph, *, subnetworks: int | None = None, cuts: list[st
     return _assemble(graph, chosen)
 
 
-def candidates(graph: ChannelGraph) -> list[CutPoint]:
+def candidate_cuts(graph: ChannelGraph) -> list[CutPoint]:
     """The cut points at the ends of blocks, before the last features, and through no residual branch."""
     nodes = {node.name: node for node in graph.network.graph_module.graph.nodes}
     names = {cut.node for cut in graph.network.cuts}
@@ -84,7 +84,7 @@ def candidates(graph: ChannelGraph) -> list[CutPoint]:
         users = [user for user in nodes[cut.node].users if user.op != "output"]
         # Of a chain of cuts the last one before the next layer or fork, so that normalisation and activation stay with
         # the layer before them.
-        if len(users) > 1 or is_mixer(graph.network.graph_module, users[0]) or users[0].name not in names:
+        if len(users) > 1 or is_channel_mixing(graph.network.graph_module, users[0]) or users[0].name not in names:
             found.append(cut)
     return found
 
@@ -111,9 +111,9 @@ def evaluation_cuts(division: Division, features: CutPoint | None) -> list[CutPo
 def distillation_cuts(graph: ChannelGraph) -> list[CutPoint]:
     """Where trainings pull the features of a pruned network to the original's: more places than sub-networks end at.
 
-    The ends of blocks, of many those that make `FITTED` parts of balanced MACs; and the last features.
+    The ends of blocks, of many those that make `DISTILLATION_SEGMENTS` parts of balanced MACs; and the last features.
     """
-    ends = [*_balanced_cuts(graph, FITTED), comparison_cut(graph)]
+    ends = [*_balanced_cuts(graph, DISTILLATION_SEGMENTS), comparison_cut(graph)]
     return [end for end in ends if end is not None]
 
 
@@ -129,7 +129,7 @@ def _named_cuts(graph: ChannelGraph, names: list[str]) -> list[CutPoint]:
     allowed = graph.network.features.index
     for name in names:
         if name not in known:
-            hint = nearest(name, known) or f"There are: {', '.join(cut.name for cut in candidates(graph)[:20])}."
+            hint = nearest(name, known) or f"There are: {', '.join(cut.name for cut in candidate_cuts(graph)[:20])}."
             raise ProfileError(f"divide.cuts: '{name}' is no place where the network can be cut", hint)
         if known[name].index >= allowed:
             raise ProfileError(f"divide.cuts: '{name}' lies behind the last features ({graph.network.features.name})")
@@ -138,8 +138,8 @@ def _named_cuts(graph: ChannelGraph, names: list[str]) -> list[CutPoint]:
 
 def _balanced_cuts(graph: ChannelGraph, wanted: int | None) -> list[CutPoint]:
     """The cuts that make the largest part smallest (and of those the squares' sum), by dynamic programming."""
-    possible = candidates(graph)
-    number = wanted or min(MOST, max(FEWEST, round(len(graph.groups) ** 0.5)))
+    possible = candidate_cuts(graph)
+    number = wanted or min(MAX_SUBNETWORKS, max(MIN_SUBNETWORKS, round(len(graph.groups) ** 0.5)))
     number = min(number, len(possible) + 1)
     weights = [_macs(graph, nodes) for nodes in _segments(graph, possible)]
     sums = [0]
@@ -227,7 +227,7 @@ def _assemble(graph: ChannelGraph, cuts: list[CutPoint]) -> Division:
             kinds[number] = "inner" if set(group.consumers) <= set(layers) else "boundary"
         macs = _macs(graph, nodes)
         parts.append(
-            SubNetwork(
+            SubnetworkSpan(
                 name=f"sn{part + 1}",
                 start=cuts[part - 1] if part else None,
                 stop=cuts[part] if part < len(cuts) else None,

@@ -16,7 +16,7 @@ from emodir_tui.nets.modules.channel_modules import ChannelConstant
 from emodir_tui.nets.modules.deep_copy import deep_copy
 from emodir_tui.nets.modules.layer_sizes import fit_sizes
 from emodir_tui.nets.tracing.network import trace
-from emodir_tui.nets.tracing.tracer import drop_unused, operation
+from emodir_tui.nets.tracing.tracer import erase_unused_nodes, operation
 
 __all__ = ["ChannelConstant", "apply_structure", "remove", "structure"]
 
@@ -246,7 +246,7 @@ def _as_graph(
         made[node] = result.node_copy(node, lambda source: made[source])
         if node.op == "placeholder":
             placeholder = made[node]
-    drop_unused(result)
+    erase_unused_nodes(result)
     for node in result.nodes:
         target = str(node.target)
         if node.op == "call_module" and target not in root:

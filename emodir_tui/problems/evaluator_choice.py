@@ -14,7 +14,7 @@ from emodir_tui.bench import Bench
 from emodir_tui.errors import ProfileError, first_line
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
 from emodir_tui.nets.execution.evaluators import FeatureError, Impairment, SubnetworkEvaluator
-from emodir_tui.nets.execution.stacked import MOST, StackedEvaluator, UnstackableError
+from emodir_tui.nets.execution.stacked import MAX_CANDIDATES, StackedEvaluator, UnstackableError
 from emodir_tui.nets.tracing.network import CutPoint
 from emodir_tui.training.memory import release_cached_memory
 
@@ -99,7 +99,7 @@ def stacked_where_faster(
             found, expected = stacked.evaluate(first), sliced(first)
             if np.allclose(found, expected, rtol=RELATIVE, atol=ABSOLUTE):
                 times = {"stacked": _seconds(stacked.evaluate, others), "sliced": _seconds(sliced, others)}
-                told = ", ".join(f"{form} {1e3 * seconds / MOST:.2f} ms" for form, seconds in times.items())
+                told = ", ".join(f"{form} {1e3 * seconds / MAX_CANDIDATES:.2f} ms" for form, seconds in times.items())
                 bench.log(f"{name}: a mask takes {told}", "info")
                 return min(times, key=lambda form: times[form])
             reason = f"its values are off by up to {np.abs(found - expected).max():.2g}"
@@ -128,7 +128,7 @@ def memory_of(bench: Bench) -> int:
 def _probes(graph: ChannelGraph, varying: Bools, number: int) -> Bools:
     """Masks that drop about half of the genes that vary; each number gives others, as a search always asks for new ones."""
     draws = np.random.default_rng(number)
-    masks = (draws.random((MOST, len(varying))) < 0.5) | ~varying
+    masks = (draws.random((MAX_CANDIDATES, len(varying))) < 0.5) | ~varying
     masks[:, [group.start for group in graph.groups]] = True
     return masks
 

@@ -13,7 +13,7 @@ from emodir_tui.emo.mask_space import MaskSpace
 from emodir_tui.emo.nsga2 import Nsga2, SearchState
 from emodir_tui.emo.space import keys
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
-from emodir_tui.nets.division import SubNetwork
+from emodir_tui.nets.division import SubnetworkSpan
 from emodir_tui.nets.measures.error_gradient import Changes, ErrorGuide
 from emodir_tui.problems.evaluator_choice import memory_of
 from emodir_tui.problems.subnetwork import expand, kept_share, own_genes
@@ -77,7 +77,7 @@ class Guidance:
         """The first state of a search: its space's own first vectors and all that a descent passed."""
         masks, measured = self.descended(objectives)
         passed = set(keys(masks))
-        first = self._nsga2.first()
+        first = self._nsga2.initial_vectors()
         first = first[[key not in passed for key in keys(first)]]
         return self._nsga2.begin(
             np.concatenate([first, masks]), np.concatenate([objectives(first).reshape(-1, 2), measured])
@@ -126,7 +126,7 @@ class Guidance:
 def make_guidance(
     bench: Bench,
     graph: ChannelGraph,
-    part: SubNetwork,
+    part: SubnetworkSpan,
     nsga2: Nsga2,
     features: list[Tensor],
     outputs: list[Tensor],

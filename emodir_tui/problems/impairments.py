@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from emodir_tui.arrays import KeepVectors
 from emodir_tui.bench import Bench, keep_all
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph, channel_dim, kept_channels
-from emodir_tui.nets.division import SubNetwork
+from emodir_tui.nets.division import SubnetworkSpan
 from emodir_tui.nets.execution.evaluators import FeatureError, Impairment
 from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.seeds import derive_seed
@@ -20,7 +20,7 @@ DETECTOR_STEPS = 300
 DETECTOR_RATE = 0.05
 
 
-def build_impairment(bench: Bench, graph: ChannelGraph, part: SubNetwork, outputs: Sequence[Tensor]) -> Impairment:
+def build_impairment(bench: Bench, graph: ChannelGraph, part: SubnetworkSpan, outputs: Sequence[Tensor]) -> Impairment:
     """The profile's local impairment for one sub-network; `outputs` are its original features."""
     kind = bench.profile.search.impairment
     if kind == "downstream":
@@ -34,14 +34,14 @@ def build_impairment(bench: Bench, graph: ChannelGraph, part: SubNetwork, output
 class Downstream:
     """KL divergence of the logits through the rest of the original network, in nats."""
 
-    def __init__(self, graph: ChannelGraph, part: SubNetwork, outputs: Sequence[Tensor]) -> None:
+    def __init__(self, graph: ChannelGraph, part: SubnetworkSpan, outputs: Sequence[Tensor]) -> None:
         self._graph, self._stop = graph, part.stop
         self._count = sum(len(output) for output in outputs)
         whole = self._rest(keep_all(graph)[0])
         with torch.no_grad():
             self._references = [whole(output.float()) for output in outputs]
 
-    def of(self, keep: KeepVectors, outputs: Iterable[Tensor]) -> Tensor:
+    def measure(self, keep: KeepVectors, outputs: Iterable[Tensor]) -> Tensor:
         """See Impairment."""
         # A network of each call's own, because several threads ask at once; it costs little beside its forward pass.
         rest = self._rest(keep)
@@ -62,7 +62,7 @@ class Detector:
     """Cross-entropy of a linear head that was trained once on the pooled original features."""
 
     def __init__(
-        self, graph: ChannelGraph, part: SubNetwork, outputs: Sequence[Tensor], labels: Sequence[Tensor], seed: int
+        self, graph: ChannelGraph, part: SubnetworkSpan, outputs: Sequence[Tensor], labels: Sequence[Tensor], seed: int
     ) -> None:
         self._graph, self._cut = graph, part.stop
         self._labels = labels
@@ -71,7 +71,7 @@ class Detector:
         self._channels = pooled[0].shape[1]
         self._head = _train_head(torch.cat(pooled), torch.cat(list(labels)), seed)
 
-    def of(self, keep: KeepVectors, outputs: Iterable[Tensor]) -> Tensor:
+    def measure(self, keep: KeepVectors, outputs: Iterable[Tensor]) -> Tensor:
         """See Impairment."""
         kept = None if self._cut is None else kept_channels(self._graph, self._cut, keep)
         losses = []

@@ -6,7 +6,7 @@ import numpy as np
 
 from emodir_tui.arrays import Bools, Floats, Ints
 from emodir_tui.bench import Bench, keep_all
-from emodir_tui.emo.genome import nearest_counts
+from emodir_tui.emo.genome import nearest_valid_counts
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
 from emodir_tui.nets.division import Division
 from emodir_tui.problems.subnetwork import expand, gene_group
@@ -72,7 +72,7 @@ def _stream(bench: Bench, graph: ChannelGraph, number: int, importance: Floats) 
     """A stream's few members: its most important channels, in evenly spaced numbers."""
     group = graph.groups[number]
     size = group.stop - group.start
-    valid = nearest_counts(gene_group(group, bench.profile.complexity.round_to))
+    valid = nearest_valid_counts(gene_group(group, bench.profile.complexity.round_to))
     order = np.argsort(-importance[group.start : group.stop], kind="stable")
     counts = sorted({int(valid[round(size * level / STREAM_LEVELS)]) for level in range(1, STREAM_LEVELS + 1)})
     keep_vectors = keep_all(graph, len(counts))

@@ -81,7 +81,7 @@ class NetworkProblem:
         """Relative errors of the last features before the classifier, float64[n]."""
         if self._stacked is not None:
             return self._stacked.evaluate(keep_vectors, check)
-        errors = self._evaluator.map(list(keep_vectors), self._features, self._error.of, check)
+        errors = self._evaluator.map(list(keep_vectors), self._features, self._error.measure, check)
         return _numbers(errors)
 
     def divergences(self, keep_vectors: KeepVectors, check: Check = lambda: None) -> Floats:
@@ -125,7 +125,7 @@ class NetworkProblem:
     def global_impairments(self, keep_vectors: KeepVectors, check: Check = lambda: None) -> list[GlobalImpairment]:
         """All three at once, for each keep vector."""
         # Of the beginnings that are remembered: logits begin where features end.
-        features = _numbers(self._evaluator.map(list(keep_vectors), self._features, self._error.of, check))
+        features = _numbers(self._evaluator.map(list(keep_vectors), self._features, self._error.measure, check))
         measured = self._evaluator.map(
             list(keep_vectors), None, lambda _, logits: torch.stack([self._kl(logits), self._accuracy(logits)]), check
         )

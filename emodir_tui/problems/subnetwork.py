@@ -14,7 +14,7 @@ from emodir_tui.emo.genome import GeneGroup, Genome
 from emodir_tui.emo.mask_space import MaskSpace
 from emodir_tui.emo.nsga2 import Nsga2
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph, ChannelGroup
-from emodir_tui.nets.division import SubNetwork
+from emodir_tui.nets.division import SubnetworkSpan
 from emodir_tui.nets.execution.evaluators import Impairment
 from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.problems.evaluator_choice import Evaluator, make_evaluator
@@ -22,7 +22,9 @@ from emodir_tui.runs.run import Run
 from emodir_tui.seeds import derive_seed
 
 
-def make_search(bench: Bench, graph: ChannelGraph, part: SubNetwork, importance: Floats, round_number: int) -> Nsga2:
+def make_search(
+    bench: Bench, graph: ChannelGraph, part: SubnetworkSpan, importance: Floats, round_number: int
+) -> Nsga2:
     """The NSGA-II of one sub-network; its seed depends on the sub-network and the round only."""
     seed = derive_seed(bench.profile.seed, "search", part.name, round_number)
     genome = genome_of(bench, graph, part.groups, importance)
@@ -59,7 +61,7 @@ def importance_per_saving(bench: Bench, graph: ChannelGraph, numbers: Sequence[i
     return np.asarray(joined / max(float(joined.max()), 1e-300), dtype=np.float64)
 
 
-def search_images(bench: Bench, parts: Sequence[SubNetwork]) -> int:
+def search_images(bench: Bench, parts: Sequence[SubnetworkSpan]) -> int:
     """How many images sub-networks are searched on: fewer than the profile says where their features fill its memory."""
     settings = bench.profile.search
     shapes = [part.start.shape for part in parts if part.start is not None]
@@ -68,12 +70,12 @@ def search_images(bench: Bench, parts: Sequence[SubNetwork]) -> int:
     return max(2, min(settings.images, int(settings.memory * 1e6 / (8 * largest))))
 
 
-def search_features(bench: Bench, parts: Sequence[SubNetwork], batch: int) -> list[Tensor]:
+def search_features(bench: Bench, parts: Sequence[SubnetworkSpan], batch: int) -> list[Tensor]:
     """The images of the search split that sub-networks are searched on, in batches."""
     return [inputs for inputs, _ in bench.batches(bench.data.search, search_images(bench, parts), batch)]
 
 
-def original_outputs(bench: Bench, graph: ChannelGraph, part: SubNetwork, features: list[Tensor]) -> list[Tensor]:
+def original_outputs(bench: Bench, graph: ChannelGraph, part: SubnetworkSpan, features: list[Tensor]) -> list[Tensor]:
     """What an unpruned sub-network makes of its input features: its own output features."""
     network = SlicedNetwork(graph, part.start, part.stop, dtype=bench.search_dtype)
     network.select(keep_all(graph)[0])
@@ -82,7 +84,7 @@ def original_outputs(bench: Bench, graph: ChannelGraph, part: SubNetwork, featur
 
 
 def subnetwork_evaluator(
-    bench: Bench, graph: ChannelGraph, part: SubNetwork, features: list[Tensor], impairment: Impairment
+    bench: Bench, graph: ChannelGraph, part: SubnetworkSpan, features: list[Tensor], impairment: Impairment
 ) -> Evaluator:
     """The evaluator of one sub-network's masks on its original input features."""
     genes = own_genes(graph, part.groups)
@@ -90,21 +92,21 @@ def subnetwork_evaluator(
 
 
 def measure_masks(
-    run: Run, bench: Bench, graph: ChannelGraph, part: SubNetwork, evaluator: Evaluator, masks: Bools
+    run: Run, bench: Bench, graph: ChannelGraph, part: SubnetworkSpan, evaluator: Evaluator, masks: Bools
 ) -> Floats:
     """Both objectives of a sub-network's masks, float64[n, 2] of bool[n, own genes]."""
     keep_vectors = expand(graph, part, masks)
     return np.stack([kept_share(bench, graph, part, keep_vectors), evaluator.evaluate(keep_vectors, run.check)], axis=1)
 
 
-def kept_share(bench: Bench, graph: ChannelGraph, part: SubNetwork, keep_vectors: Bools) -> Floats:
+def kept_share(bench: Bench, graph: ChannelGraph, part: SubnetworkSpan, keep_vectors: Bools) -> Floats:
     """The sub-network's complexity kept: of its own layers and of those that its genes touch in the next one."""
     model = bench.complexity(graph)
     layers = set(part.layers) | set(model.touched(part.groups))
     return model.measure(keep_vectors, layers) / model.measure(keep_all(graph), layers)
 
 
-def expand(graph: ChannelGraph, part: SubNetwork, masks: Bools) -> Bools:
+def expand(graph: ChannelGraph, part: SubnetworkSpan, masks: Bools) -> Bools:
     """Keep vectors of the whole network, bool[n, genes], that prune this sub-network alone."""
     keep_vectors = keep_all(graph, len(masks))
     keep_vectors[:, own_genes(graph, part.groups)] = masks

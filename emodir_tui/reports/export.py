@@ -10,11 +10,11 @@ from torch import nn
 from emodir_tui.bench import EVALUATION_BATCH, open_bench
 from emodir_tui.errors import ConflictError, EmodirError, NotFoundError, ProfileError, nearest
 from emodir_tui.nets.coupling.channel_graph import analyse
-from emodir_tui.nets.export.formats import FORMATS, default_file, export
+from emodir_tui.nets.export.formats import FORMATS, default_file, export_network
 from emodir_tui.nets.export.pruned_file import PrunedFile, load_pruned, read_pruned
 from emodir_tui.nets.measures.complexity import ComplexityModel
 from emodir_tui.nets.measures.latency import measure
-from emodir_tui.nets.sources.models import is_own_code, load_model
+from emodir_tui.nets.sources.models import is_user_code, load_model
 from emodir_tui.nets.tracing.network import trace
 from emodir_tui.profile import load
 from emodir_tui.reports.views import look_at
@@ -55,7 +55,7 @@ def export_pick(
         raise ConflictError(f"{target} is there already", "--force writes over it.")
     described, _ = read_pruned(source)
     _require_trust(described.source, directory.profile_file)
-    payload, difference = export(_load(source, described), described.input_shape, kind)
+    payload, difference = export_network(_load(source, described), described.input_shape, kind)
     try:
         write_file(target, payload)
     except OSError as error:
@@ -148,7 +148,7 @@ def _require_trust(source: str, profile: Path | None) -> None:
     Raises:
         ProfileError: The file names such code, and the profile does not.
     """
-    if is_own_code(source) and (profile is None or load(profile).model.source != source):
+    if is_user_code(source) and (profile is None or load(profile).model.source != source):
         raise ProfileError(
             f"the file's model is made by {source}, which would be run",
             "If you trust it, give --profile with a profile whose model.source names it.",

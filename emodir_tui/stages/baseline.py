@@ -18,7 +18,7 @@ from emodir_tui.runs.run import Run
 from emodir_tui.seeds import derive_seed
 from emodir_tui.snapshot import pack, unpack
 from emodir_tui.stages.support.training_events import follow
-from emodir_tui.training.loop import Plan, TrainingState, train
+from emodir_tui.training.loop import TrainingPlan, TrainingState, train
 from emodir_tui.training.losses import cross_entropy
 from emodir_tui.training.metrics import accuracy
 
@@ -92,7 +92,7 @@ def _train(run: Run, bench: Bench) -> Weights:
     torch.manual_seed(derive_seed(bench.profile.seed, "baseline", "weights"))
     model = bench.model()
     per_epoch = max(1, len(bench.data.train) // settings.batch)
-    plan = Plan(
+    plan = TrainingPlan(
         steps=settings.epochs * per_epoch,
         batch=settings.batch,
         learning_rate=settings.learning_rate,

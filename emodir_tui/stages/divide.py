@@ -1,8 +1,7 @@
 """Step 2: divide the network at its cut points into sub-networks of balanced complexity."""
 
 from emodir_tui.bench import Bench
-from emodir_tui.nets.division import Division
-from emodir_tui.nets.division import divide as divide_network
+from emodir_tui.nets.division import Division, divide_network
 from emodir_tui.results import Original, Parts
 from emodir_tui.runs.run import Run
 

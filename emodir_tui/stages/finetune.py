@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from emodir_tui.bench import EVALUATION_BATCH, Bench, latency_example, weights_of
 from emodir_tui.nets.export.pruned_file import save_pruned
-from emodir_tui.nets.measures.latency import measure_beside
+from emodir_tui.nets.measures.latency import measure_alternating
 from emodir_tui.nets.removal import apply_structure
 from emodir_tui.nets.sources.models import load_tensors
 from emodir_tui.profile import parse_rule
@@ -21,7 +21,7 @@ from emodir_tui.runs.run import Run
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.support.recalibration import recalibrate_on_training_images
 from emodir_tui.stages.support.training_events import follow
-from emodir_tui.training.loop import Plan, TrainingState, train
+from emodir_tui.training.loop import TrainingPlan, TrainingState, train
 from emodir_tui.training.losses import cross_entropy, distillation
 from emodir_tui.training.metrics import accuracy
 
@@ -102,7 +102,7 @@ def _finish(run: Run, bench: Bench, original: Original, made: Pruned, base: tupl
         _train(run, bench, original, model, made.pick.name, base)
         # Running statistics follow the weights over some dozens of steps, and a short fine-tuning has no more than these.
         recalibrate_on_training_images(bench, model)
-    latencies = measure_beside([model, bench.graph(original.weights).network.model], latency_example(bench))
+    latencies = measure_alternating([model, bench.graph(original.weights).network.model], latency_example(bench))
     return Finished(
         name=made.pick.name,
         weights=weights_of(model),
@@ -115,7 +115,7 @@ def _finish(run: Run, bench: Bench, original: Original, made: Pruned, base: tupl
 def _train(run: Run, bench: Bench, original: Original, model: nn.Module, name: str, base: tuple[int, int]) -> None:
     settings = bench.profile.finetune
     per_epoch = max(1, len(bench.data.train) // settings.batch)
-    plan = Plan(
+    plan = TrainingPlan(
         steps=max(1, round(settings.epochs * per_epoch)),
         batch=settings.batch,
         learning_rate=settings.learning_rate,

@@ -6,8 +6,7 @@ from functools import partial
 import numpy as np
 
 from emodir_tui.bench import Bench
-from emodir_tui.emo.gpir import RankingRow
-from emodir_tui.emo.gpir import rank as rank_rows
+from emodir_tui.emo.gpir import MeasuredMember, rank_members
 from emodir_tui.problems.members import FrontMembers, members_of
 from emodir_tui.problems.network import NetworkProblem
 from emodir_tui.results import Adapted, Importance, Original, Parts, Ranking
@@ -42,11 +41,11 @@ def _rank_in_batches(run: Run, bench: Bench, original: Original, parts: Parts, a
     return ranking
 
 
-def _place_alone(run: Run, whole: NetworkProblem, places: list[tuple[FrontMembers, int]]) -> list[RankingRow]:
+def _place_alone(run: Run, whole: NetworkProblem, places: list[tuple[FrontMembers, int]]) -> list[MeasuredMember]:
     keep_vectors = np.stack([front.keep_vectors[member] for front, member in places])
     kept = whole.complexity(keep_vectors)
     return [
-        RankingRow(
+        MeasuredMember(
             subnetwork=front.name,
             member=member,
             kept=float(share),
@@ -63,7 +62,7 @@ def _place_alone(run: Run, whole: NetworkProblem, places: list[tuple[FrontMember
 
 def _tell(run: Run, ranking: Ranking) -> None:
     rows = []
-    for place in rank_rows(ranking.rows):
+    for place in rank_members(ranking.rows):
         row = asdict(place.row)
         rows.append({"rank": place.rank, "level": place.level, "macs_kept": row.pop("kept"), **row})
     for start in range(0, len(rows), ROWS_PER_EVENT):

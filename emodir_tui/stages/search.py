@@ -9,7 +9,7 @@ from torch import Tensor
 from emodir_tui.arrays import Floats
 from emodir_tui.bench import Bench
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
-from emodir_tui.nets.division import SubNetwork
+from emodir_tui.nets.division import SubnetworkSpan
 from emodir_tui.nets.measures.importance import taylor
 from emodir_tui.problems.guidance import make_guidance
 from emodir_tui.problems.impairments import build_impairment
@@ -61,7 +61,7 @@ class _Task:
     run: Run
     bench: Bench
     graph: ChannelGraph
-    part: SubNetwork
+    part: SubnetworkSpan
     index: int
     count: int
     importance: Floats

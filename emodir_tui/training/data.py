@@ -70,7 +70,7 @@ class FileImages:
         if generator is not None:
             draws = torch.rand(len(chosen), 4, generator=generator).tolist()
         with ThreadPoolExecutor(self.threads) as pool:
-            arrays = list(pool.map(partial(decode, size=self.size, channels=self.channels), chosen, draws))
+            arrays = list(pool.map(partial(decode_image, size=self.size, channels=self.channels), chosen, draws))
         return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
 
     def subset(self, positions: Tensor) -> "FileImages":
@@ -155,7 +155,7 @@ class ImageData:
         return replace(self, train=train, search=search, test=test)
 
 
-def decode(path: str, draw: list[float] | None, size: int, channels: int) -> np.ndarray:
+def decode_image(path: str, draw: list[float] | None, size: int, channels: int) -> np.ndarray:
     """One file as uint8 [size, size, channels].
 
     Args:

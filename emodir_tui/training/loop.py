@@ -28,7 +28,7 @@ Loss = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class TrainingPlan:
     """How long and how fast. `steps` optimiser steps of `batch` images."""
 
     steps: int
@@ -58,7 +58,7 @@ class TrainingState:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Moment:
+class StepReport:
     """What `on_step` sees after a step: how far, the loss, and a way to the whole state."""
 
     step: int
@@ -68,7 +68,7 @@ class Moment:
     trouble: str = ""
 
 
-def learning_rate(step: int, plan: Plan) -> float:
+def learning_rate(step: int, plan: TrainingPlan) -> float:
     """One cycle: linear warm-up, then a cosine to zero (Smith & Topin 2019, with He et al.'s cosine)."""
     warmup = max(1, round(plan.steps * WARMUP_SHARE))
     if step < warmup:
@@ -80,10 +80,10 @@ def train(
     model: nn.Module,
     split: Split,
     loss: Loss,
-    plan: Plan,
+    plan: TrainingPlan,
     *,
     start: TrainingState | None = None,
-    on_step: Callable[[Moment], None],
+    on_step: Callable[[StepReport], None],
 ) -> TrainingState:
     """Train in place and give the last state; `on_step` is called after each step and may raise to stop.
 
@@ -94,7 +94,7 @@ def train(
             split only where memory runs out.
         plan: How long and how fast.
         start: A state to go on from.
-        on_step: Sees each step's Moment.
+        on_step: Sees each step's StepReport.
 
     Raises:
         FloatingPointError: The loss stayed not finite after several returns with smaller learning rates.
@@ -121,7 +121,7 @@ def train(
 
     if start is not None:
         # What this step had to tell may have been lost with the worker that made it.
-        on_step(Moment(step=step, loss=last, learning_rate=learning_rate(step, plan) * factor, state=snapshot))
+        on_step(StepReport(step=step, loss=last, learning_rate=learning_rate(step, plan) * factor, state=snapshot))
     while step < plan.steps:
         model.train()
         rate = learning_rate(step, plan) * factor
@@ -146,7 +146,7 @@ def train(
             step, last = step + 1, value
         if step % per_epoch == 0 and not trouble:
             good = snapshot()
-        on_step(Moment(step=step, loss=last, learning_rate=rate, state=snapshot, trouble=trouble))
+        on_step(StepReport(step=step, loss=last, learning_rate=rate, state=snapshot, trouble=trouble))
     return snapshot() if step > state.step else state
 
 
@@ -158,7 +158,7 @@ def precision(device: torch.device, *, mixed: bool) -> torch.autocast:
 class _Batches:
     """Training batches by step. Images in files are read one step ahead, while the device computes."""
 
-    def __init__(self, split: Split, plan: Plan, per_epoch: int) -> None:
+    def __init__(self, split: Split, plan: TrainingPlan, per_epoch: int) -> None:
         self._make = partial(_batch, split, plan, per_epoch)
         self._steps = plan.steps
         self._reader = ThreadPoolExecutor(1) if isinstance(split.images, FileImages) else None
@@ -174,7 +174,7 @@ class _Batches:
         return batch
 
 
-def _batch(split: Split, plan: Plan, per_epoch: int, step: int) -> tuple[Tensor, Tensor]:
+def _batch(split: Split, plan: TrainingPlan, per_epoch: int, step: int) -> tuple[Tensor, Tensor]:
     epoch, position = divmod(step, per_epoch)
     positions = _order(len(split), derive_seed(plan.seed, "order", epoch))[
         position * plan.batch : (position + 1) * plan.batch
@@ -216,7 +216,7 @@ def _backward(
         release_cached_memory()
 
 
-def _optimiser(model: nn.Module, plan: Plan) -> torch.optim.SGD:
+def _optimiser(model: nn.Module, plan: TrainingPlan) -> torch.optim.SGD:
     """SGD with Nesterov momentum; no weight decay on biases and normalisations."""
     layers = {id(module.weight) for module in model.modules() if isinstance(module, LAYERS)}
     trained = [weight for weight in model.parameters() if weight.requires_grad]

@@ -2,11 +2,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emodir_tui.emo.gpir import RankingRow, greedy_walk, rank
+from emodir_tui.emo.gpir import MeasuredMember, greedy_walk, rank_members
 
 
-def row(subnetwork: str, member: int, kept: float, impairment: float) -> RankingRow:
-    return RankingRow(
+def row(subnetwork: str, member: int, kept: float, impairment: float) -> MeasuredMember:
+    return MeasuredMember(
         subnetwork=subnetwork,
         member=member,
         kept=kept,
@@ -26,7 +26,7 @@ def test_an_example_worked_by_hand() -> None:
         row("sn2", 1, 0.90, 0.20),  # level 1, behind sn1's member 1; 0.20 / 0.10 = 2.0
         row("sn2", 2, 1.00, 0.00),  # level 0; equal to sn1's member 2, a later sub-network
     ]
-    assert [(r.rank, r.level, r.row.subnetwork, r.row.member) for r in rank(rows)] == [
+    assert [(r.rank, r.level, r.row.subnetwork, r.row.member) for r in rank_members(rows)] == [
         (1, 0, "sn1", 1),
         (2, 0, "sn2", 0),
         (3, 0, "sn1", 0),
@@ -38,12 +38,12 @@ def test_an_example_worked_by_hand() -> None:
 
 def test_ties_go_by_the_order_of_the_sub_networks_not_of_their_names() -> None:
     rows = [row("sn9", 0, 0.5, 0.2), row("sn10", 1, 0.5, 0.2), row("sn10", 0, 0.5, 0.2)]
-    assert [(r.row.subnetwork, r.row.member) for r in rank(rows)] == [("sn9", 0), ("sn10", 0), ("sn10", 1)]
+    assert [(r.row.subnetwork, r.row.member) for r in rank_members(rows)] == [("sn9", 0), ("sn10", 0), ("sn10", 1)]
 
 
 def test_members_without_a_finite_impairment_come_last() -> None:
     rows = [row("sn1", 0, 0.1, np.nan), row("sn1", 1, 0.9, 9.0), row("sn2", 0, 0.8, np.inf)]
-    assert [(r.level, r.row.subnetwork, r.row.member) for r in rank(rows)] == [
+    assert [(r.level, r.row.subnetwork, r.row.member) for r in rank_members(rows)] == [
         (0, "sn1", 1),
         (1, "sn1", 0),
         (1, "sn2", 0),
@@ -51,7 +51,7 @@ def test_members_without_a_finite_impairment_come_last() -> None:
 
 
 def test_nothing_has_an_empty_ranking() -> None:
-    assert rank([]) == []
+    assert rank_members([]) == []
 
 
 def test_the_greedy_walk_takes_the_cheapest_step_each_time() -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from emodir_tui.arrays import Masks
 from emodir_tui.emo.genome import GeneGroup, Genome
-from emodir_tui.emo.mask_space import MaskSpace, Variation, strength
+from emodir_tui.emo.mask_space import MaskSpace, Variation, mutation_strength
 from tests.support.toys import genomes, genomes_with_masks, is_valid, seeds
 
 # Only one kind of mutation, and no crossover.
@@ -39,14 +39,14 @@ def test_parents_stay_what_they_were(drawn: tuple[Genome, Masks], seed: int) -> 
 
 @given(genomes(), st.integers(1, 20), seeds)
 def test_seeded_masks_are_valid(genome: Genome, count: int, seed: int) -> None:
-    first = MaskSpace(genome).first(count, np.random.default_rng(seed))
+    first = MaskSpace(genome).sample(count, np.random.default_rng(seed))
     assert first.shape == (count, genome.length)
     assert all(is_valid(genome, mask) for mask in first)
 
 
 def test_seeded_masks_spread_from_the_emptiest_to_the_unpruned() -> None:
     genome = Genome([GeneGroup(size=64)] * 8, np.random.default_rng(0).random(512))
-    kept = np.sort(MaskSpace(genome).first(40, np.random.default_rng(1)).mean(axis=1))
+    kept = np.sort(MaskSpace(genome).sample(40, np.random.default_rng(1)).mean(axis=1))
     assert kept[0] < 0.1
     assert kept[-1] > 0.9
     assert np.diff(kept).max() < 0.1
@@ -55,13 +55,13 @@ def test_seeded_masks_spread_from_the_emptiest_to_the_unpruned() -> None:
 def test_seeded_masks_prefer_the_important_genes_of_the_whole_genome() -> None:
     importance = np.concatenate([np.full(50, 1.0), np.full(50, 9.0)])
     space = MaskSpace(Genome([GeneGroup(size=50)] * 2, importance), Variation(random=0.0, jitter=0.0))
-    (mask,) = space.first(1, np.random.default_rng(0))
+    (mask,) = space.sample(1, np.random.default_rng(0))
     assert space.genome.counts(mask[None]).tolist() == [[1, 50]]
 
 
 def test_some_seeded_masks_are_jittered_and_some_are_random() -> None:
     genome = Genome([GeneGroup(size=50)] * 4, np.tile(np.arange(50.0), 4))
-    first = MaskSpace(genome, Variation(random=0.1)).first(20, np.random.default_rng(0))
+    first = MaskSpace(genome, Variation(random=0.1)).sample(20, np.random.default_rng(0))
     by_layer = first.reshape(20, 4, 50)
     # Importance alone keeps the last genes of each layer, as many in one layer as in another.
     important = np.array([all((np.diff(layer.astype(int)) >= 0).all() for layer in mask) for mask in by_layer])
@@ -73,7 +73,7 @@ def test_some_seeded_masks_are_jittered_and_some_are_random() -> None:
 
 def test_equal_importance_prunes_all_layers_alike() -> None:
     space = MaskSpace(Genome([GeneGroup(size=20)] * 3, np.ones(60)), Variation(random=0.0, jitter=0.0))
-    (mask,) = space.first(1, np.random.default_rng(0))
+    (mask,) = space.sample(1, np.random.default_rng(0))
     assert space.genome.counts(mask[None]).tolist() == [[10, 10, 10]]
 
 
@@ -153,7 +153,7 @@ def test_neighbours_are_valid_and_other_masks(genome: Genome) -> None:
 
 def test_strength_is_mostly_small_and_never_beyond_its_limit() -> None:
     generator = np.random.default_rng(0)
-    drawn = np.array([strength(100, generator) for _ in range(2000)])
+    drawn = np.array([mutation_strength(100, generator) for _ in range(2000)])
     assert drawn.min() == 1
     assert drawn.max() <= 100
     assert np.median(drawn) <= 3

@@ -56,7 +56,7 @@ def test_a_search_resumed_after_any_generation_is_the_search_that_was_never_inte
 def test_a_search_saved_in_every_generation_is_the_one_that_never_was(genome: Genome, seed: int) -> None:
     task = ToyTask(genome)
     search = search_of(task, population=6, seed=seed)
-    first = search.first()
+    first = search.initial_vectors()
     state = search.begin(first, task(first))
     for _ in range(4):
         offspring = search_of(task, population=6, seed=seed).ask(through_npz(state))
@@ -113,8 +113,8 @@ def test_generations_are_counted_without_one_too_many() -> None:
 
 def test_the_first_population_has_both_ends_then_the_extras() -> None:
     task = toy_task()
-    extra = MaskSpace(task.genome).first(3, np.random.default_rng(5))
-    first = search_of(task).first(np.concatenate([extra, extra]))
+    extra = MaskSpace(task.genome).sample(3, np.random.default_rng(5))
+    first = search_of(task).initial_vectors(np.concatenate([extra, extra]))
     assert np.array_equal(first[0], task.genome.full)
     assert np.array_equal(first[1], task.genome.emptiest)
     assert np.array_equal(first[2:5], extra)
@@ -143,7 +143,7 @@ def test_the_first_population_is_full_unless_the_whole_space_is_smaller(
     groups: list[GeneGroup], population: int
 ) -> None:
     genome = Genome(groups, np.arange(sum(group.size for group in groups), dtype=np.float64))
-    first = Nsga2(MaskSpace(genome), population=population, seed=0).first()
+    first = Nsga2(MaskSpace(genome), population=population, seed=0).initial_vectors()
     space = all_valid(genome)
     assert {tuple(mask) for mask in first.tolist()} <= space
     assert len(first) == len(distinct(first)) == min(population, len(space))
@@ -187,7 +187,7 @@ def test_the_reference_is_the_impairment_of_the_emptiest_mask() -> None:
 def test_a_reference_without_a_finite_impairment_of_the_emptiest_mask_is_the_largest_finite_one() -> None:
     task = toy_task()
     search = search_of(task)
-    first = search.first()
+    first = search.initial_vectors()
     objectives = task(first)
     objectives[1, 1] = np.nan
     assert search.begin(first, objectives).reference == (1.0, np.nanmax(objectives[:, 1]))
@@ -210,8 +210,8 @@ def test_candidates_whose_evaluation_broke_do_not_survive() -> None:
 
 def test_extras_are_never_left_out_however_many_there_are() -> None:
     task = toy_task()
-    extra = MaskSpace(task.genome).first(40, np.random.default_rng(5))
-    first = search_of(task, population=12).first(extra)
+    extra = MaskSpace(task.genome).sample(40, np.random.default_rng(5))
+    first = search_of(task, population=12).initial_vectors(extra)
     assert len(first) == len(distinct(np.concatenate([first, extra]))) == len(distinct(first)) > 12
 
 
@@ -248,7 +248,7 @@ def test_the_search_closes_in_on_the_front_of_zdt1() -> None:
     # Every gene is its own branch: all bit patterns are valid.
     genome = Genome([GeneGroup(size=1, branch=gene) for gene in range(60)], np.ones(60))
     search = Nsga2(MaskSpace(genome), population=40, seed=0)
-    first = search.first()
+    first = search.initial_vectors()
     state = search.begin(first, zdt1(first), reference=(1.0, 10.0))
     for _ in range(60):
         offspring = search.ask(state)
@@ -263,4 +263,4 @@ def test_a_population_below_four_and_arrays_of_another_shape_are_errors() -> Non
     with pytest.raises(ValueError, match="at least 4"):
         search_of(task, population=3)
     with pytest.raises(ValueError, match="it needs"):
-        search_of(task).begin(search_of(task).first(), np.zeros((3, 2)))
+        search_of(task).begin(search_of(task).initial_vectors(), np.zeros((3, 2)))

@@ -41,7 +41,7 @@ class JointTask:
 def searched(sizes: list[int], generations: int, seed: int = 0, restart_at: int = -1) -> SearchState:
     task = JointTask(fronts_of(sizes))
     search = Nsga2(PositionSpace(task.fronts), population=10, seed=seed)
-    first = search.first()
+    first = search.initial_vectors()
     state = search.begin(first, task(first))
     for generation in range(generations):
         if generation == restart_at:
@@ -66,7 +66,7 @@ def test_schemes_lie_in_their_fronts_are_seen_once_and_the_hypervolume_never_fal
 @settings(max_examples=25)
 @given(sizes_of_fronts)
 def test_the_first_schemes_hold_both_ends_and_are_as_many_as_asked_or_all_there_are(sizes: list[int]) -> None:
-    first = Nsga2(PositionSpace(fronts_of(sizes)), population=10, seed=3).first()
+    first = Nsga2(PositionSpace(fronts_of(sizes)), population=10, seed=3).initial_vectors()
     assert first[0].tolist() == [n - 1 for n in sizes]
     assert [0] * len(sizes) in first.tolist()
     assert len(first) == min(10, int(np.prod(sizes)))
@@ -82,7 +82,7 @@ def test_a_resumed_joint_search_is_the_one_that_was_never_interrupted(restart_at
 def test_seeded_schemes_of_the_walk_spread_over_all_complexities() -> None:
     fronts = fronts_of([30, 30, 30])
     space = PositionSpace(fronts, JointVariation(walk=1.0))
-    kept = JointTask(fronts)(space.first(20, np.random.default_rng(0)))[:, 0]
+    kept = JointTask(fronts)(space.sample(20, np.random.default_rng(0)))[:, 0]
     assert np.abs(np.diff(np.sort(kept))).max() < 0.15
 
 

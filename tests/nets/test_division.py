@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from emodir_tui.errors import ProfileError
-from emodir_tui.nets.division import comparison_cut, divide
+from emodir_tui.nets.division import comparison_cut, divide_network
 from emodir_tui.nets.execution.evaluators import FeatureError, NetworkEvaluator, SubnetworkEvaluator
 from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.nets.measures.importance import bn_scale, l1, taylor
@@ -16,7 +16,7 @@ from tests.support.models import ZOO, graph_of, random_keep, zoo_model
 @pytest.mark.parametrize("name", ZOO)
 def test_every_group_has_one_owner_and_no_part_is_without_groups(name):
     graph = graph_of(*zoo_model(name))
-    division = divide(graph)
+    division = divide_network(graph)
     owned = [group for part in division.subnetworks for group in part.groups]
     assert sorted([*owned, *division.streams]) == list(range(len(graph.groups)))
     assert all(part.groups for part in division.subnetworks)
@@ -24,17 +24,17 @@ def test_every_group_has_one_owner_and_no_part_is_without_groups(name):
 
 
 def test_parts_are_balanced_and_as_many_as_asked_for():
-    division = divide(graph_of(*zoo_model("resnet56")), subnetworks=3)
+    division = divide_network(graph_of(*zoo_model("resnet56")), subnetworks=3)
     assert len(division.subnetworks) == 3
     assert max(part.share for part in division.subnetworks) < 0.36
 
 
 def test_cuts_can_be_named_and_a_mistyped_one_gets_the_nearest():
     graph = graph_of(*zoo_model("resnet20"))
-    division = divide(graph, cuts=["layer1.2", "layer2.2"])
+    division = divide_network(graph, cuts=["layer1.2", "layer2.2"])
     assert [part.stop.name if part.stop else None for part in division.subnetworks] == ["layer1.2", "layer2.2", None]
     with pytest.raises(ProfileError) as caught:
-        divide(graph, cuts=["layer1.22"])
+        divide_network(graph, cuts=["layer1.22"])
     assert "layer1.2" in caught.value.hint
 
 
@@ -59,8 +59,8 @@ def test_calls_of_one_module_make_cuts_with_names_of_their_own():
     names = [cut.name for cut in graph.network.cuts]
     assert len(set(names)) == len(names)
     assert {"relu", "relu#2", "relu#6"} <= set(names)
-    parts = divide(graph, subnetworks=3).subnetworks
-    again = divide(graph, cuts=[part.stop.name for part in parts if part.stop is not None]).subnetworks
+    parts = divide_network(graph, subnetworks=3).subnetworks
+    again = divide_network(graph, cuts=[part.stop.name for part in parts if part.stop is not None]).subnetworks
     assert [part.layers for part in again] == [part.layers for part in parts]
     assert len({part.stop for part in parts}) == 3
 
@@ -71,7 +71,7 @@ def test_a_parameter_may_be_read_on_both_sides_of_a_cut():
     x = torch.randn(4, 3, 6, 6)
     whole = graph.network.model(x)
     keep = random_keep(graph, 0)
-    spans = [SlicedNetwork(graph, part.start, part.stop) for part in divide(graph, subnetworks=3).subnetworks]
+    spans = [SlicedNetwork(graph, part.start, part.stop) for part in divide_network(graph, subnetworks=3).subnetworks]
     for chosen in (np.ones(graph.genes, dtype=bool), keep):
         features = x
         for span in spans:
@@ -103,7 +103,7 @@ class Tokens(nn.Module):
 def test_channels_in_another_dimension_cost_their_energy_too():
     torch.manual_seed(0)
     graph = graph_of(Tokens(), torch.randn(2, 3, 4, 4))
-    part = divide(graph, subnetworks=2).subnetworks[0]
+    part = divide_network(graph, subnetworks=2).subnetworks[0]
     assert graph.axis(part.stop.node)[0] == 2
     x = torch.randn(6, 3, 4, 4)
     span = SlicedNetwork(graph, None, part.stop)
@@ -113,7 +113,7 @@ def test_channels_in_another_dimension_cost_their_energy_too():
     group = graph.groups[part.groups[-1]]
     keep[group.start + 2] = False
     span.select(keep)
-    error = FeatureError(graph, part.stop, [reference]).of(keep, [span(x)])
+    error = FeatureError(graph, part.stop, [reference]).measure(keep, [span(x)])
     lost = reference[:, :, 2].square().sum() / reference.square().sum()
     assert float(error) == pytest.approx(float(lost), rel=1e-5)
 
@@ -148,11 +148,11 @@ def test_what_a_hidden_layer_of_the_classifier_loses_shows_where_networks_are_co
     for group in graph.groups:
         keep = np.ones(graph.genes, dtype=bool)
         keep[group.start + 1 : group.stop] = False
-        assert float(error.of(keep, evaluator.run(keep, point))) > 1e-3
+        assert float(error.measure(keep, evaluator.run(keep, point))) > 1e-3
 
 
 def test_inner_boundary_and_stream_groups_are_told_apart():
-    resnet, vgg = (set(divide(graph_of(*zoo_model(name))).kinds.values()) for name in ("resnet20", "vgg16"))
+    resnet, vgg = (set(divide_network(graph_of(*zoo_model(name))).kinds.values()) for name in ("resnet20", "vgg16"))
     assert resnet >= {"inner", "stream"}
     assert vgg == {"inner", "boundary"}
 
@@ -160,13 +160,13 @@ def test_inner_boundary_and_stream_groups_are_told_apart():
 def test_nothing_to_prune_is_said_with_the_reason():
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
     with pytest.raises(ProfileError, match="nothing in this network can be pruned"):
-        divide(graph_of(model, torch.randn(2, 3, 2, 2)))
+        divide_network(graph_of(model, torch.randn(2, 3, 2, 2)))
 
 
 def test_the_unpruned_mask_has_no_impairment_and_a_removed_channel_costs_its_energy():
     model, x = zoo_model("vgg16")
     graph = graph_of(model, x)
-    part = divide(graph).subnetworks[0]
+    part = divide_network(graph).subnetworks[0]
     span = SlicedNetwork(graph, part.start, part.stop)
     whole = torch.ones(graph.genes, dtype=torch.bool).numpy()
     span.select(whole)
@@ -184,11 +184,11 @@ def test_the_unpruned_mask_has_no_impairment_and_a_removed_channel_costs_its_ene
 def test_remembered_beginnings_change_no_result():
     model, x = zoo_model("resnet20")
     graph = graph_of(model, x)
-    cuts = [part.stop for part in divide(graph).subnetworks if part.stop]
+    cuts = [part.stop for part in divide_network(graph).subnetworks if part.stop]
     fresh, remembering = NetworkEvaluator(graph, cuts, [x], 0), NetworkEvaluator(graph, cuts, [x], 1 << 30)
     keep_vectors = [random_keep(graph, seed, empty=True) for seed in range(3)]
     mixed = keep_vectors[0].copy()
-    last = graph.groups[divide(graph).subnetworks[-1].groups[0]]
+    last = graph.groups[divide_network(graph).subnetworks[-1].groups[0]]
     mixed[last.start : last.stop] = keep_vectors[1][last.start : last.stop]
     for keep in (*keep_vectors, mixed, keep_vectors[0]):
         assert torch.equal(fresh.run(keep, None)[0], remembering.run(keep, None)[0])

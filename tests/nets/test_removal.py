@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from emodir_tui.nets.division import divide
+from emodir_tui.nets.division import divide_network
 from emodir_tui.nets.execution.masked import MaskedNetwork
-from emodir_tui.nets.execution.sliced import SlicedNetwork, _Indices
+from emodir_tui.nets.execution.sliced import SlicedNetwork, _KeptPositions
 from emodir_tui.nets.measures.complexity import ComplexityModel
 from emodir_tui.nets.removal import ChannelConstant, apply_structure, remove, structure
 from emodir_tui.nets.sources.models import load_model
@@ -92,7 +92,7 @@ def test_any_cnn_of_torchvision_is_pruned_exactly(name):
     value = x
     with torch.no_grad():
         assert torch.equal(again(x), made(x))
-        for part in divide(graph).subnetworks:
+        for part in divide_network(graph).subnetworks:
             span = SlicedNetwork(graph, part.start, part.stop, statistics="running")
             span.select(np.ones(graph.genes, dtype=bool))
             value = span(value)
@@ -138,7 +138,7 @@ def test_the_parts_of_the_division_compose_to_the_network_exactly(name):
     graph = graph_of(model, x)
     value = x
     with torch.no_grad():
-        for part in divide(graph).subnetworks:
+        for part in divide_network(graph).subnetworks:
             span = SlicedNetwork(graph, part.start, part.stop, statistics="running")
             span.select(np.ones(graph.genes, dtype=bool))
             value = span(value)
@@ -152,7 +152,7 @@ def test_sliced_parts_give_what_the_removed_network_gives(name):
     keep = random_keep(graph, 1, empty=True)
     value = x
     with torch.no_grad():
-        for part in divide(graph).subnetworks:
+        for part in divide_network(graph).subnetworks:
             span = SlicedNetwork(graph, part.start, part.stop, statistics="running")
             span.select(keep)
             value = span(value)
@@ -255,11 +255,11 @@ def test_a_removed_network_lies_in_memory_as_the_original_does():
 
 
 def test_positions_of_equal_axes_are_sent_once_and_are_those_kept():
-    indices = _Indices()
+    indices = _KeptPositions()
     axes = [np.array([0, 1, 2]), np.array([3, 4, 5]), np.array([0, 1, 2]), np.array([2, 2, 5])]
     numbers = [indices.add(axis) for axis in axes]
     assert numbers == [0, 1, 0, 2]
-    found = indices.of(np.array([True, False, True, True, True, True, True]), torch.device("cpu"))
+    found = indices.kept_positions(np.array([True, False, True, True, True, True, True]), torch.device("cpu"))
     assert found[0].tolist() == [0, 2]
     assert found[1] is None
     assert found[2] is None

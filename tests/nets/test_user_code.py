@@ -10,7 +10,7 @@ from torch import fx, nn
 
 from emodir_tui.errors import ProfileError
 from emodir_tui.nets.coupling.channel_graph import analyse
-from emodir_tui.nets.division import divide
+from emodir_tui.nets.division import divide_network
 from emodir_tui.nets.execution.masked import MaskedNetwork
 from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.nets.measures.complexity import ComplexityModel
@@ -102,7 +102,7 @@ def check_exact(model, x, *, seeds=3):
         made.eval()
     value = x
     with torch.no_grad():
-        for part in divide(graph).subnetworks:
+        for part in divide_network(graph).subnetworks:
             span = SlicedNetwork(graph, part.start, part.stop, statistics="running")
             span.select(np.ones(graph.genes, dtype=bool))
             value = span(value)
@@ -305,4 +305,4 @@ def test_a_batch_size_read_at_the_top_leaves_the_network_divisible():
             return self.head(top(self, x))
 
     graph = check_exact(Top(), torch.randn(3, 3, 8, 8))
-    assert len(divide(graph, subnetworks=2).subnetworks) == 2
+    assert len(divide_network(graph, subnetworks=2).subnetworks) == 2

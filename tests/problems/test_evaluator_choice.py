@@ -8,7 +8,7 @@ import torch
 
 from emodir_tui.bench import Bench, open_bench
 from emodir_tui.errors import ProfileError
-from emodir_tui.nets.division import divide
+from emodir_tui.nets.division import divide_network
 from emodir_tui.nets.execution.evaluators import FeatureError, SubnetworkEvaluator
 from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.nets.execution.stacked import StackedEvaluator, UnstackableError
@@ -29,7 +29,7 @@ def with_form(bench: Bench, form: str) -> Bench:
 def span_of(bench: Bench):
     torch.manual_seed(0)
     graph = bench.build(bench.model().state_dict())
-    part = divide(graph).subnetworks[0]
+    part = divide_network(graph).subnetworks[0]
     genes = np.concatenate([np.arange(graph.groups[n].start, graph.groups[n].stop) for n in part.groups])
     span = SlicedNetwork(graph, part.start, part.stop)
     span.select(np.ones(graph.genes, dtype=bool))
@@ -44,7 +44,7 @@ def evaluator_of(bench: Bench, form: str, impairment=None):
 
 
 class Other:
-    def of(self, keep, outputs):
+    def measure(self, keep, outputs):
         return torch.zeros(())
 
 
@@ -127,7 +127,7 @@ def test_stacking_that_is_asked_for_and_impossible_is_told(bench, monkeypatch):
     def refuse(self, memory):
         raise UnstackableError("Norm normalises over its batch in a way of its own")
 
-    monkeypatch.setattr(StackedEvaluator, "_settle", refuse)
+    monkeypatch.setattr(StackedEvaluator, "_precompute", refuse)
     asked = with_form(bench, "stacked")
     with pytest.raises(ProfileError, match=r"search\.evaluator is 'stacked', but Norm"):
         make_evaluator(asked, "sn1", graph, (part.start, part.stop), [bench.example], error, genes)

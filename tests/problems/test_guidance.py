@@ -42,7 +42,7 @@ def search():
         parents=1,
         limits=[LIMIT],
     )
-    first = nsga2.first()
+    first = nsga2.initial_vectors()
     state = nsga2.begin(first, task(first))
     return task, nsga2, guidance, state
 
@@ -93,7 +93,7 @@ def test_a_network_without_branches_fills_the_limit_too() -> None:
     guidance = Guidance(
         nsga2, ExactGuide(task), np.arange(16), lambda masks: task(masks)[:, 0], parents=1, limits=[LIMIT]
     )
-    first = nsga2.first()
+    first = nsga2.initial_vectors()
     children = distinct(guidance.children(nsga2.begin(first, task(first))))
     shares = task(children)[:, 0]
     assert ((shares <= LIMIT) & (shares > LIMIT - 0.1)).any()

@@ -6,7 +6,7 @@ import pytest
 
 from emodir_tui.bench import open_bench, weights_of
 from emodir_tui.nets.coupling.channel_graph import ChannelGroup
-from emodir_tui.nets.division import divide
+from emodir_tui.nets.division import divide_network
 from emodir_tui.problems.members import members_of
 from emodir_tui.problems.subnetwork import gene_group
 from emodir_tui.profile import load
@@ -17,7 +17,7 @@ def test_a_stream_has_its_unpruned_member_whatever_the_rounding(round_to, expect
     overrides = ["divide.streams=true", f"complexity.round_to={round_to}"]
     bench = open_bench(load(Path("profiles/digits.toml"), overrides))
     graph = bench.graph(weights_of(bench.model()))
-    division = divide(graph)
+    division = divide_network(graph)
     streams = members_of(bench, graph, replace(division, subnetworks=()), [], np.arange(graph.genes, dtype=float))
     group = graph.groups[division.streams[0]]
     assert group.stop - group.start == 16

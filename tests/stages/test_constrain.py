@@ -6,7 +6,7 @@ import torch
 
 from emodir_tui import snapshot
 from emodir_tui.bench import keep_all, open_bench, weights_of
-from emodir_tui.nets.division import distillation_cuts, divide
+from emodir_tui.nets.division import distillation_cuts, divide_network
 from emodir_tui.problems.members import FrontMembers
 from emodir_tui.problems.subnetwork import own_genes
 from emodir_tui.profile import load
@@ -19,7 +19,7 @@ from emodir_tui.stages.constrain import _again, _remeasure, drawn_from
 from emodir_tui.stages.divide import divide as divide_stage
 from emodir_tui.stages.search import search
 from emodir_tui.stages.support.chain_training import Chain
-from emodir_tui.training.loop import Plan, train
+from emodir_tui.training.loop import TrainingPlan, train
 
 SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -37,7 +37,7 @@ def chain_of(bench):
 
     def make(*, feature=1.0, cross=1.0, shares=SHARES):
         graph, live = bench.graph(weights), bench.build(weights)
-        division = divide(graph)
+        division = divide_network(graph)
         members = [
             FrontMembers(
                 name=part.name, keep_vectors=nested(graph, part, shares), local_impairments=np.zeros(len(shares))
@@ -112,7 +112,7 @@ def test_training_brings_schemes_nearer_to_the_original(bench, chain_of):
             return np.mean([float(chain(model, *images(bench), step)) for step in range(1000, 1010)])
 
     before = distance()
-    train(model, bench.data.train, chain, Plan(steps=40, batch=50, learning_rate=0.02), on_step=lambda _: None)
+    train(model, bench.data.train, chain, TrainingPlan(steps=40, batch=50, learning_rate=0.02), on_step=lambda _: None)
     assert distance() < 0.8 * before
 
 

@@ -78,7 +78,7 @@ def toy_task(seed: int = 0, layers: int = 6, size: int = 12) -> ToyTask:
 
 def searched(search: Nsga2, task: ToyTask, generations: int) -> SearchState:
     """The state after so many generations."""
-    first = search.first()
+    first = search.initial_vectors()
     state = search.begin(first, task(first))
     for _ in range(generations):
         offspring = search.ask(state)

@@ -6,7 +6,7 @@ from PIL import Image
 from emodir_tui.errors import ProfileError
 from emodir_tui.profile import Data
 from emodir_tui.training.augment import augment, resized_crops
-from emodir_tui.training.data import decode
+from emodir_tui.training.data import decode_image
 from emodir_tui.training.sources import load_data
 
 CPU = torch.device("cpu")
@@ -199,11 +199,11 @@ def test_sixteen_bits_keep_their_greys_and_floats_are_refused(tmp_path):
     greys = np.linspace(0, 65535, 256).reshape(16, 16)
     place = tmp_path / "train" / "cat" / "0.png"
     Image.fromarray(greys.astype(np.uint16)).save(place)
-    data = decode(str(place), None, 16, 3)
+    data = decode_image(str(place), None, 16, 3)
     np.testing.assert_array_equal(data[..., 0], (greys.astype(np.uint16) >> 8).astype(np.uint8))
     Image.fromarray(greys.astype(np.float32)).save(tmp_path / "0.tif")
     with pytest.raises(ProfileError, match="pixels of type F"):
-        decode(str(tmp_path / "0.tif"), None, 16, 3)
+        decode_image(str(tmp_path / "0.tif"), None, 16, 3)
 
 
 def test_a_class_list_has_a_name_a_line_even_with_blanks(tmp_path):

@@ -8,7 +8,7 @@ from torch import nn
 
 from emodir_tui.training import loop
 from emodir_tui.training.data import Split, TensorImages
-from emodir_tui.training.loop import Plan, TrainingState, learning_rate, train
+from emodir_tui.training.loop import TrainingPlan, TrainingState, learning_rate, train
 from emodir_tui.training.losses import cross_entropy, distillation, kl, relative_error
 from emodir_tui.training.memory import in_chunks
 from emodir_tui.training.metrics import accuracy, recalibrate
@@ -38,7 +38,7 @@ def loss(model, inputs, labels, step):
     return cross_entropy(model(inputs), labels)
 
 
-PLAN = Plan(steps=24, batch=20, learning_rate=0.1, weight_decay=1e-3, augmentation="crop-flip", seed=5)
+PLAN = TrainingPlan(steps=24, batch=20, learning_rate=0.1, weight_decay=1e-3, augmentation="crop-flip", seed=5)
 
 
 def train_with_stop(at):
@@ -217,7 +217,9 @@ def test_crops_are_as_exact_where_layers_are_not():
         return (model(inputs) * 0).sum()
 
     for mixed in (False, True):
-        plan = Plan(steps=1, batch=4, learning_rate=0.1, augmentation="resized-crop-flip", mixed_precision=mixed)
+        plan = TrainingPlan(
+            steps=1, batch=4, learning_rate=0.1, augmentation="resized-crop-flip", mixed_precision=mixed
+        )
         train(nn.Conv2d(1, 1, 1), split, partial(keep_vectors, mixed=mixed), plan, on_step=lambda _: None)
     assert torch.equal(seen[True], seen[False])
 

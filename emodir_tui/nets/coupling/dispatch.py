@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, fx
 
 from emodir_tui.nets.coupling.function_rules import FUNCTION_RULES
-from emodir_tui.nets.coupling.labels import spread
+from emodir_tui.nets.coupling.labels import broadcast_along
 from emodir_tui.nets.coupling.module_rules import module_rule
 from emodir_tui.nets.coupling.propagation import UNKNOWN, Propagation, Weight
 from emodir_tui.nets.tracing.network import Network
@@ -53,4 +53,4 @@ def _read_tensor(p: Propagation, node: fx.Node) -> Any:
         return labels.view([1] * len(shape))
     vector = p.space.new(shape[wide[0]])
     p.slice(node, str(node.target), wide[0], vector, "each")
-    return spread(vector, shape, wide[0])
+    return broadcast_along(vector, shape, wide[0])

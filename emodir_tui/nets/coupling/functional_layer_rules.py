@@ -6,8 +6,15 @@ from typing import Any, TypeAlias
 
 from torch import Tensor, fx
 
-from emodir_tui.nets.coupling.labels import along, spread, varying
-from emodir_tui.nets.coupling.module_rules import contract, convolve, normalised, packed, shuffled, unpacked
+from emodir_tui.nets.coupling.labels import along, broadcast_along, varying
+from emodir_tui.nets.coupling.module_rules import (
+    contract,
+    convolve,
+    normalised,
+    pixel_shuffled,
+    pixel_unshuffled,
+    shuffled,
+)
 from emodir_tui.nets.coupling.propagation import UNKNOWN, Propagation, argument, first, positions
 
 Rule: TypeAlias = Callable[[Propagation, fx.Node], Any]
@@ -94,12 +101,12 @@ def _channel_shuffle(p: Propagation, node: fx.Node) -> Any:
 
 def _pixel_shuffle(p: Propagation, node: fx.Node) -> Any:
     x, factor = first(p, node), argument(p, node, 1, "upscale_factor")
-    return unpacked(p, node, x, factor) if isinstance(x, Tensor) else p.opaque(node, UNKNOWN)
+    return pixel_shuffled(p, node, x, factor) if isinstance(x, Tensor) else p.opaque(node, UNKNOWN)
 
 
 def _pixel_unshuffle(p: Propagation, node: fx.Node) -> Any:
     x, factor = first(p, node), argument(p, node, 1, "downscale_factor")
-    return packed(p, node, x, factor) if isinstance(x, Tensor) else p.opaque(node, UNKNOWN)
+    return pixel_unshuffled(p, node, x, factor) if isinstance(x, Tensor) else p.opaque(node, UNKNOWN)
 
 
 def _glu(p: Propagation, node: fx.Node) -> Any:
@@ -109,7 +116,7 @@ def _glu(p: Propagation, node: fx.Node) -> Any:
     values, gates = along(x, dim).chunk(2)
     p.space.unite(values, gates)
     p.expect(node, dim)
-    return spread(values, p.shape(node), dim)
+    return broadcast_along(values, p.shape(node), dim)
 
 
 LAYER_FUNCTION_RULES: dict[str, Rule] = {

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 
-def spread(vector: Tensor, shape: Sequence[int], dim: int) -> Tensor:
+def broadcast_along(vector: Tensor, shape: Sequence[int], dim: int) -> Tensor:
     """Labels of `shape` that change along `dim` only: vector int64[shape[dim]]."""
     sizes = [1] * len(shape)
     sizes[dim] = len(vector)
@@ -26,7 +26,7 @@ def compact(labels: Tensor) -> Tensor:
     return labels
 
 
-def settle(labels: Tensor) -> Tensor:
+def canonical(labels: Tensor) -> Tensor:
     """The same labels with every dimension expanded along which they do not change."""
     shape, small = labels.shape, compact(labels)
     for dim in range(small.dim()):
@@ -38,7 +38,7 @@ def settle(labels: Tensor) -> Tensor:
 
 def varying(labels: Tensor) -> list[int]:
     """The dimensions along which labels change."""
-    small = compact(settle(labels))
+    small = compact(canonical(labels))
     return [dim for dim, size in enumerate(small.shape) if size > 1]
 
 

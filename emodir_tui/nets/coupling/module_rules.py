@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
-from emodir_tui.nets.coupling.labels import along, compact, settle, spread, varying
+from emodir_tui.nets.coupling.labels import along, broadcast_along, canonical, compact, varying
 from emodir_tui.nets.coupling.propagation import (
     UNKNOWN,
     ChannelMixingLayer,
@@ -97,7 +97,7 @@ def _grouped(
     if groups == len(vector):
         out = vector.repeat_interleave(count // groups)
         p.slice(node, weight, 0, vector if transposed else out, "each")
-        return out, spread(out, p.shape(node), 1)
+        return out, broadcast_along(out, p.shape(node), 1)
     out, made = p.fresh(node, 1)
     p.space.unite(vector.view(groups, -1), vector.view(groups, -1)[:, :1])
     p.space.unite(out.view(groups, -1), vector.view(groups, -1)[:, :1])
@@ -202,25 +202,25 @@ def shuffled(x: Tensor, groups: int) -> Tensor:
 
 
 def _pixel_shuffle(p: Propagation, node: fx.Node, m: nn.PixelShuffle, x: Tensor) -> Tensor:
-    return unpacked(p, node, x, m.upscale_factor)
+    return pixel_shuffled(p, node, x, m.upscale_factor)
 
 
-def unpacked(p: Propagation, node: fx.Node, x: Tensor, factor: int) -> Tensor:
+def pixel_shuffled(p: Propagation, node: fx.Node, x: Tensor, factor: int) -> Tensor:
     """Labels after a pixel shuffle: the channels that become one channel's pixels go together."""
     blocks = along(x, 1).view(-1, factor * factor)
     p.space.unite(blocks, blocks[:, :1])
     p.expect(node, 1)
-    return spread(blocks[:, 0], p.shape(node), 1)
+    return broadcast_along(blocks[:, 0], p.shape(node), 1)
 
 
 def _pixel_unshuffle(p: Propagation, node: fx.Node, m: nn.PixelUnshuffle, x: Tensor) -> Tensor:
-    return packed(p, node, x, m.downscale_factor)
+    return pixel_unshuffled(p, node, x, m.downscale_factor)
 
 
-def packed(p: Propagation, node: fx.Node, x: Tensor, factor: int) -> Tensor:
+def pixel_unshuffled(p: Propagation, node: fx.Node, x: Tensor, factor: int) -> Tensor:
     """Labels after the reverse of a pixel shuffle: each channel becomes several, one for each pixel of a square."""
     p.expect(node, 1)
-    return spread(along(x, 1).repeat_interleave(factor * factor), p.shape(node), 1)
+    return broadcast_along(along(x, 1).repeat_interleave(factor * factor), p.shape(node), 1)
 
 
 def _softmax(p: Propagation, node: fx.Node, m: Any, x: Tensor) -> Any:
@@ -243,7 +243,7 @@ def padded(p: Propagation, node: fx.Node, x: Tensor, pads: list[int], value: flo
     dims = [x.dim() - 1 - index for index in range(len(pads) // 2)]
     wide = [dim for dim in varying(x) if dim in dims and any(pads[2 * dims.index(dim) :][:2])]
     if not wide:
-        return settle(
+        return canonical(
             compact(x).expand([n if compact(x).shape[d] == 1 else x.shape[d] for d, n in enumerate(p.shape(node))])
         )
     dim = wide[0]
@@ -253,7 +253,7 @@ def padded(p: Propagation, node: fx.Node, x: Tensor, pads: list[int], value: flo
     front, back = p.space.new(before), p.space.new(after)
     p.pads[node] = (front, back, {"rest": tuple(pads[: 2 * dims.index(dim)]), "value": value})
     p.expect(node, dim)
-    return spread(torch.cat([front, along(x, dim), back]), p.shape(node), dim)
+    return broadcast_along(torch.cat([front, along(x, dim), back]), p.shape(node), dim)
 
 
 def _own_gather(p: Propagation, node: fx.Node, m: channels.ChannelGather, x: Tensor) -> Any:

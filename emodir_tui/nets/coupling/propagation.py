@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from emodir_tui.nets.coupling.labels import LabelSpace, along, compact, settle, spread, varying
+from emodir_tui.nets.coupling.labels import LabelSpace, along, broadcast_along, canonical, compact, varying
 from emodir_tui.nets.tracing.network import Network
 
 UNKNOWN = "an operation whose effect on channels is not known"
@@ -111,7 +111,7 @@ class Propagation:
     def fresh(self, node: fx.Node, dim: int) -> tuple[Tensor, Tensor]:
         """New labels for a node's channels along `dim`: the vector, and spread over the node's tensor."""
         vector = self.space.new(self.shape(node)[dim])
-        return vector, spread(vector, self.shape(node), dim)
+        return vector, broadcast_along(vector, self.shape(node), dim)
 
     def place(self, node: fx.Node) -> str:
         """Where a node is, in words for people: its module, or the module whose forward() calls it."""
@@ -202,7 +202,7 @@ class Propagation:
         self.replays[node] = replay
         self.kinds[node] = kind
         made = replay(self.values[node.all_input_nodes[0]])
-        return tuple(settle(part) for part in made) if isinstance(made, (tuple, list)) else settle(made)
+        return tuple(canonical(part) for part in made) if isinstance(made, (tuple, list)) else canonical(made)
 
     def combine(self, node: fx.Node, one: Tensor, other: Tensor) -> Tensor:
         """Labels of an element-wise operation on two tensors that broadcast together."""
@@ -214,7 +214,7 @@ class Propagation:
                 self.protect(node, narrow, "one value serves every channel of another tensor")
                 return wide.expand(shape)
         self.space.unite(one, other)
-        return settle(one.expand(shape) if varying(one) else other.expand(shape))
+        return canonical(one.expand(shape) if varying(one) else other.expand(shape))
 
     def scale(self, node: fx.Node, labels: Tensor, weight: Weight) -> Tensor:
         """Labels of an element-wise operation on a tensor and a parameter of several dimensions."""

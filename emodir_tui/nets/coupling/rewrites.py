@@ -39,9 +39,9 @@ class Resolution:
 
     def __init__(self, p: Propagation) -> None:
         self.p = p
-        self.settled = False
-        while not self.settled:
-            self.settled = True
+        self._stable = False
+        while not self._stable:
+            self._stable = True
             self.rewrites: dict[fx.Node, Rewrite] = {}
             self._open: dict[fx.Node, tuple[fx.Node, Any]] = {}
             self._sound: set[fx.Node] = set()
@@ -69,7 +69,7 @@ class Resolution:
 
     def _fix(self, node: fx.Node, source: fx.Node, reason: str) -> None:
         self.p.protect(node, self.p.values[source], reason)
-        self.settled = False
+        self._stable = False
 
     def _visit(self, node: fx.Node) -> None:
         opened = [source for source in node.all_input_nodes if source in self._open]
@@ -94,7 +94,7 @@ class Resolution:
             for labels in self.p.sizes.get(source, ()):
                 if self.removable(labels):
                     self.p.protect(node, labels, "a number of channels enters here")
-                    self.settled = False
+                    self._stable = False
 
     def _picks(self, node: fx.Node) -> bool:
         """A part taken from a tuple whose channels still lie in several dimensions."""

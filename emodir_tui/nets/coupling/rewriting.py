@@ -9,7 +9,7 @@ from emodir_tui.arrays import Axis
 from emodir_tui.nets.coupling.propagation import Propagation
 from emodir_tui.nets.coupling.rewrites import Resolution, Rewrite
 from emodir_tui.nets.modules.channel_modules import ChannelGather, ChannelLeaf, ChannelPad, ChannelSplit, ChannelView
-from emodir_tui.nets.tracing.tracer import drop_unused, operation
+from emodir_tui.nets.tracing.tracer import erase_unused_nodes, operation
 
 _DROPOUTS: dict[str, type[nn.Dropout | nn.Dropout2d | nn.Dropout3d]] = {
     "dropout": nn.Dropout,
@@ -43,7 +43,7 @@ def normalise(p: Propagation, resolution: Resolution, gene_of_label: Axis, devic
             args = fx.node.map_arg((rewrite.source, *sizes), lambda n: made[n])
             made[node] = graph.create_node("call_module", target, args, name=node.name)
         made[node].meta = dict(node.meta)
-    drop_unused(graph)
+    erase_unused_nodes(graph)
     root: dict[str, Any] = {}
     for node in graph.nodes:
         if node.op == "call_module":

@@ -22,13 +22,13 @@ from emodir_tui.nets.tracing.network import CutPoint
 Result = TypeVar("Result")
 
 # Outputs of the largest kind that live at once: a layer's input and output, a shortcut's, a normalisation's.
-AT_ONCE = 4
+LIVE_OUTPUTS = 4
 
 
 class Impairment(Protocol):
     """How much an output is damaged."""
 
-    def of(self, keep: KeepVectors, outputs: Iterable[Tensor]) -> Tensor:
+    def measure(self, keep: KeepVectors, outputs: Iterable[Tensor]) -> Tensor:
         """The impairment as a scalar, float64 on the device; several threads may ask at once.
 
         Args:
@@ -57,7 +57,7 @@ class FeatureError:
         self._energies = [_channel_energy(reference, self._dim) for reference in self.references]
         self.total = max(sum(float(energy.sum()) for energy in self._energies), 1e-12)
 
-    def of(self, keep: KeepVectors, outputs: Iterable[Tensor]) -> Tensor:
+    def measure(self, keep: KeepVectors, outputs: Iterable[Tensor]) -> Tensor:
         """See Impairment."""
         channels = self.references[0].shape[self._dim]
         kept = None if self._cut is None else kept_channels(self._graph, self._cut, keep)
@@ -100,12 +100,12 @@ class SubnetworkEvaluator:
         memory: int = 1 << 30,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        each = AT_ONCE * working_bytes(graph, start, stop, len(inputs[0]))[0]
+        each = LIVE_OUTPUTS * working_bytes(graph, start, stop, len(inputs[0]))[0]
         workers = workers_for(graph.network.example.device, each, memory)
         self._networks = [SlicedNetwork(graph, start, stop, varying=varying, dtype=dtype) for _ in range(workers)]
         self._impairment = impairment
         self._inputs = [batch.to(dtype) for batch in inputs]
-        self._known = self._settle(memory)
+        self._precomputed = self._precompute(memory)
 
     def evaluate(self, keep_vectors: KeepVectors, check: Callable[[], None] = lambda: None) -> Floats:
         """The impairment of each keep vector, bool[n, genes] to float64[n]; `check` is called before each one."""
@@ -116,18 +116,18 @@ class SubnetworkEvaluator:
     @torch.no_grad()
     def _one(self, network: SlicedNetwork, keep: KeepVectors) -> Tensor:
         network.select(keep)
-        pairs = zip(self._inputs, self._known, strict=True)
-        return self._impairment.of(keep, (network(inputs, known).float() for inputs, known in pairs))
+        pairs = zip(self._inputs, self._precomputed, strict=True)
+        return self._impairment.measure(keep, (network(inputs, precomputed).float() for inputs, precomputed in pairs))
 
-    def _settle(self, memory: int) -> list[dict[str, Tensor] | None]:
+    def _precompute(self, memory: int) -> list[dict[str, Tensor] | None]:
         """What is computed once, batch by batch; nothing where the first batch tells that all would not fit."""
 
         @torch.no_grad()
         def one(network: SlicedNetwork, inputs: Tensor) -> dict[str, Tensor]:
-            return network.settle(inputs)
+            return network.precompute(inputs)
 
         first = map_parallel(one, self._inputs[:1], self._networks)
-        if sum(bytes_of(known.values()) for known in first) * len(self._inputs) > memory:
+        if sum(bytes_of(precomputed.values()) for precomputed in first) * len(self._inputs) > memory:
             return [None] * len(self._inputs)
         return [*first, *map_parallel(one, self._inputs[1:], self._networks)]
 
@@ -155,7 +155,7 @@ class NetworkEvaluator:
         self.cuts = list(cuts)
         ends: list[CutPoint | None] = [*self.cuts, None]
         starts: list[CutPoint | None] = [None, *self.cuts]
-        each = AT_ONCE * working_bytes(graph, None, None, len(inputs[0]))[0]
+        each = LIVE_OUTPUTS * working_bytes(graph, None, None, len(inputs[0]))[0]
         self._lanes = [
             [
                 SlicedNetwork(graph, start, end, dtype=torch.float32 if end is None else dtype)
@@ -167,7 +167,7 @@ class NetworkEvaluator:
         self._inputs = [batch.to(dtype) for batch in inputs] if self.cuts else list(inputs)
         self._memory = memory
         self._used = 0
-        self._known: OrderedDict[tuple[int, bytes], list[Tensor]] = OrderedDict()
+        self._cache: OrderedDict[tuple[int, bytes], list[Tensor]] = OrderedDict()
         self._lock = Lock()
 
     def run(self, keep: KeepVectors, stop: CutPoint | None) -> list[Tensor]:
@@ -220,20 +220,20 @@ class NetworkEvaluator:
         """The longest beginning that is remembered, and its features."""
         with self._lock:
             for at in range(last, 0, -1):
-                if (at, keys[at]) in self._known:
-                    self._known.move_to_end((at, keys[at]))
-                    return at, self._known[at, keys[at]]
+                if (at, keys[at]) in self._cache:
+                    self._cache.move_to_end((at, keys[at]))
+                    return at, self._cache[at, keys[at]]
         return 0, self._inputs
 
     def _remember(self, key: tuple[int, bytes], features: list[Tensor]) -> None:
         size = bytes_of(features)
         with self._lock:
-            if size > self._memory // 4 or key in self._known:
+            if size > self._memory // 4 or key in self._cache:
                 return
-            while self._known and self._used + size > self._memory:
-                _, old = self._known.popitem(last=False)
+            while self._cache and self._used + size > self._memory:
+                _, old = self._cache.popitem(last=False)
                 self._used -= bytes_of(old)
-            self._known[key] = features
+            self._cache[key] = features
             self._used += size
 
 

@@ -37,7 +37,7 @@ SUMS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Settled:
+class Invariants:
     """The settled nodes of a span.
 
     Attributes:
@@ -49,7 +49,7 @@ class Settled:
     frontier: dict[str, Axis]
 
 
-def settled(graph: ChannelGraph, nodes: list[fx.Node], varying: KeepVectors, output: str) -> Settled:
+def find_invariants(graph: ChannelGraph, nodes: list[fx.Node], varying: KeepVectors, output: str) -> Invariants:
     """What is settled among the nodes of a span whose input is whole.
 
     Args:
@@ -84,7 +84,7 @@ def settled(graph: ChannelGraph, nodes: list[fx.Node], varying: KeepVectors, out
         if source.name in found
     }
     frontier = {name: axis for name, axis in found.items() if name in read or name == output}
-    return Settled(inside=frozenset(found) - frontier.keys(), frontier=frontier)
+    return Invariants(inside=frozenset(found) - frontier.keys(), frontier=frontier)
 
 
 def pack_channels(value: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from emodir_tui.arrays import KeepVectors
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
-from emodir_tui.nets.execution.invariants import settled
+from emodir_tui.nets.execution.invariants import find_invariants
 from emodir_tui.nets.execution.program import CHANNEL_LEAVES, Program, Shell
 from emodir_tui.nets.tracing.network import CutPoint
 
@@ -24,7 +24,7 @@ class MaskedNetwork(nn.Module):
         stop: Up to and with this cut; None to the end.
         statistics: "batch" or "running"; see `Program`.
         varying: The genes that gates may close, bool[genes]: what they leave as it is can then be computed once, by
-            `settle`. All of them unless given.
+            `precompute`. All of them unless given.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class MaskedNetwork(nn.Module):
         super().__init__()
         self._program = Program(graph, start, stop, statistics)
         output = self._program.nodes[-1].name if self._program.nodes else ""
-        self._settled = None if varying is None else settled(graph, self._program.nodes, varying, output)
+        self._invariants = None if varying is None else find_invariants(graph, self._program.nodes, varying, output)
         self._genes = graph.genes
         self._gates: dict[str, tuple[int, Tensor]] = {}
         device = graph.network.example.device
@@ -58,21 +58,21 @@ class MaskedNetwork(nn.Module):
         """Put what `make` gives in the place of each module."""
         self._program.shells.update({name: make(shell) for name, shell in self._program.shells.items()})
 
-    def settle(self, x: Tensor) -> dict[str, Tensor]:
+    def precompute(self, x: Tensor) -> dict[str, Tensor]:
         """What no gate changes of x [n, c, …], for `forward`."""
         found: dict[str, Tensor] = {}
-        if self._settled is not None and self._settled.frontier:
-            frontier = self._settled.frontier
+        if self._invariants is not None and self._invariants.frontier:
+            frontier = self._invariants.frontier
             self._program.run(x, {}, seen=lambda name, value: found.update({name: value} if name in frontier else {}))
         return found
 
-    def forward(self, x: Tensor, gates: Tensor, known: Mapping[str, Tensor] | None = None) -> Tensor:
+    def forward(self, x: Tensor, gates: Tensor, precomputed: Mapping[str, Tensor] | None = None) -> Tensor:
         """What the span makes of x [n, c, …] under gates float[genes] or float[n, genes]; differentiable in both.
 
         Args:
             x: [n, c, …].
             gates: 1 keeps a gene's channels, 0 masks them.
-            known: What `settle` gave for this x, so that it need not be computed again.
+            precomputed: What `precompute` gave for this x, so that it need not be computed again.
         """
         extended = torch.cat([gates, gates.new_ones(*gates.shape[:-1], 1)], dim=-1)
 
@@ -81,8 +81,8 @@ class MaskedNetwork(nn.Module):
             return value if place is None else _apply(value, extended, *place)
 
         skipped: dict[str, Tensor | None] = {}
-        if self._settled is not None and known:
-            skipped = {**dict.fromkeys(self._settled.inside), **known}
+        if self._invariants is not None and precomputed:
+            skipped = {**dict.fromkeys(self._invariants.inside), **precomputed}
         result = self._program.run(x, skipped, gate)
         return result if self._end is None else _apply(result, extended, *self._end)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from emodir_tui.arrays import Axis, KeepVectors
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
-from emodir_tui.nets.execution.invariants import SUMS, gather_channels, pack_channels, settled
+from emodir_tui.nets.execution.invariants import SUMS, find_invariants, gather_channels, pack_channels
 from emodir_tui.nets.execution.program import CHANNEL_LEAVES, NORMS, Program, set_tensor
 from emodir_tui.nets.modules.layer_sizes import fit_sizes
 from emodir_tui.nets.modules.precision import autocast
@@ -37,7 +37,7 @@ class SlicedNetwork(nn.Module):
         stop: Up to and with this cut; None to the end.
         statistics: "batch" or "running"; see `Program`.
         varying: The genes that keep vectors may drop, bool[genes]: what they leave as it is can then be computed once,
-            by `settle`. All of them unless given.
+            by `precompute`. All of them unless given.
         dtype: Precision of layers that sum; bfloat16 is for searches, not for training. What a layer needs in full
             precision stays so (torch.autocast decides).
     """
@@ -56,13 +56,13 @@ class SlicedNetwork(nn.Module):
         self._graph = graph
         self._dtype = dtype
         self._program = Program(graph, start, stop, statistics)
-        self._indices = _Indices()
+        self._indices = _KeptPositions()
         self._gathered = _gathered_tensors(self._program, graph, self._indices)
         self._attributes = _gathered_attributes(self._program, graph, self._indices)
         self._skipped: dict[str, Tensor | None] = {}
         output = self._program.nodes[-1].name if self._program.nodes else ""
-        self._settled = None if varying is None else settled(graph, self._program.nodes, varying, output)
-        frontier = self._settled.frontier if self._settled else {}
+        self._invariants = None if varying is None else find_invariants(graph, self._program.nodes, varying, output)
+        frontier = self._invariants.frontier if self._invariants else {}
         self._frontier_axes = {name: self._indices.add(axis) for name, axis in frontier.items()}
         self._frontier: dict[str, Tensor | None] = {}
         self._inside = [
@@ -80,7 +80,7 @@ class SlicedNetwork(nn.Module):
         emptied = [number for number in self._graph.check(keep) if number in self._inside]
         extended = np.append(keep, True)
         device = self._graph.network.example.device
-        indices = self._indices.of(extended, device)
+        indices = self._indices.kept_positions(extended, device)
         zero_input_layers = {node for number in emptied for node in self._graph.branches[number].nodes}
         for item in self._gathered:
             value = getattr(item.source, item.name)
@@ -108,31 +108,31 @@ class SlicedNetwork(nn.Module):
             self._skipped[self._graph.branches[number].exit] = self.constant(number)
         self._frontier = {name: indices[number] for name, number in self._frontier_axes.items()}
 
-    def forward(self, x: Tensor, known: Mapping[str, Tensor] | None = None) -> Tensor:
+    def forward(self, x: Tensor, precomputed: Mapping[str, Tensor] | None = None) -> Tensor:
         """What the span makes of x, which has the kept channels of the start cut only; so has the result, of the stop.
 
         Args:
             x: [n, c, …].
-            known: What `settle` gave for this x, so that it need not be computed again.
+            precomputed: What `precompute` gave for this x, so that it need not be computed again.
         """
         with self._precision():
-            return self._forward(x.to(self._dtype) if self._reduced else x, known)
+            return self._forward(x.to(self._dtype) if self._reduced else x, precomputed)
 
-    def _forward(self, x: Tensor, known: Mapping[str, Tensor] | None) -> Tensor:
-        if self._settled is None or known is None:
+    def _forward(self, x: Tensor, precomputed: Mapping[str, Tensor] | None) -> Tensor:
+        if self._invariants is None or precomputed is None:
             return self._program.run(x, self._skipped)
-        skipped: dict[str, Tensor | None] = dict.fromkeys(self._settled.inside)
-        for name, packed in known.items():
+        skipped: dict[str, Tensor | None] = dict.fromkeys(self._invariants.inside)
+        for name, packed in precomputed.items():
             if name not in self._skipped:
                 skipped[name] = gather_channels(packed, self._frontier[name])
         return self._program.run(x, {**skipped, **self._skipped})
 
-    def settle(self, x: Tensor) -> dict[str, Tensor]:
+    def precompute(self, x: Tensor) -> dict[str, Tensor]:
         """What no keep vector changes of x [n, c, …], for `forward`: full width, channels last. Selects all genes."""
         found: dict[str, Tensor] = {}
-        if self._settled is None or not self._settled.frontier:
+        if self._invariants is None or not self._invariants.frontier:
             return found
-        frontier = self._settled.frontier
+        frontier = self._invariants.frontier
 
         def seen(name: str, value: Tensor) -> None:
             if name in frontier:
@@ -157,7 +157,7 @@ class SlicedNetwork(nn.Module):
         return autocast(self._graph.network.example.device, self._dtype)
 
 
-class _Indices:
+class _KeptPositions:
     """The positions that a keep vector keeps along each of some axes, in one transfer for all of them.
 
     A device is waited for at each copy, and a network of twenty layers has some eighty tensors along a dozen axes.
@@ -174,7 +174,7 @@ class _Indices:
             self._axes.append(axis)
         return number
 
-    def of(self, extended: KeepVectors, device: torch.device) -> list[Tensor | None]:
+    def kept_positions(self, extended: KeepVectors, device: torch.device) -> list[Tensor | None]:
         """For each axis the positions kept by a keep vector bool[genes + 1], int64[kept]; None where all are."""
         alive = [extended[axis] for axis in self._axes]
         found = [None if kept.all() else np.flatnonzero(kept) for kept in alive]
@@ -193,7 +193,7 @@ def _take(value: Tensor, axes: tuple[tuple[int, int], ...], indices: list[Tensor
     return value
 
 
-def _gathered_tensors(program: Program, graph: ChannelGraph, indices: _Indices) -> list[_Gathered]:
+def _gathered_tensors(program: Program, graph: ChannelGraph, indices: _KeptPositions) -> list[_Gathered]:
     found = []
     for target, shell in program.shells.items():
         if isinstance(shell, CHANNEL_LEAVES):
@@ -215,7 +215,7 @@ def _gathered_tensors(program: Program, graph: ChannelGraph, indices: _Indices) 
     ]
 
 
-def _gathered_attributes(program: Program, graph: ChannelGraph, indices: _Indices) -> list[_Gathered]:
+def _gathered_attributes(program: Program, graph: ChannelGraph, indices: _KeptPositions) -> list[_Gathered]:
     """Tensors that the graph itself reads; they stand under their whole name."""
     found = []
     for target in dict.fromkeys(str(node.target) for node in program.nodes if node.op == "get_attr"):
@@ -226,7 +226,7 @@ def _gathered_attributes(program: Program, graph: ChannelGraph, indices: _Indice
     return found
 
 
-def _numbered(axes: Mapping[int, Axis], indices: _Indices) -> tuple[tuple[int, int], ...]:
+def _numbered(axes: Mapping[int, Axis], indices: _KeptPositions) -> tuple[tuple[int, int], ...]:
     return tuple((dim, indices.add(axis)) for dim, axis in axes.items())
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from emodir_tui.arrays import Floats, KeepVectors
 from emodir_tui.errors import ProfileError, first_line
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
-from emodir_tui.nets.execution.evaluators import AT_ONCE, FeatureError, bytes_of
+from emodir_tui.nets.execution.evaluators import LIVE_OUTPUTS, FeatureError, bytes_of
 from emodir_tui.nets.execution.masked import MaskedNetwork
 from emodir_tui.nets.execution.program import NORMS
 from emodir_tui.nets.execution.span import working_bytes
@@ -23,7 +23,7 @@ from emodir_tui.nets.modules.precision import autocast
 from emodir_tui.nets.tracing.network import CutPoint
 
 # More candidates at once feed no device better, and the last pass of a generation is padded to this many.
-MOST = 16
+MAX_CANDIDATES = 16
 _STACKABLE = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -44,7 +44,7 @@ class StackedEvaluator:
         memory: Bytes, half for what is computed once (where they are too few it is computed in each pass), the rest for
             what a pass needs. A pass of one candidate always gets what it needs.
         dtype: Precision of the layers; impairments are summed in full precision.
-        candidates: In one pass; what the memory holds, and at most `MOST`, unless given.
+        candidates: In one pass; what the memory holds, and at most `MAX_CANDIDATES`, unless given.
 
     Raises:
         UnstackableError: A normalisation would take its statistics over the images of several candidates.
@@ -68,11 +68,11 @@ class StackedEvaluator:
         self._impairment = impairment
         self._inputs = [batch.to(dtype) for batch in inputs]
         self._network = MaskedNetwork(graph, start, stop, varying=varying)
-        self._known = self._settle(memory // 2)
-        beginning = bytes_of([self._inputs[0], *self._known[0].values()])
+        self._precomputed = self._precompute(memory // 2)
+        beginning = bytes_of([self._inputs[0], *self._precomputed[0].values()])
         inside = working_bytes(graph, start, stop, len(inputs[0]))[0] * dtype.itemsize // 4
-        spare = memory - sum(bytes_of(known.values()) for known in self._known)
-        self.candidates = candidates or max(1, min(MOST, spare // (beginning + AT_ONCE * inside)))
+        spare = memory - sum(bytes_of(precomputed.values()) for precomputed in self._precomputed)
+        self.candidates = candidates or max(1, min(MAX_CANDIDATES, spare // (beginning + LIVE_OUTPUTS * inside)))
         self._network.replace(self._own_statistics)
         self._gates = torch.ones(self.candidates, graph.genes, device=self._device, dtype=dtype)
         # A pass for each size of batch: recorded ones hold their arguments.
@@ -95,35 +95,35 @@ class StackedEvaluator:
     def _errors(self) -> Tensor:
         """The impairments under the present gates, float64[candidates]."""
         total = torch.zeros(self.candidates, dtype=torch.float64, device=self._device)
-        batches = zip(self._inputs, self._impairment.references, self._known, strict=True)
-        for inputs, reference, known in batches:
-            arguments = (inputs, reference, *known.values())
+        batches = zip(self._inputs, self._impairment.references, self._precomputed, strict=True)
+        for inputs, reference, precomputed in batches:
+            arguments = (inputs, reference, *precomputed.values())
             if len(inputs) not in self._passes:
-                work = partial(self._squares, tuple(known))
+                work = partial(self._squares, tuple(precomputed))
                 recorded = self._device.type == "cuda"
                 self._passes[len(inputs)] = _Recorded(work, arguments) if recorded else work
             total += self._passes[len(inputs)](*arguments)
         return total / self._impairment.total
 
-    def _squares(self, names: tuple[str, ...], inputs: Tensor, reference: Tensor, *known: Tensor) -> Tensor:
+    def _squares(self, names: tuple[str, ...], inputs: Tensor, reference: Tensor, *precomputed: Tensor) -> Tensor:
         """‖S(x, m) − S(x)‖² on one batch, float64[candidates]; a removed channel is 0 and costs all of its energy."""
         gates = self._gates.repeat_interleave(len(inputs), dim=0)
-        spread = {name: self._stacked(value) for name, value in zip(names, known, strict=True)}
+        stacked = {name: self._stacked(value) for name, value in zip(names, precomputed, strict=True)}
         with autocast(self._device, self._dtype):
-            output = self._network(self._stacked(inputs), gates, spread)
+            output = self._network(self._stacked(inputs), gates, stacked)
         difference: Tensor = output.float().unflatten(0, (self.candidates, -1)) - reference
         return difference.square_().sum(tuple(range(1, difference.dim()))).double()
 
     @torch.no_grad()
-    def _settle(self, memory: int) -> list[dict[str, Tensor]]:
+    def _precompute(self, memory: int) -> list[dict[str, Tensor]]:
         """What is computed once, batch by batch; nothing where the first batch tells that all would not fit."""
         found: list[dict[str, Tensor]] = []
         for inputs in self._inputs:
             with autocast(self._device, self._dtype):
-                known = self._network.settle(inputs)
-            if bytes_of(known.values()) * len(self._inputs) > memory:
+                precomputed = self._network.precompute(inputs)
+            if bytes_of(precomputed.values()) * len(self._inputs) > memory:
                 return [{} for _ in self._inputs]
-            found.append(known)
+            found.append(precomputed)
         return found
 
     def _stacked(self, value: Tensor) -> Tensor:

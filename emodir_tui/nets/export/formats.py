@@ -19,7 +19,7 @@ FORMATS = ("state", "torch-export", "onnx")
 SUFFIXES = {"state": ".safetensors", "torch-export": ".pt2", "onnx": ".onnx"}
 
 
-def export(model: nn.Module, input_shape: tuple[int, ...], kind: str) -> tuple[bytes, float]:
+def export_network(model: nn.Module, input_shape: tuple[int, ...], kind: str) -> tuple[bytes, float]:
     """The bytes of the file, and the largest difference of what it computes, relative to the output's largest value.
 
     Args:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from emodir_tui.errors import NotFoundError, ProfileError, first_line
 from emodir_tui.nets.removal import apply_structure
-from emodir_tui.nets.sources.models import is_own_code, load_model, load_tensors
+from emodir_tui.nets.sources.models import is_user_code, load_model, load_tensors
 from emodir_tui.runs.directory import write_file
 
 SCHEMA = 1
@@ -121,7 +121,7 @@ def load_pruned(path: Path, model: nn.Module | None = None) -> nn.Module:
         ProfileError: It is damaged, does not fit the architecture, or names own code and no model is given.
     """
     described, weights = read_pruned(path)
-    if model is None and is_own_code(described.source):
+    if model is None and is_user_code(described.source):
         raise ProfileError(
             f"{path} is of a model that {described.source} makes, and a file must not choose what code is run",
             "Give the model: load_pruned(path, model).",

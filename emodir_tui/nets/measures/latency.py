@@ -59,7 +59,7 @@ def measure(model: nn.Module, example: Tensor, repeats: int = REPEATS, calls: in
 
 
 @torch.no_grad()
-def measure_beside(models: Sequence[nn.Module], example: Tensor) -> list[float]:
+def measure_alternating(models: Sequence[nn.Module], example: Tensor) -> list[float]:
     """`measure` of several models in turns: a machine that is busy for a while slows all of them alike."""
     seconds: list[list[float]] = [[] for _ in models]
     for _ in range(TURNS):

@@ -7,13 +7,13 @@ import torch
 
 # Either has products of bfloat16 that sum in float32: in tiles (AMX), or in vectors (AVX-512, Zen 4 among others).
 CPU_FLAGS = {"amx_bf16", "avx512_bf16"}
-LEAST_CUDA_CAPABILITY = (8, 0)
+MIN_CUDA_CAPABILITY = (8, 0)
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
     """Whether layers run faster in bfloat16 here: a CPU with AMX or AVX-512's products of it, a GPU since Ampere."""
     if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= LEAST_CUDA_CAPABILITY
+        return torch.cuda.get_device_capability(device) >= MIN_CUDA_CAPABILITY
     return device.type == "cpu" and bool(CPU_FLAGS & cpu_flags(Path("/proc/cpuinfo")))
 
 

@@ -38,7 +38,7 @@ def load_model(source: str, weights: str, classes: int) -> nn.Module:
     return model
 
 
-def is_own_code(source: str) -> bool:
+def is_user_code(source: str) -> bool:
     """Whether a model source names somebody's own code, `module.path:factory`, which building it would run."""
     return ":" in source and not source.startswith(("torchvision:", "timm:"))
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from emodir_tui.errors import ProfileError, first_line
-from emodir_tui.nets.tracing.shapes import MIXERS, localise_batch_sizes, read_sizes_directly, record
+from emodir_tui.nets.tracing.shapes import CHANNEL_MIXING_LAYERS, localise_batch_sizes, read_sizes_directly, record
 from emodir_tui.nets.tracing.tracer import operation, symbolic
 
 _POOLS = ("pool", "flatten", "mean", "dropout", "reshape", "view", "squeeze", "permute", "identity")
@@ -130,10 +130,10 @@ def _name_squeezed(module: fx.GraphModule) -> None:
     module.recompile()
 
 
-def is_mixer(module: fx.GraphModule, node: fx.Node) -> bool:
+def is_channel_mixing(module: fx.GraphModule, node: fx.Node) -> bool:
     """Whether a node is a convolution or a linear layer."""
     if node.op == "call_module":
-        return isinstance(module.get_submodule(str(node.target)), MIXERS)
+        return isinstance(module.get_submodule(str(node.target)), CHANNEL_MIXING_LAYERS)
     return (operation(node) or "").startswith(("conv", "linear"))
 
 
@@ -175,7 +175,7 @@ def _last_features(module: fx.GraphModule, cuts: list[CutPoint]) -> CutPoint:
     """
     order = [node for node in module.graph.nodes if node.op not in ("get_attr", "output")]
     nodes = {node.name: node for node in order}
-    mixing_layers = [index for index, node in enumerate(order) if is_mixer(module, node)]
+    mixing_layers = [index for index, node in enumerate(order) if is_channel_mixing(module, node)]
     last = max(mixing_layers, default=0)
     before = [cut for cut in cuts if cut.index < last and not _is_pool(module, nodes[cut.node])] or cuts
     images = [cut for cut in before if len(cut.shape) == 4]

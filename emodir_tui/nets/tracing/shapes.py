@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from emodir_tui.nets.tracing.tracer import drop_unused, operation
+from emodir_tui.nets.tracing.tracer import erase_unused_nodes, operation
 
-MIXERS = (nn.modules.conv._ConvNd, nn.Linear, nn.Bilinear)
+CHANNEL_MIXING_LAYERS = (nn.modules.conv._ConvNd, nn.Linear, nn.Bilinear)
 """Layers that mix channels: their outputs are new channels."""
 
 
@@ -48,7 +48,7 @@ def _watch(module: fx.GraphModule, seen: list[tuple[str, int, int]], batch: int)
     handles: list[Any] = []
     for leaf in dict.fromkeys(str(node.target) for node in module.graph.nodes if node.op == "call_module"):
         for name, layer in module.get_submodule(leaf).named_modules(prefix=leaf):
-            if isinstance(layer, MIXERS):
+            if isinstance(layer, CHANNEL_MIXING_LAYERS):
 
                 def note(layer: Any, inputs: Any, output: Tensor, name: str = name) -> None:
                     each = layer.weight[0].numel()
@@ -74,7 +74,7 @@ def read_sizes_directly(module: fx.GraphModule) -> None:
                 break
             positions = range(len(whole.meta["value"]))[part.args[1]]
             node.args = (whole, positions[node.args[1]])
-    drop_unused(module.graph)
+    erase_unused_nodes(module.graph)
     module.recompile()
 
 
@@ -110,7 +110,7 @@ def localise_batch_sizes(module: fx.GraphModule, x: Tensor) -> None:
                 size = module.graph.call_method("size", (tensor, 0))
             size.meta.update(node.meta)
             user.replace_input_with(node, size)
-    drop_unused(module.graph)
+    erase_unused_nodes(module.graph)
     module.recompile()
     record(module, x)
 

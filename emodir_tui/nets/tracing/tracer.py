@@ -68,13 +68,13 @@ def symbolic(model: nn.Module, example: Tensor) -> tuple[fx.Graph, dict[str, tup
                 "submodule they are allowed, and protect that submodule's channels",
             )
         opaque.append(place)
-    drop_unused(graph)
+    erase_unused_nodes(graph)
     _single_input(graph, type(model).__name__)
     alive = {node.name for node in graph.nodes}
     return graph, {name: tuple(paths) for name, paths in tracer.outputs.items() if name in alive}
 
 
-def drop_unused(graph: fx.Graph) -> None:
+def erase_unused_nodes(graph: fx.Graph) -> None:
     """Erase the nodes whose result nobody reads; right where nothing is changed in place."""
     for node in reversed(list(graph.nodes)):
         if not node.users and node.op not in ("placeholder", "output"):

@@ -22,7 +22,7 @@ from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.run import Run
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.support.training_events import follow
-from emodir_tui.training.loop import Plan, TrainingState, train
+from emodir_tui.training.loop import TrainingPlan, TrainingState, train
 from emodir_tui.training.losses import relative_error, softened_kl
 
 EVENTS = 10
@@ -65,7 +65,7 @@ def fit_chain(
     # A graph of its own: its weights change while it trains.
     live = bench.build(weights)
     model = live.network.model
-    plan = Plan(
+    plan = TrainingPlan(
         steps=steps,
         batch=settings.batch,
         learning_rate=settings.learning_rate,

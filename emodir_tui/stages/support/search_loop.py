@@ -12,7 +12,7 @@ from emodir_tui.emo.front import stagnated
 from emodir_tui.emo.nsga2 import Nsga2, SearchState
 from emodir_tui.emo.space import distinct
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
-from emodir_tui.nets.division import SubNetwork
+from emodir_tui.nets.division import SubnetworkSpan
 from emodir_tui.results import Front
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.run import Run
@@ -71,7 +71,7 @@ def run_search(
 
 def first_state(nsga2: Nsga2, objectives: Callable[[Any], Floats], extra: Any = None) -> SearchState:
     """The first population, measured; of it `extra` where given."""
-    vectors = nsga2.first(extra)
+    vectors = nsga2.initial_vectors(extra)
     return nsga2.begin(vectors, objectives(vectors))
 
 
@@ -88,7 +88,7 @@ def front_of(nsga2: Nsga2, state: SearchState, name: str, before: int = 0) -> Fr
     )
 
 
-def tell_front(run: Run, front: Front, graph: ChannelGraph, part: SubNetwork) -> None:
+def tell_front(run: Run, front: Front, graph: ChannelGraph, part: SubnetworkSpan) -> None:
     """Tell a finished front and write it for other programs."""
     groups = [graph.groups[number] for number in part.groups]
     edges = np.concatenate([[0], np.cumsum([group.stop - group.start for group in groups])])

@@ -9,7 +9,7 @@ from torch import nn
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.run import Run
 from emodir_tui.training.data import Split
-from emodir_tui.training.loop import Moment, Plan
+from emodir_tui.training.loop import StepReport, TrainingPlan
 from emodir_tui.training.memory import trim_heap
 from emodir_tui.training.metrics import accuracy
 
@@ -22,12 +22,12 @@ def follow(
     run: Run,
     place: Place,
     model: nn.Module,
-    plan: Plan,
+    plan: TrainingPlan,
     per_epoch: int,
     *,
     validation: Split | None = None,
     base: tuple[int, int] = (0, 1),
-) -> Callable[[Moment], None]:
+) -> Callable[[StepReport], None]:
     """A function that saves, tells and listens after each step of a training.
 
     Args:
@@ -43,7 +43,7 @@ def follow(
     done, trainings = base
     told = time.monotonic()
 
-    def on_step(moment: Moment) -> None:
+    def on_step(moment: StepReport) -> None:
         nonlocal told
         if moment.trouble:
             run.log(moment.trouble, "warning", place.stage)

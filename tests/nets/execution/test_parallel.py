@@ -5,7 +5,7 @@ import pytest
 import torch
 import torchvision
 
-from emodir_tui.nets.division import divide
+from emodir_tui.nets.division import divide_network
 from emodir_tui.nets.execution.evaluators import FeatureError, SubnetworkEvaluator
 from emodir_tui.nets.execution.parallel import map_parallel, workers_for
 from emodir_tui.nets.execution.sliced import SlicedNetwork
@@ -59,7 +59,7 @@ def test_neither_lanes_nor_what_is_computed_once_change_an_impairment(name, thre
     model, x = zoo_model(name)
     graph = graph_of(model, x)
     features = x
-    for part in divide(graph).subnetworks:
+    for part in divide_network(graph).subnetworks:
         span = SlicedNetwork(graph, part.start, part.stop)
         span.select(np.ones(graph.genes, dtype=bool))
         with torch.no_grad():
@@ -88,19 +88,19 @@ def test_neither_lanes_nor_what_is_computed_once_change_an_impairment(name, thre
 def test_the_first_layer_of_a_sub_network_is_computed_once():
     model, x = zoo_model("resnet20")
     graph = graph_of(model, x)
-    part = divide(graph).subnetworks[1]
+    part = divide_network(graph).subnetworks[1]
     own = np.zeros(graph.genes, dtype=bool)
     for number in part.groups:
         own[graph.groups[number].start : graph.groups[number].stop] = True
     span = SlicedNetwork(graph, part.start, part.stop, varying=own)
     with torch.no_grad():
-        known = span.settle(torch.randn(2, *part.start.shape[1:]))
+        precomputed = span.precompute(torch.randn(2, *part.start.shape[1:]))
         # Neither the layer nor the normalisation and activation behind it run again.
         first = graph.graph_module.get_submodule(part.layers[0])
-        assert len(known) == 1
-        assert next(iter(known.values())).shape[-1] == first.out_channels
+        assert len(precomputed) == 1
+        assert next(iter(precomputed.values())).shape[-1] == first.out_channels
         span.select(random_keep(graph, 0, empty=False) | ~own)
-        wrong = {name: torch.zeros_like(value) for name, value in known.items()}
+        wrong = {name: torch.zeros_like(value) for name, value in precomputed.items()}
         inputs = torch.randn(2, *part.start.shape[1:])
         assert not torch.equal(span(inputs, wrong), span(inputs))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from emodir_tui.nets.division import divide
+from emodir_tui.nets.division import divide_network
 from emodir_tui.nets.execution.evaluators import FeatureError, NetworkEvaluator, SubnetworkEvaluator
 from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.nets.measures.error_gradient import ErrorGuide
@@ -24,7 +24,7 @@ def test_in_bfloat16_masks_keep_their_order_and_the_unpruned_one_costs_next_to_n
     model, _ = zoo_model(name)
     x = torch.randn(32, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     graph = graph_of(model, x)
-    part = divide(graph).subnetworks[0]
+    part = divide_network(graph).subnetworks[0]
     whole = np.ones((1, graph.genes), dtype=bool)
     own = np.zeros(graph.genes, dtype=bool)
     for number in part.groups:
@@ -60,7 +60,7 @@ def test_a_guide_in_bfloat16_orders_genes_as_in_full_precision():
     model, _ = zoo_model("resnet20")
     x = torch.randn(32, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     graph = graph_of(model, x)
-    part = divide(graph).subnetworks[0]
+    part = divide_network(graph).subnetworks[0]
     output = outputs_of(graph, part, x, torch.float32)
     keep = random_keep(graph, 1, 0.4)[None]
     own = np.concatenate([np.arange(graph.groups[n].start, graph.groups[n].stop) for n in part.groups])

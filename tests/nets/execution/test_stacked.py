@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torchvision.models import mobilenet_v3_small
 
-from emodir_tui.nets.division import divide
+from emodir_tui.nets.division import divide_network
 from emodir_tui.nets.execution.evaluators import FeatureError, SubnetworkEvaluator
 from emodir_tui.nets.execution.stacked import StackedEvaluator, UnstackableError
 from tests.support.models import disturbed, graph_of, inputs_of, masks_of, zoo_model
@@ -21,7 +21,7 @@ def test_stacked_candidates_have_the_values_of_sliced_ones(name):
     model, example = torchvision_model() if name == "mobilenet_v3_small" else zoo_model(name)
     images = torch.randn(12, *example.shape[1:], generator=torch.Generator().manual_seed(0))
     graph = graph_of(model, example)
-    for part in divide(graph).subnetworks:
+    for part in divide_network(graph).subnetworks:
         features, outputs = inputs_of(graph, part, images)
         own, keep_vectors = masks_of(graph, part, 5)
         error = FeatureError(graph, part.stop, outputs)
@@ -36,7 +36,7 @@ def test_stacked_candidates_have_the_values_of_sliced_ones(name):
 def test_without_memory_nothing_is_kept_and_the_values_are_the_same():
     model, example = zoo_model("resnet20")
     graph = graph_of(model, example)
-    part = divide(graph).subnetworks[1]
+    part = divide_network(graph).subnetworks[1]
     features, outputs = inputs_of(graph, part, torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
     own, keep_vectors = masks_of(graph, part, 4)
     error = FeatureError(graph, part.stop, outputs)
@@ -51,7 +51,7 @@ def test_without_memory_nothing_is_kept_and_the_values_are_the_same():
 def test_a_stacked_candidate_does_not_depend_on_those_beside_it():
     model, example = zoo_model("resnet20")
     graph = graph_of(model, example)
-    part = divide(graph).subnetworks[0]
+    part = divide_network(graph).subnetworks[0]
     features, outputs = inputs_of(graph, part, torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
     own, keep_vectors = masks_of(graph, part, 4)
     evaluator = StackedEvaluator(

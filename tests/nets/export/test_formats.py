@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from emodir_tui.errors import EmodirError, ProfileError
-from emodir_tui.nets.export.formats import export
+from emodir_tui.nets.export.formats import export_network
 from emodir_tui.nets.export.pruned_file import load_pruned, read_pruned, save_pruned
 from emodir_tui.nets.removal import remove, structure
 from emodir_tui.nets.sources.models import load_model
@@ -25,7 +25,7 @@ def pruned(name):
 def test_torch_export_and_onnx_compute_what_the_network_computes(name):
     model, x = pruned(name)
     for kind in ("torch-export", "onnx"):
-        payload, difference = export(model, tuple(x.shape[1:]), kind)
+        payload, difference = export_network(model, tuple(x.shape[1:]), kind)
         assert payload
         assert difference < 1e-4
 
@@ -36,7 +36,7 @@ def test_what_cannot_be_exported_is_said_in_a_sentence():
             return x * 2 if x.sum() > 0 else x
 
     with pytest.raises(EmodirError, match="can't be written as torch-export"):
-        export(Stubborn(), (3, 8, 8), "torch-export")
+        export_network(Stubborn(), (3, 8, 8), "torch-export")
 
 
 @pytest.fixture

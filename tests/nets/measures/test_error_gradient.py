@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from emodir_tui.nets.division import divide
+from emodir_tui.nets.division import divide_network
 from emodir_tui.nets.execution.evaluators import FeatureError, SubnetworkEvaluator
 from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.nets.measures.error_gradient import ErrorGuide
@@ -14,7 +14,7 @@ def test_predictions_order_genes_as_measurements_do(name):
     model, _ = zoo_model(name)
     x = torch.randn(32, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     graph = graph_of(model, x)
-    part = divide(graph).subnetworks[0]
+    part = divide_network(graph).subnetworks[0]
     whole = np.ones(graph.genes, dtype=bool)
     span = SlicedNetwork(graph, part.start, part.stop)
     span.select(whole)
@@ -36,7 +36,7 @@ def test_predictions_order_genes_as_measurements_do(name):
 def test_at_the_unpruned_mask_the_slope_is_zero_and_the_curvature_tells():
     model, x = zoo_model("resnet20")
     graph = graph_of(model, x)
-    part = divide(graph).subnetworks[1]
+    part = divide_network(graph).subnetworks[1]
     features = torch.randn(4, *part.start.shape[1:])
     span = SlicedNetwork(graph, part.start, part.stop)
     span.select(np.ones(graph.genes, dtype=bool))
@@ -48,5 +48,5 @@ def test_at_the_unpruned_mask_the_slope_is_zero_and_the_curvature_tells():
     group = graph.groups[part.groups[0]]
     np.testing.assert_allclose(restoring, 0.0, atol=1e-5)
     assert (removal[group.start : group.stop] > 0).all()
-    elsewhere = graph.groups[divide(graph).subnetworks[0].groups[0]]
+    elsewhere = graph.groups[divide_network(graph).subnetworks[0].groups[0]]
     assert (removal[elsewhere.start : elsewhere.stop] == 0).all()

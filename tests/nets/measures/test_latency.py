@@ -5,7 +5,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from emodir_tui.nets.measures import latency
-from emodir_tui.nets.measures.latency import LatencyModel, LatencyTable, LayerTimes, measure_beside, measure_table
+from emodir_tui.nets.measures.latency import LatencyModel, LatencyTable, LayerTimes, measure_alternating, measure_table
 from emodir_tui.nets.sources.models import load_model
 from tests.support.models import graph_of, random_keep, zoo_model
 
@@ -84,6 +84,6 @@ def test_of_models_measured_beside_one_another_a_busy_while_slows_all(monkeypatc
             now[0] += self.seconds * (2 if now[0] < 4 else 1)
             return x
 
-    fast, slow = measure_beside([Slow(0.01), Slow(0.25)], torch.zeros(1))
+    fast, slow = measure_alternating([Slow(0.01), Slow(0.25)], torch.zeros(1))
     # One after the other all passes of the fast one would fall into the busy while.
     assert (fast, slow) == pytest.approx((10.0, 250.0))

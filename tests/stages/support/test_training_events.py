@@ -1,6 +1,6 @@
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.stages.support import training_events as trainings
-from emodir_tui.training.loop import Moment, Plan
+from emodir_tui.training.loop import StepReport, TrainingPlan
 
 
 class Listener:
@@ -15,10 +15,10 @@ class Listener:
 
 def told_by(steps, per_epoch):
     run = Listener()
-    plan = Plan(steps=steps, batch=1, learning_rate=0.1, seed=0)
+    plan = TrainingPlan(steps=steps, batch=1, learning_rate=0.1, seed=0)
     on_step = trainings.follow(run, Place(stage="baseline"), None, plan, per_epoch)
     for step in range(1, steps + 1):
-        on_step(Moment(step=step, loss=1.0, learning_rate=0.1, state=None))
+        on_step(StepReport(step=step, loss=1.0, learning_rate=0.1, state=None))
     return run.told
 
 
