@@ -1,9 +1,9 @@
-"""What of each network can be pruned, what is protected and why, and how long the analysis takes.
+"""Table of what can be pruned in each network, what is protected and why, and the time of the analysis.
 
     python tools/networks.py [--write]
 
-Needs no data and no trained weights; prints the table of docs/networks.md, and with --write puts it there. Times are of
-one core, the best of three.
+Needs no data and no trained weights. Prints the table of docs/networks.md; --write puts it there. Times are the best of three
+on one core.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def row(source: str) -> str:
-    """One model's line."""
+    """The row of one model."""
     torch.manual_seed(0)
     model = load_model(source, "", 1000 if ":" in source else 10).eval()
     x = torch.randn(2, 3, 224, 224) if ":" in source else torch.randn(2, 1 if "digits" in source else 3, 32, 32)
@@ -79,7 +79,7 @@ def row(source: str) -> str:
 
 
 def prunable(graph: ChannelGraph) -> float:
-    """The share of the MACs that goes when every group keeps one gene."""
+    """The share of the MACs that is saved when every group keeps one gene."""
     model = ComplexityModel(graph)
     least = np.zeros((1, graph.genes), dtype=bool)
     least[0, [group.start for group in graph.groups]] = True
@@ -88,7 +88,7 @@ def prunable(graph: ChannelGraph) -> float:
 
 
 def protected(graph: ChannelGraph) -> str:
-    """Reasons with the number of channels; the network's own output apart, which is always whole."""
+    """Reasons with the number of channels, without the network's output, which always stays whole."""
     reasons: dict[str, int] = {}
     for item in graph.protected:
         if item.place != "output":

@@ -11,12 +11,12 @@ from emodir_tui.profile import Profile, Section, keys
 
 HEAD = """# Profiles
 
-A profile is a TOML file. `emodir run FILE --set section.key=value` overrides keys; values are TOML, or plain text. What a
-run used in the end is kept in its directory as `profile.toml`, every key written out. Unknown keys, wrong types and
-impossible values are refused with the file, the key, the reason and the nearest right name; `emodir check FILE` tries a
-profile without a run.
+A profile is a TOML file. `emodir run FILE --set section.key=value` overrides keys; values are TOML or plain text. The run
+directory keeps the resolved profile with every key as `profile.toml`. Unknown keys, wrong types and impossible values are
+refused; the error gives the file, the key, the reason and the nearest right name. `emodir check FILE` is a dry run of a
+profile.
 
-This page is made from the program by `tools/profile_page.py`; a test keeps it true.
+`tools/profile_page.py` writes this page from `emodir_tui/profile.py`; a test compares both.
 """
 
 
