@@ -1,4 +1,4 @@
-"""The few kinds of error a user can meet, each with its exit code."""
+"""The errors that users see, each with its exit code."""
 
 from collections.abc import Iterable
 from difflib import SequenceMatcher, get_close_matches
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What `emodir` leaves with; documented in `emodir --help` and the README."""
+    """Exit codes of `emodir`; documented in `emodir --help` and the README."""
 
     OK = 0
     RUN_FAILED = 1
@@ -20,11 +20,11 @@ class ExitCode(IntEnum):
 
 
 class EmodirError(Exception):
-    """An error that has one clear sentence for the user and a hint what to do.
+    """An error with one sentence for the user and a hint.
 
     Args:
-        message: What is wrong and where, one sentence.
-        hint: What to do about it; may be empty.
+        message: One sentence that names the problem and its place.
+        hint: The next step for the user; may be empty.
     """
 
     exit_code = ExitCode.RUN_FAILED
@@ -36,52 +36,52 @@ class EmodirError(Exception):
 
 
 class ProfileError(EmodirError):
-    """A profile, an argument or an input file can't be used as it is."""
+    """A profile, an argument or an input file is not valid."""
 
     exit_code = ExitCode.USAGE
 
 
 class NotFoundError(EmodirError):
-    """No run, checkpoint or file goes by this name, or several do."""
+    """A run, a checkpoint or a file does not exist, or its name is ambiguous."""
 
     exit_code = ExitCode.NOT_FOUND
 
 
 class ConflictError(EmodirError):
-    """What is asked for does not fit the present state of the run."""
+    """The request does not fit the current state of the run."""
 
     exit_code = ExitCode.CONFLICT
 
 
 class WorkerLostError(EmodirError):
-    """The worker did not start, or is gone."""
+    """The worker did not start, or has disappeared."""
 
     exit_code = ExitCode.WORKER_LOST
 
 
 class DamagedFileError(EmodirError):
-    """A file that emodir wrote is not what it was when written."""
+    """A file of emodir has changed since it was written."""
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """The sentence 'Did you mean …?' for the word nearest to `word`, or an empty string."""
+    """The sentence 'Did you mean …?' with the most similar of `words`, or an empty string."""
     close = get_close_matches(word, list(words), n=5, cutoff=0.55)
-    # Of equally close ones the one that begins alike: people mistype endings more often than beginnings.
-    best = max(close, key=lambda other: (_likeness(word, other), _common(word, other)), default=None)
+    # Ties go to the longest common prefix: typing errors are more frequent at the end of a word.
+    best = max(close, key=lambda other: (_similarity(word, other), _prefix_length(word, other)), default=None)
     return f"Did you mean '{best}'?" if best else ""
 
 
-def _likeness(word: str, other: str) -> float:
+def _similarity(word: str, other: str) -> float:
     return SequenceMatcher(None, other, word).ratio()
 
 
-def _common(word: str, other: str) -> int:
-    """How many letters they begin with alike."""
+def _prefix_length(word: str, other: str) -> int:
+    """Length of the common prefix."""
     return next(
         (at for at, (one, two) in enumerate(zip(word, other, strict=False)) if one != two), min(len(word), len(other))
     )
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line that is not too long; what it is, where it says nothing."""
+    """The first line of an error's message, at most 200 characters; its type if the message is empty."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]

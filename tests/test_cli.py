@@ -200,11 +200,11 @@ def test_another_seed_gives_other_fronts(finished):
         (["stop", "nothing"], 3, "there are no runs"),
         (["run"], 2, "missing argument"),
         (["verify", "nothing.safetensors"], 3, "there is no file nothing.safetensors"),
-        (["check", "tiny.toml", "--set", "data.mean=[76.5]"], 2, "76.5 is no value on the 0..1 scale"),
+        (["check", "tiny.toml", "--set", "data.mean=[76.5]"], 2, "values must be between 0 and 1, not 76.5"),
         (["run", "tiny.toml", "--detach", "--foreground"], 2, "Give one of them"),
         (["check", "tiny.toml", "--set", "device=gpu"], 2, "devices are 'auto', 'cpu', 'cuda' and 'cuda:N'"),
         (["check", "tiny.toml", "--set", "data.std=0.3"], 2, "it is a list"),
-        (["check", "tiny.toml", "--set", "model=resnet20"], 2, "there is no key 'model'"),
+        (["check", "tiny.toml", "--set", "model=resnet20"], 2, "unknown key 'model'"),
     ],
 )
 def test_wrong_input_gets_one_sentence_and_its_exit_code(emodir, arguments, code, sentence):

@@ -20,17 +20,21 @@ def test_every_shipped_profile_is_valid_and_survives_being_written_out(path):
 @pytest.mark.parametrize(
     ("text", "sentence", "hint"),
     [
-        ("[search]\npopulaton = 8", "there is no key 'search.populaton'", "search.population"),
-        ("[serach]\npopulation = 8", "there is no key 'serach'", "search"),
-        ("[search]\npopulation = 7", "search.population is 7; NSGA-II needs an even number of at least 4", ""),
-        ("[search]\npopulation = '8'", "search.population is '8'; input should be a valid integer", ""),
-        ("[search]\nimpairment = 'feature'", "search.impairment is 'feature'", "features"),
-        ("[pick]\nrules = ['kne']", "'kne' is no rule", ""),
-        ("[pick]\nrules = ['max_macs=2']", "out of range", ""),
-        ("[search]\nimages = 6000", "more than the search split has", ""),
-        ("device = 'gpu'", "device is 'gpu'", ""),
+        ("[search]\npopulaton = 8", "unknown key 'search.populaton'", "search.population"),
+        ("[serach]\npopulation = 8", "unknown key 'serach'", "search"),
+        ("[search]\npopulation = 7", "search.population must be an even number of at least 4, not 7", ""),
+        ("[search]\npopulation = '8'", "search.population must be a valid integer, not '8'", ""),
+        (
+            "[search]\nimpairment = 'feature'",
+            "search.impairment must be 'features', 'detector' or 'downstream', not 'feature'",
+            "features",
+        ),
+        ("[pick]\nrules = ['kne']", "unknown rule 'kne'", ""),
+        ("[pick]\nrules = ['max_macs=2']", "the limit of rule 'max_macs=2' must be between 0 and 1", ""),
+        ("[search]\nimages = 6000", "search.images must be at most data.search_images (5000), not 6000", ""),
+        ("device = 'gpu'", "device must be 'auto', 'cpu', 'cuda' or 'cuda:N', not 'gpu'", ""),
         ("x = [", "is not valid TOML", ""),
-        ("[data]\nmean = [0.1, 0.2]", "data.mean: needs one value per channel", ""),
+        ("[data]\nmean = [0.1, 0.2]", "data.mean: must have one value per channel", ""),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_file_key_reason_and_nearest_name(tmp_path, text, sentence, hint):
