@@ -1,7 +1,9 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,9 +168,9 @@ def test_tensorboard_has_scalars_of_every_search_and_training(finished):
         assert tag in tags
 
 
-def test_the_same_profile_and_seed_give_the_same_bytes(finished):
+def test_the_same_profile_and_seed_give_the_same_bytes_in_the_foreground_too(finished):
     emodir, run, _ = finished
-    result = emodir("run", "tiny.toml", "--no-tui", "--name", "again", "--runs-dir", "others")
+    result = emodir.process("run", "tiny.toml", "--foreground", "--name", "again", "--runs-dir", "others")
     assert result.returncode == 0, result.stderr
     (second,) = (emodir.folder / "others").iterdir()
     first = emodir.folder / "runs" / run
@@ -177,15 +179,42 @@ def test_the_same_profile_and_seed_give_the_same_bytes(finished):
     assert len(names) >= 5
     for name in names:
         assert (first / "fronts" / name).read_bytes() == (second / "fronts" / name).read_bytes(), name
+    # What a run in the foreground prints is what its log and whoever watches it later print.
+    assert "joint front of" in result.stderr
+    there = ("@latest", "--runs-dir", "others")
+    logged = [line.split("  ", 1)[1] for line in emodir("logs", *there, "-n", "100").stdout.splitlines()]
+    assert [line.split("  ", 1)[1] for line in result.stderr.splitlines() if "  " in line] == logged
+    assert result.stdout == emodir("watch", *there, "--no-tui").stdout
+    assert "max_macs-0.5" in result.stdout
+    assert emodir("resume", *there).returncode == 4
 
 
-def test_another_seed_gives_other_fronts(finished):
-    emodir, run, _ = finished
-    emodir("run", "tiny.toml", "--no-tui", "--runs-dir", "seeded", "--set", "seed=1")
-    (other,) = (emodir.folder / "seeded").iterdir()
-    assert (other / "fronts" / "joint.json").read_bytes() != (
-        emodir.folder / "runs" / run / "fronts" / "joint.json"
-    ).read_bytes()
+def test_another_seed_gives_other_fronts(finished, other):
+    (emodir, run, _), (another, second) = finished, other
+    first, second = (
+        command.folder / "runs" / name / "fronts" / "joint.json" for command, name in ((emodir, run), (another, second))
+    )
+    assert first.read_bytes() != second.read_bytes()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_a_shared_run_can_be_read_by_others_and_any_other_run_cannot(finished, other):
+    def unreadable(emodir, run):
+        for folder in (emodir.folder, *emodir.folder.parents):
+            if folder.stat().st_uid == os.getuid() and folder != Path("/"):
+                folder.chmod(folder.stat().st_mode | 0o055)
+        code = (
+            "import os, sys, pathlib; os.setuid(12345)\n"
+            "root = pathlib.Path(sys.argv[1])\n"
+            "assert not os.access(root / 'control', os.W_OK)\n"
+            "names = ['profile.toml', 'run.json', 'heartbeat', 'worker.log', 'events/0001.jsonl', 'fronts/joint.json']\n"
+            "print(*[name for name in names if not os.access(root / name, os.R_OK)])"
+        )
+        command = [sys.executable, "-c", code, str(emodir.folder / "runs" / run)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+    assert unreadable(*other) == []
+    assert len(unreadable(*finished[:2])) == 6
 
 
 @pytest.mark.parametrize(
@@ -211,7 +240,6 @@ def test_wrong_input_gets_one_sentence_and_its_exit_code(emodir, arguments, code
     result = emodir(*arguments)
     assert result.returncode == code
     assert sentence in result.stderr
-    assert "Traceback" not in result.stderr
     assert result.stdout == ""
     assert not (emodir.folder / "runs").exists()
 
@@ -227,11 +255,17 @@ def test_wrong_input_gets_one_sentence_and_its_exit_code(emodir, arguments, code
         ("pick.rules=max_macs=0.0001", "% of the MACs remain"),
     ],
 )
-@pytest.mark.parametrize("way", ["--no-tui", "--foreground"])
-def test_what_only_the_worker_can_know_ends_in_a_sentence_too(emodir, override, sentence, way):
-    result = emodir("run", "tiny.toml", way, "--set", override)
+def test_what_only_the_worker_can_know_ends_in_a_sentence_too(emodir, override, sentence):
+    result = emodir("run", "tiny.toml", "--foreground", "--set", override)
     assert result.returncode == 2
     assert sentence in result.stderr
+    assert not (emodir.folder / "runs").exists()
+
+
+def test_what_a_detached_worker_finds_wrong_ends_in_a_sentence_and_an_exit_code_too(emodir):
+    result = emodir.process("run", "tiny.toml", "--no-tui", "--set", "device=cuda:7")
+    assert result.returncode == 2
+    assert "CUDA devices" in result.stderr
     assert "Traceback" not in result.stderr
     assert not (emodir.folder / "runs").exists()
 

@@ -73,7 +73,7 @@ def test_what_waits_for_the_device_is_not_recorded_and_leaves_no_trace():
 @pytest.mark.parametrize("form", ["sliced", "stacked", "auto"])
 def test_a_run_ends_and_its_networks_are_what_it_says(emodir, form):
     settings = ("--set", "device=cuda", "--set", f"search.evaluator={form}")
-    done = emodir("run", "tiny.toml", "--no-tui", *settings, timeout=240)
+    done = emodir("run", "tiny.toml", "--no-tui", *settings)
     assert done.returncode == 0, done.stderr
     # Where nothing is asked for, nothing may have gone wrong either.
     assert "stacking fails" not in done.stderr

@@ -2,10 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
-import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,10 +16,12 @@ from benchmarks import chaos as faults
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.events import read_all
 from emodir_tui.runs.fold import replay
-from emodir_tui.runs.picks import extra_picks
+from emodir_tui.runs.picks import add_pick, extra_picks
 from emodir_tui.runs.status import Observer
+from tests.support.runner import Emodir
+from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.xdist_group("reliability")
+full = pytest.mark.full
 
 
 @pytest.fixture(scope="module")
@@ -32,55 +35,43 @@ def check(tally, lost=0):
     assert tally.events_lost <= lost
 
 
-@pytest.mark.parametrize("share", [0.02, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.93])
+@pytest.mark.parametrize(
+    "share", [0.35, *(pytest.param(share, marks=full) for share in (0.02, 0.2, 0.5, 0.6, 0.7, 0.8, 0.93))]
+)
 def test_a_killed_and_resumed_run_ends_byte_for_byte_as_if_never_interrupted(chaos, share):
     tally = faults.Tally("kill")
     faults.kill(chaos, tally, share)
     check(tally)
 
 
+@full
 def test_a_run_killed_again_and_again_ends_the_same(chaos):
     tally = faults.Tally("kill")
     faults.kill(chaos, tally, 0.3, times=3)
     check(tally)
 
 
-@pytest.mark.parametrize(
-    "attempt",
-    [
-        lambda chaos, tally: faults.polite(chaos, tally, 0.3, signal.SIGTERM),
-        lambda chaos, tally: faults.polite(chaos, tally, 0.6, signal.SIGINT),
-        lambda chaos, tally: faults.hang_up(chaos, tally, 0.2),
-        lambda chaos, tally: faults.damage(chaos, tally, 0.5, "truncated"),
-        lambda chaos, tally: faults.damage(chaos, tally, 0.3, "flipped"),
-        lambda chaos, tally: faults.damage(chaos, tally, 0.7, "result"),
-        lambda chaos, tally: faults.torn_event(chaos, tally, 0.4),
-        lambda chaos, tally: faults.full_disk(chaos, tally, 0.3),
-        lambda chaos, tally: faults.removed_lock(chaos, tally, 0.1),
-        lambda chaos, tally: faults.two_resumes(chaos, tally, 0.4),
-        lambda chaos, tally: faults.five_watchers(chaos, tally),
-        lambda chaos, tally: faults.clock_back(chaos, tally, 0.5),
-        lambda chaos, tally: faults.go_back(chaos, tally, 0.5),
-    ],
-    ids=[
-        "TERM",
-        "INT",
-        "HUP",
-        "truncated",
-        "flipped",
-        "result",
-        "torn event",
-        "full disk",
-        "lock removed",
-        "two resumes",
-        "five watchers",
-        "clock back",
-        "go back",
-    ],
-)
-def test_every_fault_is_survived_with_the_same_results(chaos, attempt):
-    tally = faults.Tally("fault")
-    attempt(chaos, tally)
+FAULTS = {
+    "TERM": lambda chaos, tally: faults.polite(chaos, tally, 0.3, signal.SIGTERM),
+    "INT": lambda chaos, tally: faults.polite(chaos, tally, 0.6, signal.SIGINT),
+    "HUP": lambda chaos, tally: faults.hang_up(chaos, tally, 0.2),
+    "truncated": lambda chaos, tally: faults.damage(chaos, tally, 0.5, "truncated"),
+    "flipped": lambda chaos, tally: faults.damage(chaos, tally, 0.3, "flipped"),
+    "result": lambda chaos, tally: faults.damage(chaos, tally, 0.7, "result"),
+    "torn event": lambda chaos, tally: faults.torn_event(chaos, tally, 0.4),
+    "full disk": lambda chaos, tally: faults.full_disk(chaos, tally, 0.3),
+    "lock removed": lambda chaos, tally: faults.removed_lock(chaos, tally, 0.1),
+    "two resumes": lambda chaos, tally: faults.two_resumes(chaos, tally, 0.4),
+    "five watchers": lambda chaos, tally: faults.five_watchers(chaos, tally),
+    "clock back": lambda chaos, tally: faults.clock_back(chaos, tally, 0.5),
+    "go back": lambda chaos, tally: faults.go_back(chaos, tally, 0.5),
+}
+
+
+@pytest.mark.parametrize("fault", [pytest.param(name, marks=[] if name == "truncated" else full) for name in FAULTS])
+def test_every_fault_is_survived_with_the_same_results(chaos, fault):
+    tally = faults.Tally(fault)
+    FAULTS[fault](chaos, tally)
     check(tally)
 
 
@@ -93,13 +84,6 @@ def long_run(emodir, *more):
     return RunDirectory(emodir.folder / "runs" / result.stdout.strip())
 
 
-def wait_for(condition, seconds=30.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 def state_of(directory):
     return replay(read_all(directory.events_folder))
 
@@ -109,37 +93,51 @@ def generation_of(directory):
     return parts["sn1"].generation if parts else 0
 
 
-@pytest.fixture
-def running(emodir):
+@contextmanager
+def searching(emodir):
+    """A run in its first search; its worker is gone afterwards."""
     directory = long_run(emodir)
     wait_for(lambda: generation_of(directory) > 0)
     yield emodir, directory
-    pid = state_of(directory).pid
     if Observer(directory).status(state_of(directory)).is_live:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(state_of(directory).pid, signal.SIGKILL)
 
 
-def test_a_watcher_without_a_terminal_is_told_to_leave_and_the_run_goes_on(running):
-    emodir, directory = running
+@pytest.fixture
+def running(emodir):
+    with searching(emodir) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory):
+    """The same for tests that leave it running."""
+    with searching(Emodir(tmp_path_factory.mktemp("live"))) as made:
+        yield made
+
+
+def test_a_watcher_without_a_terminal_is_told_to_leave_and_the_run_goes_on(live):
+    emodir, directory = live
     watcher = emodir.popen("watch", directory.id, "--no-tui", stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     assert watcher.stderr is not None
     with watcher.stderr as said:
         said.readline()
         watcher.send_signal(signal.SIGINT)
         told = said.read().decode()
-    assert watcher.wait(timeout=30) == 6
+    assert watcher.wait() == 6
     assert "goes on" in told
     stood = generation_of(directory)
     wait_for(lambda: generation_of(directory) > stood)
 
 
+@full
 def test_a_scheme_is_asked_of_a_live_worker_and_a_stopped_run_goes_on_for_it(emodir):
     long = ("--set", "finetune.epochs=100000", "--set", "pick.rules=knee")
     result = emodir("run", "tiny.toml", "--detach", *long)
     directory = RunDirectory(emodir.folder / "runs" / result.stdout.strip())
     try:
         assert emodir("realise", directory.id, "--kept", "0.5").returncode == 4
-        wait_for(lambda: state_of(directory).picks, 60)
+        wait_for(lambda: state_of(directory).picks)
         picked = {pick.scheme for pick in state_of(directory).picks.values()}
         first, second = [s.scheme for s in state_of(directory).joint.schemes if s.scheme not in picked][:2]
         asked = emodir("realise", directory.id, "--scheme", str(first))
@@ -149,7 +147,7 @@ def test_a_scheme_is_asked_of_a_live_worker_and_a_stopped_run_goes_on_for_it(emo
         wait_for(lambda: not Observer(directory).status(state_of(directory)).is_live)
         again = emodir("realise", directory.id, "--scheme", str(second), "--detach")
         assert again.returncode == 0, again.stderr
-        wait_for(lambda: {first, second} <= {pick.scheme for pick in state_of(directory).picks.values()}, 60)
+        wait_for(lambda: {first, second} <= {pick.scheme for pick in state_of(directory).picks.values()})
     finally:
         if Observer(directory).status(state_of(directory)).is_live:
             os.kill(state_of(directory).pid, signal.SIGKILL)
@@ -205,8 +203,8 @@ def test_usr1_saves_and_a_paused_run_can_be_terminated(running):
     wait_for(lambda: state_of(directory).outcome == "stopped")
 
 
-def test_requests_that_are_no_requests_are_refused_or_named_and_change_nothing(running):
-    _, directory = running
+def test_requests_that_are_no_requests_are_refused_or_named_and_change_nothing(live):
+    _, directory = live
     from emodir_tui.runs.control import send
 
     bad = send(directory, "explode")
@@ -231,45 +229,43 @@ def test_a_job_that_is_terminated_stops_its_run_and_says_so_by_exit_code(emodir)
         lambda: list((emodir.folder / "runs").glob("*/fronts")) or list((emodir.folder / "runs").glob("*/checkpoints"))
     )
     follower.terminate()
-    _, said = follower.communicate(timeout=60)
+    _, said = follower.communicate()
     assert follower.returncode == 75, said
     assert b"emodir resume" in said
 
 
-def test_in_the_foreground_the_exit_code_is_the_runs(emodir):
-    result = emodir("run", "tiny.toml", "--foreground")
-    assert result.returncode == 0, result.stderr
-    assert "joint front of" in result.stderr
-    told = [line.split("  ", 1)[1] for line in emodir("logs", "-n", "100").stdout.splitlines()]
-    assert [line.split("  ", 1)[1] for line in result.stderr.splitlines() if "  " in line] == told
-    assert result.stdout == emodir("watch", "--no-tui").stdout
-    assert "max_macs-0.5" in result.stdout
-    assert emodir("resume", "@latest").returncode == 4
+def copy_of(finished, folder):
+    """The finished run in a folder of runs of its own; (its directory, the arguments that name it)."""
+    emodir, run, _ = finished
+    shutil.copytree(emodir.folder / "runs" / run, folder / run)
+    return RunDirectory(folder / run), (run, "--runs-dir", str(folder))
 
 
-def test_in_the_foreground_own_code_prints_beside_the_result_and_a_start_that_fails_leaves_nothing(emodir):
+def free_scheme(directory):
+    """A scheme of the joint front that no pick has."""
+    taken = {pick.scheme for pick in state_of(directory).picks.values()}
+    return next(number for number in range(5) if number not in taken)
+
+
+def test_in_the_foreground_own_code_prints_beside_the_result_and_a_start_that_fails_leaves_nothing(finished, tmp_path):
+    emodir, _, _ = finished
+    directory, names = copy_of(finished, tmp_path)
     (emodir.folder / "own.py").write_text(
         "from emodir_tui.nets.sources.models import load_model\n\n"
         "def make(classes):\n    print('OWN')\n    return load_model('digits-resnet', '', classes)\n"
     )
-    result = emodir("run", "tiny.toml", "--foreground", "--set", "model.source=own:make", "--runs-dir", "there")
-    assert result.returncode == 0, result.stderr
-    assert "OWN" in result.stderr
-    assert "OWN" not in result.stdout
-    (path,) = (emodir.folder / "there").iterdir()
-    directory = RunDirectory(path)
-    text = directory.profile_file.read_text()
-    directory.profile_file.write_text(text.replace("own:make", "gone:make"))
-    taken = {pick.scheme for pick in state_of(directory).picks.values()}
-    scheme = next(number for number in range(5) if number not in taken)
-    ask = ("realise", directory.id, "--scheme", str(scheme), "--foreground", "--runs-dir", "there")
-    failed = emodir(*ask)
+    text, scheme = directory.profile_file.read_text(), free_scheme(directory)
+    directory.profile_file.write_text(text.replace('"digits-resnet"', '"gone:make"'))
+    # Both in processes that end: a worker whose process lives on would be a live run.
+    failed = emodir.process("realise", *names, "--scheme", str(scheme), "--foreground")
     assert failed.returncode == 2, failed.stderr
     assert "module 'gone' can't be imported" in failed.stderr
     assert extra_picks(directory) == []
-    directory.profile_file.write_text(text)
-    made = emodir(*ask)
+    directory.profile_file.write_text(text.replace('"digits-resnet"', '"own:make"'))
+    made = emodir.process("realise", *names, "--scheme", str(scheme), "--foreground")
     assert made.returncode == 0, made.stderr
+    assert "OWN" in made.stderr
+    assert "OWN" not in made.stdout
     assert f"scheme-{scheme}" in made.stdout
     assert extra_picks(directory) == [scheme]
 
@@ -285,17 +281,13 @@ def test_a_worker_that_dies_at_its_start_is_shown_with_its_last_lines(emodir, mo
     assert result.stdout == ""
 
 
-def test_one_more_scheme_of_a_finished_run_is_realised_by_a_resume_and_the_others_stay(emodir):
-    assert emodir("run", "tiny.toml", "--no-tui").returncode == 0
-    (path,) = (emodir.folder / "runs").iterdir()
-    directory = RunDirectory(path)
+def test_one_more_scheme_of_a_finished_run_is_realised_by_a_resume_and_the_others_stay(finished, tmp_path):
+    emodir, _, _ = finished
+    directory, names = copy_of(finished, tmp_path)
     before = (directory.export_folder / "knee.safetensors").read_bytes()
-    from emodir_tui.runs.picks import add_pick
-
-    taken = {pick.scheme for pick in state_of(directory).picks.values()}
-    scheme = next(number for number in range(5) if number not in taken)
+    scheme = free_scheme(directory)
     assert add_pick(directory, scheme)
-    result = emodir("resume", directory.id, "--no-tui")
+    result = emodir("resume", *names, "--no-tui")
     assert result.returncode == 0, result.stderr
     assert (directory.export_folder / f"scheme-{scheme}.safetensors").is_file()
     assert (directory.export_folder / "knee.safetensors").read_bytes() == before
@@ -327,8 +319,8 @@ def test_a_scheme_asked_for_until_the_very_end_is_realised_by_the_same_worker(em
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
-def test_another_users_request_is_ignored_and_logged(running):
-    emodir, directory = running
+def test_another_users_request_is_ignored_and_logged(live):
+    emodir, directory = live
     from emodir_tui.runs.control import send
 
     hidden = Path(emodir.folder / "elsewhere")
@@ -341,26 +333,3 @@ def test_another_users_request_is_ignored_and_logged(running):
     wait_for(lambda: any("another user" in message.text for message in state_of(directory).messages))
     assert request not in state_of(directory).controls
     assert Observer(directory).status(state_of(directory)).is_live
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
-def test_a_shared_run_can_be_read_by_others_and_any_other_run_cannot(emodir):
-    def unreadable(run):
-        code = (
-            "import os, sys, pathlib; os.setuid(12345)\n"
-            "root = pathlib.Path(sys.argv[1])\n"
-            "assert not os.access(root / 'control', os.W_OK)\n"
-            "names = ['profile.toml', 'run.json', 'heartbeat', 'worker.log', 'events/0001.jsonl', 'fronts/joint.json']\n"
-            "print(*[name for name in names if not os.access(root / name, os.R_OK)])"
-        )
-        result = subprocess.run([sys.executable, "-c", code, str(run)], capture_output=True, text=True, check=True)
-        return result.stdout.split()
-
-    for folder in (emodir.folder, *emodir.folder.parents):
-        if folder.stat().st_uid == os.getuid() and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o055)
-    for name, more in (("shared", ["--shared"]), ("own", [])):
-        assert emodir("run", "tiny.toml", "--no-tui", "--name", name, *more).returncode == 0
-    shared, own = sorted((emodir.folder / "runs").iterdir(), key=lambda path: path.name, reverse=True)
-    assert unreadable(shared) == []
-    assert len(unreadable(own)) == 6
