@@ -39,7 +39,14 @@ def groups_of_torch_pruning(model, x):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", ["vgg16_bn", "resnet18", "resnet50", "mobilenet_v2", "densenet121"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet18",
+        "mobilenet_v2",
+        *(pytest.param(name, marks=pytest.mark.full) for name in ("vgg16_bn", "resnet50", "densenet121")),
+    ],
+)
 def test_groups_are_those_that_torch_pruning_finds(name):
     torch.manual_seed(0)
     model = load_model(f"torchvision:{name}", "", 10).eval()

@@ -12,6 +12,7 @@ from emodir_tui.nets.measures.complexity import ComplexityModel
 from emodir_tui.nets.removal import ChannelConstant, apply_structure, remove, structure
 from emodir_tui.nets.sources.models import load_model
 from tests.support.models import (
+    NARROW,
     TORCHVISION,
     ZOO,
     InPlace,
@@ -23,6 +24,7 @@ from tests.support.models import (
     graph_of,
     macs_by_hooks,
     random_keep,
+    torchvision_model,
     zoo_model,
 )
 
@@ -72,10 +74,10 @@ def test_a_removal_that_is_off_by_one_channel_or_forgets_a_bias_is_noticed(name)
         assert difference(model(x), expected) > 1e-3
 
 
-@pytest.mark.parametrize("name", TORCHVISION)
+@pytest.mark.parametrize("name", [*NARROW, *(pytest.param(name, marks=pytest.mark.full) for name in TORCHVISION)])
 def test_any_cnn_of_torchvision_is_pruned_exactly(name):
     torch.manual_seed(0)
-    model = disturbed(load_model(f"torchvision:{name}", "", 10))
+    model = disturbed(torchvision_model(name))
     size = 96 if name == "inception_v3" else 64
     x = torch.randn(2, 3, size, size)
     graph = graph_of(model, x)
@@ -85,9 +87,7 @@ def test_any_cnn_of_torchvision_is_pruned_exactly(name):
         assert difference(removed(graph, x, keep), masked(graph, x, keep)) < 1e-4
     made = remove(graph, keep)
     assert macs_by_hooks(made, x) == ComplexityModel(graph).measure(keep[None])[0]
-    again = apply_structure(
-        load_model(f"torchvision:{name}", "", 10), x, json.loads(json.dumps(structure(graph, keep)))
-    )
+    again = apply_structure(torchvision_model(name), x, json.loads(json.dumps(structure(graph, keep))))
     again.load_state_dict(made.state_dict())
     value = x
     with torch.no_grad():
@@ -214,7 +214,7 @@ def test_an_emptied_branch_is_a_constant_that_trains_and_is_recalibrated():
     assert constant.value.grad is not None
     constant.recalibrate()
     branch = graph.branches[0]
-    bias = model.get_submodule([node for node in branch.tail if "bn" in node][-1].replace("_", ".", 2)).bias
+    bias = model.get_submodule([node for node in branch.constant_tail if "bn" in node][-1].replace("_", ".", 2)).bias
     assert torch.equal(constant.value.flatten(), bias)
 
 

@@ -16,9 +16,8 @@ from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.nets.measures.complexity import ComplexityModel
 from emodir_tui.nets.modules.channel_modules import ChannelConstant
 from emodir_tui.nets.removal import apply_structure, remove, structure
-from emodir_tui.nets.sources.models import load_model
 from emodir_tui.nets.tracing.network import trace
-from tests.support.models import difference, disturbed, graph_of, layer, macs_by_hooks, random_keep
+from tests.support.models import difference, disturbed, graph_of, layer, macs_by_hooks, random_keep, torchvision_model
 from tests.support.user_networks import CASES, Net, conv, shuffle
 
 
@@ -224,8 +223,8 @@ def test_what_is_not_known_protects_the_channels_that_reach_it_and_is_listed(mid
 
 
 def test_every_output_channel_is_in_a_group_or_protected():
-    for name in ("convnext_tiny", "regnet_y_400mf", "shufflenet_v2_x1_0", "squeezenet1_1"):
-        model, x = load_model(f"torchvision:{name}", "", 10).eval(), torch.randn(2, 3, 64, 64)
+    for name in ("convnext", "regnet", "shufflenet_v2", "squeezenet"):
+        model, x = torchvision_model(name).eval(), torch.randn(2, 3, 64, 64)
         graph = graph_of(model, x)
         depthwise = (m for m in model.modules() if isinstance(m, nn.Conv2d) and m.groups == m.in_channels > 1)
         made = sum(m.weight.shape[0] for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear))

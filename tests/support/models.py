@@ -5,11 +5,16 @@ from typing import Any
 
 import numpy as np
 import torch
+import torchvision
 from torch import Tensor, nn
+from torchvision.models.convnext import CNBlockConfig
+from torchvision.models.regnet import BlockParams
+from torchvision.models.resnet import Bottleneck
 
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph, analyse
 from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.nets.sources import zoo
+from emodir_tui.nets.sources.models import load_model
 from emodir_tui.nets.tracing.network import trace
 
 ZOO = list(zoo.NAMES)
@@ -18,6 +23,27 @@ TORCHVISION = [
     "densenet121", "googlenet", "inception_v3", "efficientnet_b0", "regnet_y_400mf", "shufflenet_v2_x1_0",
     "mnasnet1_0", "squeezenet1_1", "convnext_tiny",
 ]  # fmt: skip
+
+
+# One of each kind of torchvision's architectures, as narrow and shallow as its constructor allows.
+NARROW: dict[str, Callable[[], nn.Module]] = {
+    "resnet": lambda: torchvision.models.ResNet(Bottleneck, [1, 1, 1, 1], num_classes=10, width_per_group=16),
+    "mobilenet_v3": lambda: torchvision.models.mobilenet_v3_small(width_mult=0.5, num_classes=10),
+    "shufflenet_v2": lambda: torchvision.models.ShuffleNetV2([2, 2, 2], [8, 16, 32, 64, 128], num_classes=10),
+    "squeezenet": lambda: torchvision.models.squeezenet1_1(num_classes=10),
+    "densenet": lambda: torchvision.models.DenseNet(8, (2, 2, 2, 2), 16, num_classes=10),
+    "regnet": lambda: torchvision.models.RegNet(
+        BlockParams.from_init_params(depth=4, w_0=16, w_a=16.0, w_m=2.0, group_width=8, se_ratio=0.25), num_classes=10
+    ),
+    "convnext": lambda: torchvision.models.ConvNeXt(
+        [CNBlockConfig(16, 32, 1), CNBlockConfig(32, None, 2)], num_classes=10
+    ),
+}
+
+
+def torchvision_model(name: str) -> nn.Module:
+    """A narrow model of `NARROW`, or one of `TORCHVISION` at full size, for ten classes."""
+    return NARROW[name]() if name in NARROW else load_model(f"torchvision:{name}", "", 10)
 
 
 def disturbed(model: nn.Module) -> nn.Module:

@@ -109,6 +109,7 @@ CASES = {
     ),
     "a constant made in forward": Net(lambda m, x: x * torch.linspace(0.5, 1.5, 8).view(1, 8, 1, 1)),
     "a shape that decides, and an assertion of channels": Net(shape_decides, conv=conv(8, 8, 1)),
+    "a view with fixed sizes": Net(lambda m, x: x.view(-1, 8, 144).view(-1, 8, 12, 12)),
     "a layer called twice": Net(lambda m, x: F.relu(m.conv(F.relu(m.conv(x)))), conv=conv(8, 8, 1)),
     "a weight-normalised layer": Net(
         lambda m, x: m.two(m.one(x)),

@@ -19,7 +19,7 @@ def outputs_of(graph, part, features, dtype):
         return span(features)
 
 
-@pytest.mark.parametrize("name", ["resnet20", "vgg16"])
+@pytest.mark.parametrize("name", ["resnet20", pytest.param("vgg16", marks=pytest.mark.full)])
 def test_in_bfloat16_masks_keep_their_order_and_the_unpruned_one_costs_next_to_nothing(name):
     model, _ = zoo_model(name)
     x = torch.randn(32, 3, 32, 32, generator=torch.Generator().manual_seed(0))

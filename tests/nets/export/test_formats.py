@@ -5,29 +5,51 @@ from emodir_tui.errors import EmodirError, ProfileError
 from emodir_tui.nets.export.formats import export_network
 from emodir_tui.nets.export.pruned_file import load_pruned, read_pruned, save_pruned
 from emodir_tui.nets.removal import remove, structure
+from emodir_tui.nets.sources import zoo
 from emodir_tui.nets.sources.models import load_model
-from tests.support.models import TORCHVISION, disturbed, graph_of, random_keep, zoo_model
+from tests.support.models import TORCHVISION, disturbed, graph_of, random_keep, torchvision_model, zoo_model
+from tests.support.user_networks import CASES
 
 
 def pruned(name):
     torch.manual_seed(0)
-    if name in TORCHVISION:
-        size = 96 if name == "inception_v3" else 64
-        model, x = disturbed(load_model(f"torchvision:{name}", "", 10)), torch.randn(2, 3, size, size)
-    else:
+    if name in CASES:
+        model, x = disturbed(CASES[name]), torch.randn(2, 3, 12, 12)
+    elif name in zoo.NAMES:
         model, x = zoo_model(name)
+    else:
+        size = 96 if name == "inception_v3" else 64
+        model, x = disturbed(torchvision_model(name)), torch.randn(2, 3, size, size)
     graph = graph_of(model, x)
     return remove(graph, random_keep(graph, 1, empty=True)), x
 
 
-@pytest.mark.parametrize("name", [*TORCHVISION, "resnet56", "vgg16", "digits-resnet"])
+# Between them, each module of channel_modules: constant, view, split, gather and pad.
+QUICK = [
+    ("digits-resnet", "onnx"),
+    ("a channel shuffle", "onnx"),
+    ("chunk and concatenation", "torch-export"),
+    ("every second channel", "onnx"),
+    ("an addition in place", "torch-export"),
+    ("a residual scaled by a parameter", "torch-export"),
+    ("a view with fixed sizes", "torch-export"),
+    ("resnet", "torch-export"),
+]
+ALL = [(name, kind) for name in (*TORCHVISION, "resnet56", "vgg16") for kind in ("torch-export", "onnx")]
+
+
+@pytest.mark.parametrize(("name", "kind"), [*QUICK, *(pytest.param(*one, marks=pytest.mark.full) for one in ALL)])
 @pytest.mark.filterwarnings("ignore")
-def test_torch_export_and_onnx_compute_what_the_network_computes(name):
+def test_an_exported_network_computes_what_the_network_computes(name, kind):
     model, x = pruned(name)
-    for kind in ("torch-export", "onnx"):
-        payload, difference = export_network(model, tuple(x.shape[1:]), kind)
-        assert payload
-        assert difference < 1e-4
+    payload, difference = export_network(model, tuple(x.shape[1:]), kind)
+    assert payload
+    assert difference < 1e-4
+
+
+def test_the_networks_that_are_exported_have_every_module_that_pruning_puts_in():
+    found = {type(module).__name__ for name, _ in QUICK for module in pruned(name)[0].modules()}
+    assert {"ChannelPad", "ChannelSplit", "ChannelGather", "ChannelView", "ChannelConstant"} <= found
 
 
 def test_what_cannot_be_exported_is_said_in_a_sentence():

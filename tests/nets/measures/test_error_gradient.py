@@ -9,7 +9,7 @@ from emodir_tui.nets.measures.error_gradient import ErrorGuide
 from tests.support.models import graph_of, random_keep, ranks, zoo_model
 
 
-@pytest.mark.parametrize("name", ["resnet20", "vgg16"])
+@pytest.mark.parametrize("name", ["resnet20", pytest.param("vgg16", marks=pytest.mark.full)])
 def test_predictions_order_genes_as_measurements_do(name):
     model, _ = zoo_model(name)
     x = torch.randn(32, 3, 32, 32, generator=torch.Generator().manual_seed(0))
