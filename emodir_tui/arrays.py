@@ -1,4 +1,4 @@
-"""The array types that searches and networks share, and the one constant gene that every keep vector is extended by."""
+"""The array types that searches and networks share, and the constant gene appended to keep vectors."""
 
 from typing import Any
 
@@ -11,14 +11,17 @@ Bools = npt.NDArray[np.bool_]
 
 # Over the genes of a whole network, bool[genes] or bool[n, genes]; True keeps a gene.
 KeepVectors = Bools
-# Over the genes that one search varies, bool[own genes] or bool[n, own genes].
+# Over the genes that one search varies, bool[length] or bool[n, length]; True keeps a gene.
 Masks = Bools
-# Whatever a search space consists of: masks, or positions in fronts.
+# The vectors of any search space: masks, or positions in fronts.
 Vectors = npt.NDArray[Any]
-# The gene that each channel of one tensor axis belongs to, int64[channels].
+# The gene of each channel along one axis of a tensor, int64[channels]; the number of genes stands for the constant gene.
 Axis = npt.NDArray[np.int64]
 
 
 def extended(keep: Bools, value: bool = True) -> Bools:
-    """A keep vector bool[genes] with one more gene at its end, to which all channels without a gene of their own belong."""
-    return np.append(keep, value)
+    """Keep vectors with one constant gene at the end, bool[…, genes + 1] of bool[…, genes].
+
+    The channels that belong to no gene refer to it: it is kept, or with `value` False never varied.
+    """
+    return np.concatenate([keep, np.full((*keep.shape[:-1], 1), value)], axis=-1)

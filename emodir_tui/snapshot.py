@@ -1,6 +1,6 @@
-"""Values of the stages as bytes and back: safetensors for arrays and tensors, JSON for the rest, no pickle.
+"""Results of the stages as bytes and back: safetensors for arrays and tensors, JSON for the rest, no pickle.
 
-What comes back is built from the type that the reader asks for, so a file can't choose what is made of it.
+The reader names the type to build, so a file cannot choose what is built from it.
 """
 
 import json
@@ -21,9 +21,12 @@ TREE = "tree"
 
 
 def pack(value: Any) -> bytes:
-    """Dataclasses, lists, tuples, dicts with text keys, numpy arrays, tensors and JSON's own values as bytes.
+    """Serialise dataclasses, lists, tuples, dicts with string keys, NumPy arrays, tensors and JSON's plain values.
 
-    The same value gives the same bytes. Floats keep every bit.
+    Equal values give equal bytes. Floats keep every bit.
+
+    Raises:
+        TypeError: The value holds an object of another type.
     """
     tensors: dict[str, torch.Tensor] = {}
     tree = _encode(value, "value", tensors)
@@ -31,10 +34,10 @@ def pack(value: Any) -> bytes:
 
 
 def unpack(payload: bytes, kind: Any) -> Any:
-    """The value of type `kind` that the bytes hold; tensors on the CPU.
+    """Read a value of type `kind` from the bytes; tensors are on the CPU.
 
     Raises:
-        DamagedFileError: They hold none.
+        DamagedFileError: The bytes hold no such value.
     """
     try:
         tensors = load_safetensors(payload)
@@ -62,7 +65,8 @@ def _encode(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
         tensors[path] = value.detach().cpu().contiguous().clone()
         return {"tensor": path}
     if isinstance(value, np.ndarray):
-        tensors[path] = torch.from_numpy(np.ascontiguousarray(value)).reshape(value.shape)
+        # A copy, because safetensors refuses an array that occurs in two places.
+        tensors[path] = torch.from_numpy(np.array(value, order="C"))
         return {"array": path}
     if is_dataclass(value):
         return {
@@ -72,7 +76,7 @@ def _encode(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
         return {key: _encode(item, f"{path}.{key}", tensors) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_encode(item, f"{path}.{index}", tensors) for index, item in enumerate(value)]
-    raise TypeError(f"{path}: a {type(value).__name__} can't be kept on disk")
+    raise TypeError(f"{path}: a {type(value).__name__} cannot be saved")
 
 
 def _decode(tree: Any, kind: Any, tensors: dict[str, torch.Tensor]) -> Any:
@@ -88,20 +92,20 @@ def _decode(tree: Any, kind: Any, tensors: dict[str, torch.Tensor]) -> Any:
     if origin is np.ndarray:
         return tensors[tree["array"]].numpy()
     if origin is dict:
-        return {key: _decode(item, arguments[1], tensors) for key, item in _of(tree, dict).items()}
+        return {key: _decode(item, arguments[1], tensors) for key, item in _checked_type(tree, dict).items()}
     if origin is list:
-        return [_decode(item, arguments[0], tensors) for item in _of(tree, list)]
+        return [_decode(item, arguments[0], tensors) for item in _checked_type(tree, list)]
     if origin is tuple:
-        items = _of(tree, list)
+        items = _checked_type(tree, list)
         kinds = [arguments[0]] * len(items) if arguments[-1] is Ellipsis else arguments
         return tuple(_decode(item, inner, tensors) for item, inner in zip(items, kinds, strict=True))
     if origin is float:
         return float(tree)
     if origin in (int, str, bool):
-        return _of(tree, origin)
+        return _checked_type(tree, origin)
     if origin is Any:
         return tree
-    raise TypeError(f"{kind} can't be kept on disk")
+    raise TypeError(f"{kind} cannot be saved")
 
 
 def _decode_union(tree: Any, kinds: tuple[Any, ...], tensors: dict[str, torch.Tensor]) -> Any:
@@ -111,7 +115,7 @@ def _decode_union(tree: Any, kinds: tuple[Any, ...], tensors: dict[str, torch.Te
     return _decode(tree, kind, tensors)
 
 
-def _of(tree: Any, kind: type) -> Any:
+def _checked_type(tree: Any, kind: type) -> Any:
     if type(tree) is not kind:
         raise TypeError(f"expected {kind.__name__}, found {type(tree).__name__}")
     return tree

@@ -1,4 +1,4 @@
-"""Modules of the user's own, which a profile names."""
+"""Import of the functions and modules that a user's profile names."""
 
 import importlib
 import traceback
@@ -10,10 +10,10 @@ from emodir_tui.errors import ProfileError, first_line, nearest
 
 
 def load_callable(key: str, source: str) -> Callable[..., Any]:
-    """The function or class that the profile's `key` names as `module.path:name`.
+    """Import the function or class named by the profile's `key` as `module.path:name`.
 
     Raises:
-        ProfileError: Its module can't be imported, or has none of that name.
+        ProfileError: The module cannot be imported, or has no callable of that name.
     """
     module_name, _, name = source.partition(":")
     module = import_user_module(key, module_name)
@@ -27,27 +27,27 @@ def load_callable(key: str, source: str) -> Callable[..., Any]:
 
 
 def import_user_module(key: str, name: str) -> ModuleType:
-    """A module of somebody's own, which the profile's `key` names.
+    """Import the user's module that the profile's `key` names.
 
     Raises:
-        ProfileError: It can't be imported; says why, and in which line.
+        ProfileError: The name is not a module's, or the import fails; the message gives the reason and the line.
     """
     if not name.strip(".") or name.startswith(".") or "/" in name or name.endswith(".py"):
         plain = name.removesuffix(".py").strip("./").replace("/", ".") or "package.module"
-        raise ProfileError(f"{key}: '{name}' is no name of a module", f"Write {plain}:FUNCTION, as for import.")
+        raise ProfileError(f"{key}: '{name}' is not a valid module name", f"Write {plain}:FUNCTION, as for import.")
     try:
         return importlib.import_module(name)
     except ImportError as error:
         raise ProfileError(
-            f"{key}: module '{name}' can't be imported ({error})",
-            "It is looked for where emodir is started, and in the environment.",
+            f"{key}: module '{name}' cannot be imported ({error})",
+            "Python looks for it in the folder where emodir was started and in its environment.",
         ) from error
-    # A module may do and raise whatever it likes when it is imported, as any program.
+    # Importing a module runs it, and a program may raise anything.
     except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         place = f"{frames[-1].filename}, line {frames[-1].lineno}"
         if isinstance(error, SyntaxError):
             place = f"{error.filename}, line {error.lineno}"
         raise ProfileError(
-            f"{key}: module '{name}' can't be imported: {type(error).__name__}: {first_line(error)} ({place})"
+            f"{key}: module '{name}' cannot be imported: {type(error).__name__}: {first_line(error)} ({place})"
         ) from error

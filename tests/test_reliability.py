@@ -259,7 +259,7 @@ def test_in_the_foreground_own_code_prints_beside_the_result_and_a_start_that_fa
     # Both in processes that end: a worker whose process lives on would be a live run.
     failed = emodir.process("realise", *names, "--scheme", str(scheme), "--foreground")
     assert failed.returncode == 2, failed.stderr
-    assert "module 'gone' can't be imported" in failed.stderr
+    assert "module 'gone' cannot be imported" in failed.stderr
     assert extra_picks(directory) == []
     directory.profile_file.write_text(text.replace('"digits-resnet"', '"own:make"'))
     made = emodir.process("realise", *names, "--scheme", str(scheme), "--foreground")

@@ -47,6 +47,12 @@ def test_a_value_comes_back_bit_for_bit():
     assert pack(again) == pack(value)
 
 
+def test_one_array_in_two_places_comes_back_in_both():
+    mask = np.array([True, False])
+    again = unpack(pack([Inner("x", mask), Inner("y", mask)]), list[Inner])
+    assert [inner.mask.tolist() for inner in again] == [[True, False]] * 2
+
+
 @settings(max_examples=200)
 @given(noise=st.binary(min_size=1, max_size=20), place=st.integers(0, 10_000))
 def test_damaged_bytes_give_a_sentence_and_never_anything_else(noise, place):

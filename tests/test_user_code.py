@@ -10,7 +10,7 @@ from emodir_tui.user_code import import_user_module, load_callable
         ("def f(:", r"SyntaxError: .*broken\.py, line 1\)"),
         ("import math\nx = unknown + 1", r"NameError: name 'unknown' is not defined \(.*broken\.py, line 2\)"),
         ("import sys\nsys.exit(3)", r"SystemExit: 3 \(.*broken\.py, line 2\)"),
-        ("import no_such_library", r"can't be imported \(No module named 'no_such_library'\)"),
+        ("import no_such_library", r"cannot be imported \(No module named 'no_such_library'\)"),
     ],
 )
 def test_what_is_wrong_in_a_module_is_told_with_its_line(tmp_path, monkeypatch, code, words):
@@ -31,7 +31,7 @@ def test_a_module_may_have_a_name_that_no_import_statement_could_have(tmp_path, 
     [("net.py", "net:"), ("./net", "net:"), ("models/net.py", "models.net:"), ("", "package.module:")],
 )
 def test_a_file_in_place_of_a_module_is_told_how_to_write_it(name, right):
-    with pytest.raises(ProfileError, match="is no name of a module") as caught:
+    with pytest.raises(ProfileError, match="is not a valid module name") as caught:
         import_user_module("data.source", name)
     assert f"Write {right}FUNCTION" in caught.value.hint
 

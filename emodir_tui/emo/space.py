@@ -1,4 +1,4 @@
-"""What a search needs to know of the space it searches, and how its vectors are told apart and packed."""
+"""The protocol of a space to search, and keys by which its vectors are compared."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -9,44 +9,35 @@ from emodir_tui.arrays import Vectors
 
 
 class Space(Protocol):
-    """What is searched: how vectors are made and varied. Everything it returns is valid, and none of it is checked."""
+    """How vectors are made and varied. All that it returns is valid, and nobody checks it."""
 
     @property
     def ends(self) -> Vectors:
         """The unpruned vector, then the emptiest one, [2, length]."""
 
     def sample(self, count: int, generator: np.random.Generator) -> Vectors:
-        """`count` vectors spread from the emptiest to the unpruned one; they may repeat."""
+        """`count` vectors spread from the emptiest to the unpruned one, [count, length]; they may repeat."""
 
     def neighbours(self, vector: Vectors) -> Iterable[Vectors]:
-        """Every vector one smallest step away; by such steps the whole space can be reached."""
+        """Every vector one smallest step away; such steps reach the whole space."""
 
     def repair(self, vectors: Vectors) -> Vectors:
-        """The nearest valid vectors."""
+        """The nearest valid vectors, [n, length]."""
 
     def vary(self, parents: Vectors, generator: np.random.Generator) -> Vectors:
-        """One child of each pair of parents, [n, length] of [n, 2, length]."""
+        """One child for each pair of parents, [n, length] from [n, 2, length]."""
 
 
 def keys(vectors: Vectors) -> list[bytes]:
-    """One hashable key per row; equal exactly where the rows are."""
-    rows = np.ascontiguousarray(packed(vectors))
+    """One hashable key per row; two keys are equal exactly where the rows are."""
+    # Eight genes of a mask fit in a byte; positions stay as they are.
+    rows = np.packbits(vectors, axis=1) if vectors.dtype == np.bool_ else np.ascontiguousarray(vectors)
     return [row.tobytes() for row in rows]
 
 
 def distinct(vectors: Vectors) -> Vectors:
-    """The rows without repeats, each where it first stood."""
+    """The rows without repeats, in the order of their first occurrence."""
     first: dict[bytes, int] = {}
     for row, key in enumerate(keys(vectors)):
         first.setdefault(key, row)
     return vectors[list(first.values())]
-
-
-def packed(vectors: Vectors) -> Vectors:
-    """Masks as 8 genes a byte, uint8[n, ceil(length / 8)]; positions as they are."""
-    return np.packbits(vectors, axis=1) if vectors.dtype == np.bool_ else vectors
-
-
-def unpacked(rows: Vectors, length: int) -> Vectors:
-    """The opposite of `packed`."""
-    return np.unpackbits(rows, axis=1, count=length).astype(np.bool_) if rows.dtype == np.uint8 else rows

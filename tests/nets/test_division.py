@@ -215,7 +215,7 @@ def test_importances_are_one_finite_number_a_gene_and_see_what_matters():
     [
         ("resnet21", "is not in the zoo", "resnet20"),
         ("torchvision:resnet5", "no classification model", "resnet50"),
-        ("no.such.module:f", "can't be imported", ""),
+        ("no.such.module:f", "cannot be imported", ""),
         ("tests.nets.models:Unet", "has no function", "UNet"),
         ("tests.nets.models:graph_of", "fails: TypeError", ""),
     ],

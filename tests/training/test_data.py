@@ -97,7 +97,7 @@ def test_arrays_in_an_npz_file_are_read_without_pickle(tmp_path):
         (Data(source="digit"), "'digit' is no source of images"),
         (Data(source="folder:/nowhere"), "there is no folder /nowhere/train"),
         (Data(source="npz:/nowhere.npz"), "can't be read"),
-        (Data(source="no.module:factory"), "module 'no.module' can't be imported"),
+        (Data(source="no.module:factory"), "module 'no.module' cannot be imported"),
         (Data(source="tests.nets.models:disturbd"), "'tests.nets.models' has no function 'disturbd'"),
         (Data(source="tests.nets.models:disturbed"), "disturbed() does not give ((images, labels)"),
         (Data(source="digits", search_images=5000), "there are only 1438 training images"),
