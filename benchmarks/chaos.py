@@ -26,10 +26,12 @@ from emodir_tui.errors import ConflictError, ExitCode
 from emodir_tui.profile import Profile, load, validate
 from emodir_tui.runs.control import send
 from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.runs.event_types import CheckpointSaved, StageFinished
 from emodir_tui.runs.events import EventReader, read_all
 from emodir_tui.runs.fold import replay
 from emodir_tui.runs.launch import prepare
-from emodir_tui.runs.state import STAGES, RunState
+from emodir_tui.runs.names import StageName
+from emodir_tui.runs.state import RunState
 
 TINY = {
     "name": "chaos",
@@ -489,10 +491,10 @@ def checkpoint_cost(chaos: Chaos) -> str:
     chaos.wait(chaos.fork(directory), seconds=600)
     spent = total = count = largest = 0.0
     for event in read_all(directory.events_folder):
-        if event["kind"] == "checkpoint_saved" and event["stage"] in ("search", "joint"):
-            spent, count, largest = spent + event["seconds"], count + 1, max(largest, event["bytes"])
-        if event["kind"] == "stage_finished" and event["stage"] in ("search", "joint"):
-            total += event["seconds"]
+        if isinstance(event, CheckpointSaved) and event.stage in (StageName.SEARCH, StageName.JOINT):
+            spent, count, largest = spent + event.seconds, count + 1, max(largest, event.bytes)
+        if isinstance(event, StageFinished) and event.stage in (StageName.SEARCH, StageName.JOINT):
+            total += event.seconds
     share = f"{100 * spent / total:.3f} % of the searches' time"
     return f"profiles/digits.toml, a checkpoint each 2 s: {count:.0f} checkpoints of at most {largest / 1e3:.0f} kB took {share}"
 
@@ -508,7 +510,7 @@ def main() -> None:
         print("| fault | tried | survived | events lost | difference in results |\n|---|---|---|---|---|")
         tallies = all_faults(chaos, arguments.kills, arguments.others)
         stages = {
-            name for name in STAGES if replay(read_all(chaos.reference.events_folder)).stages[name].state == "done"
+            name for name in StageName if replay(read_all(chaos.reference.events_folder)).stages[name].state == "done"
         }
         print(f"\nundisturbed run: {json.dumps(sorted(stages))}, {len(chaos.expected)} products compared byte for byte")
         print(checkpoint_cost(chaos))

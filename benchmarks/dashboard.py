@@ -229,7 +229,7 @@ def write_run(run: Path, events: int) -> int:
 def story(events: int) -> Iterator[dict[str, Any]]:
     """The events: opening, division, generations with progress and epochs between them, then the ranking."""
     yield {"kind": "run_opened", "attempt": 1, "pid": 1, "host": "host", "device": "cpu"}
-    yield {"kind": "plan_made", "costs": {"search": 1000.0, "joint": 100.0}}
+    yield {"kind": "plan_made", "costs": {"search": 1000.0, "joint": 100.0}, "complexity": "macs"}
     yield {"kind": "network_divided", "subnetworks": [part(number) for number in range(1, SUBNETWORKS + 1)]}
     yield {"kind": "stage_started", "stage": "search"}
     told, generation = 5, 0
@@ -287,7 +287,7 @@ def searched(name: str, generation: int, generations: int) -> dict[str, Any]:
 def row(rank: int) -> dict[str, Any]:
     return {
         "rank": rank, "level": rank // 50, "subnetwork": f"sn{rank % SUBNETWORKS + 1}", "member": rank // SUBNETWORKS,
-        "macs_kept": 0.9, "local_impairment": rank / 4000, "global_impairment": rank / 4000, "accuracy_change": -rank / 9000, "kl": 0.01,
+        "complexity_kept": 0.9, "local_impairment": rank / 4000, "global_impairment": rank / 4000, "accuracy_change": -rank / 9000, "kl": 0.01,
     }  # fmt: skip
 
 
@@ -295,13 +295,17 @@ def be_the_worker(run: Path) -> None:
     """Emit five events a second until standard input ends, then finish the run."""
     import socket
 
+    import msgspec
+
+    from emodir_tui.runs.event_types import Progress, RunClosed, RunOpened, SearchGeneration
     from emodir_tui.runs.events import EventWriter
     from emodir_tui.runs.heartbeat import Heartbeat
+    from emodir_tui.runs.names import Outcome, StageName
 
     writer = EventWriter(run / "events", 2)
     tick = 0
     heartbeat = Heartbeat(run / "heartbeat", lambda: {"progress": tick, "dropped": 0, "disk_free_bytes": 10**12})
-    writer.emit("run_opened", attempt=2, pid=os.getpid(), host=socket.gethostname(), device="cpu")
+    writer.emit(RunOpened(attempt=2, pid=os.getpid(), host=socket.gethostname(), device="cpu"))
     while not select.select([sys.stdin], [], [], 0.2)[0]:
         tick += 1
         if tick % 3 == 0:
@@ -309,12 +313,12 @@ def be_the_worker(run: Path) -> None:
             # More of the front changes between updates than in a real search, so the plot is always redrawn.
             event["front"] = [[x, y * (0.5 + random.random())] for x, y in event["front"]]  # noqa: S311
             event["hypervolume"] = 0.5 + 0.4 * random.random()  # noqa: S311
-            writer.emit(event.pop("kind"), **event)
+            writer.emit(msgspec.convert(event, SearchGeneration))
         else:
             writer.emit(
-                "progress", stage="search", step=tick, steps=100_000, unit="generation", note=f"sn{SUBNETWORKS}"
+                Progress(stage=StageName.SEARCH, step=tick, steps=100_000, unit="generation", note=f"sn{SUBNETWORKS}")
             )
-    writer.emit("run_closed", outcome="finished", error="", hint="")
+    writer.emit(RunClosed(outcome=Outcome.FINISHED))
     heartbeat.close()
     writer.close()
 

@@ -264,7 +264,7 @@ def ranking(
 
     directory = _find(run_name, runs_dir)
     if as_json:
-        print_json({"rows": ranking_view(directory)[: top or None]})
+        print_json(ranking_view(directory, top))
     else:
         print_ranking(directory, top)
 

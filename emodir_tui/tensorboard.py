@@ -1,9 +1,13 @@
 """TensorBoard's mirror of the events: scalars per sub-network, of the joint search, and of the trainings."""
 
 from pathlib import Path
-from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
+
+from emodir_tui.runs.event_types import Epoch, Event, JointGeneration, PickFinished, SearchGeneration
+
+# Tag to value and step.
+Values = dict[str, tuple[float | None, int]]
 
 
 class Scalars:
@@ -14,9 +18,9 @@ class Scalars:
         self._writer: SummaryWriter | None = None
         self._folder = folder
 
-    def __call__(self, kind: str, data: dict[str, Any]) -> None:
+    def __call__(self, event: Event) -> None:
         """Take one event."""
-        values = _scalars(kind, data)
+        values = _scalars(event)
         if self._broken or not values:
             return
         try:
@@ -38,20 +42,27 @@ class Scalars:
             self._broken = True
 
 
-def _scalars(kind: str, data: dict[str, Any]) -> dict[str, tuple[Any, int]]:
-    if kind == "search_generation":
-        name = data["subnetwork"] if data["round"] == 1 else f"{data['subnetwork']}-round{data['round']}"
-        return _search_scalars(f"search/{name}", data)
-    if kind == "joint_generation":
-        return _search_scalars("joint", data)
-    if kind == "epoch":
-        prefix = "/".join(part for part in (data["stage"], data["subject"]) if part)
-        return {f"{prefix}/{key}": (data[key], data["epoch"]) for key in ("loss", "accuracy", "learning_rate")}
-    if kind == "pick_finished":
-        return {f"picks/{data['pick']}/accuracy": (data["accuracy"], 0)}
+def _scalars(event: Event) -> Values:
+    match event:
+        case SearchGeneration():
+            name = event.subnetwork if event.round == 1 else f"{event.subnetwork}-round{event.round}"
+            return _search_scalars(f"search/{name}", event)
+        case JointGeneration():
+            return _search_scalars("joint", event)
+        case Epoch():
+            prefix = "/".join(part for part in (event.stage, event.subject) if part)
+            values = {"loss": event.loss, "accuracy": event.accuracy, "learning_rate": event.learning_rate}
+            return {f"{prefix}/{name}": (value, event.epoch) for name, value in values.items()}
+        case PickFinished():
+            return {f"picks/{event.pick}/accuracy": (event.accuracy, 0)}
     return {}
 
 
-def _search_scalars(prefix: str, data: dict[str, Any]) -> dict[str, tuple[Any, int]]:
-    names = ("hypervolume", "front_size", "evaluations", "evaluations_per_second")
-    return {f"{prefix}/{name}": (data[name], data["generation"]) for name in names}
+def _search_scalars(prefix: str, event: SearchGeneration | JointGeneration) -> Values:
+    values = {
+        "hypervolume": event.hypervolume,
+        "front_size": event.front_size,
+        "evaluations": event.evaluations,
+        "evaluations_per_second": event.evaluations_per_second,
+    }
+    return {f"{prefix}/{name}": (value, event.generation) for name, value in values.items()}

@@ -5,7 +5,6 @@ import faulthandler
 import os
 import signal
 import sys
-import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
@@ -15,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 from emodir_tui import profile as profiles
 from emodir_tui.errors import EmodirError, ExitCode
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.runs.events import decode, encode, read_all
+from emodir_tui.runs.event_types import Event, PlanMade, StageFinished
+from emodir_tui.runs.events import read_all
 from emodir_tui.runs.fold import replay
+from emodir_tui.runs.names import Complexity, StageName
 from emodir_tui.runs.narration import EventFormatter
 from emodir_tui.runs.picks import extra_picks
 from emodir_tui.runs.process import has_nvidia_driver
@@ -91,10 +92,8 @@ class _Sayer:
     def __init__(self, directory: RunDirectory) -> None:
         self._formatter = EventFormatter(replay(read_all(directory.events_folder)))
 
-    def __call__(self, kind: str, data: dict[str, Any]) -> None:
-        # As it is read back: arrays' numbers are no plain ones.
-        event = decode(encode({"kind": kind, "time": time.time(), "seq": 0, **data}))
-        if event is not None and (line := self._formatter.line(event)):
+    def __call__(self, event: Event) -> None:
+        if line := self._formatter.line(event):
             # Whoever read along may have gone; the run goes on.
             with suppress(OSError):
                 print(line, file=sys.stderr, flush=True)  # noqa: T201
@@ -141,10 +140,11 @@ def _execute(run: Run) -> None:
         if not extra_picks(run.directory):
             require_some_rule(run.profile, out_of_reach)
         # A finished stage's features and recorded passes make room for the next one's.
-        run.listeners.append(lambda kind, _: release_cached_memory() if kind == "stage_finished" else None)
+        run.listeners.append(lambda event: release_cached_memory() if isinstance(event, StageFinished) else None)
         run.open(str(bench.device))
         _compute_as_before(run, bench)
-        run.emit("plan_made", costs=expected_costs(bench, parts))
+        complexity = Complexity(run.profile.complexity.kind)
+        run.emit(PlanMade(costs=expected_costs(bench, parts), complexity=complexity))
         if run.profile.device == "auto" and bench.device.type == "cpu" and has_nvidia_driver():
             run.log("torch can't use the GPU of this machine, so the run is on the CPU; see emodir doctor", "warning")
         if run.profile.hardware.mixed_precision and not bench.mixed_precision:
@@ -199,7 +199,7 @@ def _prune_for_all_picks(run: Run, bench: "Bench") -> None:
         run.check()
         if set(extra_picks(run.directory)) <= set(asked):
             return
-        run.forget("realise", "finetune")
+        run.forget(StageName.REALISE, StageName.FINETUNE)
         # What is loaded again is another object, and finds none of these.
         bench.forget_graphs()
 
@@ -207,7 +207,7 @@ def _prune_for_all_picks(run: Run, bench: "Bench") -> None:
 def _make_room_for_new_picks(run: Run) -> None:
     """A finished run that was asked for one more pick makes its last two stages again; finished picks stay."""
     if run.new_picks:
-        run.forget("realise", "finetune")
+        run.forget(StageName.REALISE, StageName.FINETUNE)
 
 
 def _listen_to_signals(run: Run) -> None:

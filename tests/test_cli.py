@@ -108,12 +108,14 @@ def test_show_has_all_that_other_programs_rely_on(finished):
 
 def test_the_ranking_is_in_order_and_marks_what_the_joint_schemes_use(finished):
     emodir, run, _ = finished
-    rows = json.loads(emodir("ranking", run, "--json").stdout)["rows"]
+    ranking = json.loads(emodir("ranking", run, "--json").stdout)
+    rows = ranking["rows"]
+    assert ranking["complexity"] == "macs"
     assert [row["rank"] for row in rows] == list(range(1, len(rows) + 1))
     assert [row["level"] for row in rows] == sorted(row["level"] for row in rows)
     assert any(row["joint_uses"] for row in rows)
     assert set(rows[0]) == {
-        "rank", "level", "subnetwork", "member", "macs_kept", "local_impairment", "global_impairment",
+        "rank", "level", "subnetwork", "member", "complexity_kept", "local_impairment", "global_impairment",
         "accuracy_change", "joint_uses",
     }  # fmt: skip
 

@@ -17,7 +17,7 @@ class MeasuredMember:
     Attributes:
         subnetwork: Name of the sub-network.
         member: Position in its front, 0 = most pruned.
-        kept: Share of the whole network's complexity that stays.
+        complexity_kept: Share of the whole network's complexity that stays.
         local_impairment: Of the sub-network's own features.
         global_impairment: Of the whole network: relative error of the last features before the classifier.
         accuracy_change: Against the original network, as a share; negative is a loss.
@@ -26,7 +26,7 @@ class MeasuredMember:
 
     subnetwork: str
     member: int
-    kept: float
+    complexity_kept: float
     local_impairment: float
     global_impairment: float
     accuracy_change: float
@@ -49,7 +49,7 @@ def rank_members(rows: Sequence[MeasuredMember]) -> list[RankedMember]:
     by member. Members whose impairment is not finite share the last level.
     """
     order = {name: place for place, name in enumerate(dict.fromkeys(row.subnetwork for row in rows))}
-    points = np.array([(row.kept, row.global_impairment) for row in rows], dtype=np.float64).reshape(-1, 2)
+    points = np.array([(row.complexity_kept, row.global_impairment) for row in rows], dtype=np.float64).reshape(-1, 2)
     levels = sort_levels(points).tolist()
     places = sorted(
         range(len(rows)),
@@ -60,7 +60,7 @@ def rank_members(rows: Sequence[MeasuredMember]) -> list[RankedMember]:
 
 def cost_per_saving(row: MeasuredMember) -> float:
     """Global impairment per share of the complexity saved; infinite where nothing is saved or it is not finite."""
-    saved = 1.0 - row.kept
+    saved = 1.0 - row.complexity_kept
     return row.global_impairment / saved if saved > 0 and np.isfinite(row.global_impairment) else float("inf")
 
 

@@ -21,7 +21,7 @@ def ask(directory: RunDirectory, command: str, *, wait: bool, **arguments: int) 
         ConflictError: The run can't do this now, or belongs to somebody else.
         WorkerLostError: There is no worker, or it went away before it answered.
     """
-    watcher = Watcher(directory, latest_fronts=True)
+    watcher = Watcher(directory)
     _, status = watcher.look()
     if status.word in ("finished", "stopped", "failed"):
         raise ConflictError(
@@ -76,9 +76,9 @@ def find_scheme(directory: RunDirectory, state: RunState, number: int | None, ke
             last = max(scheme.scheme for scheme in schemes)
             raise NotFoundError(f"{directory.id} has no scheme {number}", f"Its joint front has schemes 0 to {last}.")
         return number
-    fitting = [scheme for scheme in schemes if scheme.complexity <= (kept or 0.0)]
+    fitting = [scheme for scheme in schemes if scheme.complexity_kept <= (kept or 0.0)]
     if not fitting:
-        least = min(scheme.complexity for scheme in schemes)
+        least = min(scheme.complexity_kept for scheme in schemes)
         raise NotFoundError(f"{directory.id} has no scheme that keeps so little", f"The least keeps {least:.3f}.")
     return min(fitting, key=lambda scheme: scheme.impairment).scheme
 

@@ -4,7 +4,7 @@ import sys
 import time
 
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.runs.events import EventReader, encode
+from emodir_tui.runs.events import EventReader, ascii_line
 from emodir_tui.runs.fold import apply
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Observer
@@ -16,11 +16,12 @@ def print_events(directory: RunDirectory, *, follow: bool) -> None:
     """Every event as a line of JSON; with `follow` until the run has ended. Damaged lines are left out."""
     reader, observer, state = EventReader(directory.events_folder), Observer(directory), RunState()
     while True:
-        events = reader.poll()
-        for event in events:
+        lines = reader.poll_lines()
+        for line, event in lines:
             apply(state, event)
-            sys.stdout.write(encode(event).decode())
-        if events:
+            if text := ascii_line(line):
+                sys.stdout.write(text + "\n")
+        if lines:
             sys.stdout.flush()
             continue
         if not follow or not observer.status(state).is_live:

@@ -117,6 +117,7 @@ def print_run(state: RunState, view: dict[str, Any]) -> None:
             f"process {view['pid'] or '—'} on {view['host'] or '—'}, {view['device'] or '—'}, attempt {view['attempt']}",
         ],
         ["directory", view["directory"]],
+        ["searched", view["complexity"].unit],
         ["ranking", f"{view['ranking_size']} members"],
         ["joint front", f"{view['joint']['size']} schemes, hypervolume {number(view['joint']['hypervolume'])}"],
     ]
@@ -162,21 +163,24 @@ def print_run(state: RunState, view: dict[str, Any]) -> None:
 
 def print_ranking(directory: RunDirectory, top: int) -> None:
     """The merged ranking, best first."""
+    view = ranking_view(directory, top)
     rows = [
         [
             str(row["rank"]),
             str(row["level"]),
             row["subnetwork"],
             str(row["member"]),
-            percent(row["macs_kept"]),
+            percent(row["complexity_kept"]),
             number(row["local_impairment"]),
             number(row["global_impairment"]),
             points(row["accuracy_change"]),
             str(row["joint_uses"]),
         ]
-        for row in ranking_view(directory)[: top or None]
+        for row in view["rows"]
     ]
-    columns = ["Rank", "Level", "Part", "Member", "MACs kept", "Local", "Global", "Change", "Joint uses"]
+    unit = view["complexity"].unit
+    kept = f"{unit[0].upper()}{unit[1:]} kept"
+    columns = ["Rank", "Level", "Part", "Member", kept, "Local", "Global", "Change", "Joint uses"]
     print_table(columns, rows)
 
 

@@ -11,7 +11,7 @@ from emodir_tui.runs.watcher import Watcher
 
 def look_at(directory: RunDirectory) -> tuple[RunState, Status]:
     """A run's state and status now."""
-    watcher = Watcher(directory, latest_fronts=True)
+    watcher = Watcher(directory)
     _, status = watcher.look()
     return watcher.state, status
 
@@ -58,6 +58,7 @@ def run_view(directory: RunDirectory, state: RunState, status: Status) -> dict[s
         "directory": str(directory.path),
         "attempt": state.attempt,
         "damaged_events": state.damaged,
+        "complexity": state.complexity,
         "baseline": None
         if baseline is None
         else {
@@ -94,23 +95,24 @@ def run_view(directory: RunDirectory, state: RunState, status: Status) -> dict[s
     }
 
 
-def ranking_view(directory: RunDirectory) -> list[dict[str, Any]]:
-    """The rows of `emodir ranking`, best first."""
+def ranking_view(directory: RunDirectory, top: int = 0) -> dict[str, Any]:
+    """What `emodir ranking` shows: the complexity that the shares are of, and the `top` rows (0: all), best first."""
     state, _ = look_at(directory)
-    return [
+    rows = [
         {
             "rank": row.rank,
             "level": row.level,
             "subnetwork": row.subnetwork,
             "member": row.member,
-            "macs_kept": row.macs_kept,
+            "complexity_kept": row.complexity_kept,
             "local_impairment": row.local_impairment,
             "global_impairment": row.global_impairment,
             "accuracy_change": row.accuracy_change,
             "joint_uses": row.joint_uses,
         }
-        for _, row in sorted(state.ranking.items())
+        for _, row in sorted(state.ranking.items())[: top or None]
     ]
+    return {"complexity": state.complexity, "rows": rows}
 
 
 def _subnetwork(item: Subnetwork) -> dict[str, Any]:

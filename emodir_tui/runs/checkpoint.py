@@ -14,6 +14,7 @@ from typing import Any
 
 from emodir_tui.errors import DamagedFileError, NotFoundError, nearest
 from emodir_tui.runs.directory import RunDirectory, write_file
+from emodir_tui.runs.names import StageName, split_result_name
 
 HEADER_BYTES = 1 << 20
 _ID = re.compile(r"ck-\d{4,}")
@@ -28,7 +29,7 @@ def number_of(checkpoint_id: str) -> int:
 class Place:
     """Where in the method a run is: a stage, inside it a sub-network, pick or training, and a search round."""
 
-    stage: str
+    stage: StageName
     subject: str = ""
     round: int = 1
 
@@ -203,7 +204,9 @@ class Checkpoints:
         try:
             return CheckpointInfo(
                 id=path.stem,
-                place=Place(stage=str(header["stage"]), subject=str(header["subject"]), round=int(header["round"])),
+                place=Place(
+                    stage=StageName(header["stage"]), subject=str(header["subject"]), round=int(header["round"])
+                ),
                 step=int(header["step"]),
                 saved=float(header["saved"]),
                 reason=str(header["reason"]),
@@ -239,8 +242,8 @@ def _made_from(results: list[str], directory: RunDirectory) -> list[Path]:
     """The files for other programs that were written with these results."""
     files: list[Path] = []
     for name in results:
-        stage, _, subject = name.partition(".")
+        stage, subject = split_result_name(name)
         files += directory.fronts_folder.glob(f"{subject or stage}.json")
-        if stage == "finetune":
+        if stage == StageName.FINETUNE:
             files += directory.export_folder.glob(f"{subject or '*'}.*")
     return sorted(set(files))

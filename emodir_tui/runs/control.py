@@ -12,19 +12,17 @@ from uuid import uuid4
 from emodir_tui.errors import ConflictError, EmodirError
 from emodir_tui.runs.directory import RunDirectory, read_json, write_json
 
-COMMANDS = ("save", "pause", "continue", "stop", "stop-now", "realise")
 # A request is a few hundred bytes; a larger file in that folder is not one.
 REQUEST_BYTES = 65536
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What somebody asked for. `uid` is the file's owner, as the system says, not as the file says."""
+    """What somebody asked for."""
 
     id: str
     command: str
     by: str
-    uid: int
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
@@ -110,4 +108,4 @@ def _request(name: str, value: dict[str, Any] | None, uid: int) -> Request | str
         return f"control/{name} is no request and was ignored"
     if not isinstance(arguments, dict):
         return f"control/{name} is no request and was ignored"
-    return Request(id=request_id[:80], command=command[:40], by=by[:120], uid=uid, arguments=arguments)
+    return Request(id=request_id[:80], command=command[:40], by=by[:120], arguments=arguments)

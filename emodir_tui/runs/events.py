@@ -2,27 +2,26 @@
 
 import json
 import os
-import re
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Union
+
+import msgspec
 
 from emodir_tui.runs.directory import file_mode, make_folder
-
-VERSION = 1
-Event: TypeAlias = dict[str, Any]
+from emodir_tui.runs.event_types import Event, Time, Undeclared
 
 # A reader takes at most this much at one poll, so that catching up never freezes a screen.
 POLL_BYTES = 4 << 20
-# Seconds since 1970; in the year 33658.
-LATEST = 1e12
 # On a disk that stays full for days memory must not fill up too.
 WAITING_EVENTS = 20_000
+# Blanks, and the zero blocks that NFS leaves.
+PADDING = b"\0 \r\t"
 
 
 class EventWriter:
@@ -45,17 +44,17 @@ class EventWriter:
         """Events that are not on the disk: waiting for space, or given up because too many were waiting."""
         return self._lost + len(self._waiting)
 
-    def emit(self, kind: str, **data: Any) -> bool:
-        """Append one event; False while it has to wait."""
+    def emit(self, event: Event) -> Event:
+        """Append one event; the event with its number and time. `dropped` says whether it has to wait."""
         with self._lock:
             self._seq += 1
-            self._waiting.append(
-                encode({"v": VERSION, "seq": self._seq, "time": round(time.time(), 3), "kind": kind, **data})
-            )
+            stamped = msgspec.structs.replace(event, seq=self._seq, time=round(time.time(), 3))
+            self._waiting.append(encode(stamped))
             if len(self._waiting) > WAITING_EVENTS:
                 self._waiting.popleft()
                 self._lost += 1
-            return self._flush()
+            self._flush()
+        return stamped
 
     def close(self) -> None:
         """Flush to the disk and close."""
@@ -65,40 +64,45 @@ class EventWriter:
                 os.fsync(self._descriptor)
             os.close(self._descriptor)
 
-    def _flush(self) -> bool:
+    def _flush(self) -> None:
         while self._waiting:
             # A failed write may have left half a line: the next one starts on a line of its own.
             payload = b"\n" + self._waiting[0] if self._torn else self._waiting[0]
             try:
                 written = os.write(self._descriptor, payload)
             except OSError:
-                return False
+                return
             self._torn = written < len(payload)
             if written == len(payload) - 1:
                 # All but the newline is there, and that is what the next try begins with: the event must not come twice.
                 self._waiting[0] = b""
             if self._torn:
-                return False
+                return
             self._waiting.popleft()
-        return True
 
 
 def encode(event: Event) -> bytes:
     """One event as a line. NaN and infinities become null: JSON has no other word for them."""
     try:
-        text = json.dumps(event, separators=(",", ":"), allow_nan=False)
-    except ValueError:
-        text = json.dumps(_finite(event), separators=(",", ":"), allow_nan=False)
-    return text.encode("utf-8", "replace") + b"\n"
+        return _ENCODER.encode(event) + b"\n"
+    except UnicodeEncodeError:
+        # Names of files need not be valid text.
+        return _ENCODER.encode(_valid_text(msgspec.to_builtins(event, enc_hook=_plain_number))) + b"\n"
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
+def _plain_number(value: Any) -> Any:
+    """An array's number as a plain one."""
+    item: Callable[[], Any] = value.item
+    return item()
+
+
+def _valid_text(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {_valid_text(key): _valid_text(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [_valid_text(item) for item in value]
     return value
 
 
@@ -114,30 +118,28 @@ class EventReader:
 
     It holds back an unterminated last line, skips and counts damaged ones, and opens each file anew at each poll
     (which is what makes a run directory on NFS work).
-
-    Args:
-        folder: The run's event segments.
-        latest_fronts: Leave out the fronts of generations that are overtaken within the same poll. They are most of
-            what there is to decode, and the state that the events add up to is the same.
     """
 
-    def __init__(self, folder: Path, *, latest_fronts: bool = False) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._latest_fronts = latest_fronts
         self.damaged = 0
         self._segments: dict[str, _Segment] = {}
 
     def poll(self, limit: int = POLL_BYTES) -> list[Event]:
         """The events that are new since the last poll, of at most about `limit` bytes; none only where all is read."""
+        return [event for _, event in self.poll_lines(limit)]
+
+    def poll_lines(self, limit: int = POLL_BYTES) -> list[tuple[bytes, Event]]:
+        """The same, each event with the line that it was read from."""
         while True:
             events, at_end = self._some(limit)
             # So much without an event is damaged, and what follows it must not be missed.
             if events or at_end:
                 return events
 
-    def _some(self, limit: int) -> tuple[list[Event], bool]:
+    def _some(self, limit: int) -> tuple[list[tuple[bytes, Event]], bool]:
         """The events in the next bytes, and whether these were all."""
-        events: list[Event] = []
+        events: list[tuple[bytes, Event]] = []
         names = self._names()
         for position, name in enumerate(names):
             segment = self._segments.setdefault(name, _Segment())
@@ -177,61 +179,69 @@ class EventReader:
         segment.offset += len(data)
         return data
 
-    def _decode(self, lines: list[bytes]) -> Iterator[Event]:
-        for line in without_old_fronts(lines) if self._latest_fronts else lines:
-            stripped = line.strip(b"\0 \r\t")
+    def _decode(self, lines: list[bytes]) -> Iterator[tuple[bytes, Event]]:
+        for line in lines:
+            stripped = line.strip(PADDING)
             if not stripped:
                 continue
             event = decode(stripped)
             if event is None:
                 self.damaged += 1
             else:
-                yield event
+                yield stripped, event
 
 
-_GENERATION = re.compile(rb'"kind":("(?:search|joint)_generation",[^}]*?)"generation":(\d+),')
+class _Envelope(msgspec.Struct):
+    """What every event has, whatever its kind."""
+
+    kind: str
+    seq: int
+    time: Time
 
 
-def without_old_fronts(lines: list[bytes]) -> list[bytes]:
-    """The lines, without the front of each generation that a later line of the same search has reached or passed."""
-    reached: dict[bytes, int] = {}
-    for index in range(len(lines) - 1, -1, -1):
-        line = lines[index]
-        start = line.find(b',"front":[[')
-        found = _GENERATION.search(line, 0, start) if start >= 0 else None
-        if found is None:
-            continue
-        search, generation = found[1], int(found[2])
-        stop = line.find(b"]]", start)
-        if stop >= 0 and reached.get(search, -1) >= generation:
-            lines[index] = line[:start] + line[stop + 2 :]
-        reached[search] = max(generation, reached.get(search, -1))
-    return lines
+def _records(kind: type[Event] = Event) -> Iterator[type[Event]]:
+    """The declared kinds of events."""
+    for record in kind.__subclasses__():
+        if record is not Undeclared:
+            yield from _records(record) if record.__subclasses__() else (record,)
 
 
-# Half the time of json.loads, which looks for encodings and options that no event has.
-_SCAN = json.JSONDecoder().raw_decode
+KINDS = {str(record.__struct_config__.tag): record for record in _records()}
+_ENCODER = msgspec.json.Encoder(enc_hook=_plain_number)
+_DECODER: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Union[tuple(KINDS.values())])  # noqa: UP007
+_ENVELOPE = msgspec.json.Decoder(_Envelope)
 
 
 def decode(line: bytes) -> Event | None:
     """One line as an event, or None when it is not one."""
     try:
-        text = line.decode("utf-8", "surrogatepass").strip()
-        event, end = _SCAN(text)
-    except (ValueError, RecursionError):
+        event = _DECODER.decode(line)
+    except msgspec.ValidationError:
+        return _undeclared(line)
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return None
-    if end != len(text) or not isinstance(event, dict) or not isinstance(event.get("kind"), str):
-        return None
-    time, seq = event.get("time"), event.get("seq")
-    # A time that no clock shows (or NaN) can't be reckoned with.
-    if not isinstance(time, int | float) or not isinstance(seq, int) or not 0 <= time < LATEST:
-        return None
-    return event
+    return event if event.seq >= 0 and event.time >= 0 else None
 
 
-def read_all(folder: Path, *, latest_fronts: bool = False) -> Iterator[Event]:
-    """Every event of a run so far, oldest first; see EventReader for `latest_fronts`."""
-    reader = EventReader(folder, latest_fronts=latest_fronts)
+def _undeclared(line: bytes) -> Undeclared | None:
+    try:
+        found = _ENVELOPE.decode(line)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+    return Undeclared(seq=found.seq, time=found.time, name=found.kind, damaged=found.kind in KINDS)
+
+
+def ascii_line(line: bytes) -> str | None:
+    """A line for a terminal: the same JSON in ASCII, where nothing acts on the terminal. None for a damaged line."""
+    try:
+        return json.dumps(msgspec.json.decode(line), separators=(",", ":"))
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+
+
+def read_all(folder: Path) -> Iterator[Event]:
+    """Every event of a run so far, oldest first."""
+    reader = EventReader(folder)
     while events := reader.poll():
         yield from events
 
@@ -242,4 +252,4 @@ def read_segment(path: Path) -> list[Event]:
         lines = path.read_bytes().split(b"\n")
     except OSError:
         return []
-    return [event for line in lines if (event := decode(line.strip(b"\0 \r\t"))) is not None]
+    return [event for line in lines if (event := decode(line.strip(PADDING))) is not None]

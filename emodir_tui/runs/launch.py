@@ -16,7 +16,8 @@ from emodir_tui.profile import Profile, dump
 from emodir_tui.runs.checkpoint import Checkpoints
 from emodir_tui.runs.control import can_control
 from emodir_tui.runs.directory import RunDirectory, create, file_mode, read_json, write_file, write_json
-from emodir_tui.runs.events import Event, read_all, read_segment
+from emodir_tui.runs.event_types import Event, RunClosed, RunOpened
+from emodir_tui.runs.events import read_all, read_segment
 from emodir_tui.runs.heartbeat import read_heartbeat
 from emodir_tui.runs.ownership import already_running
 from emodir_tui.runs.picks import new_picks
@@ -98,7 +99,7 @@ def start(directory: RunDirectory, checkpoint: str | None = None) -> None:
     began = time.monotonic()
     while time.monotonic() - began < START_SECONDS:
         gone = start_ticks(pid) is None
-        if any(event["kind"] == "run_opened" and event.get("pid") == pid for event in _new_events(directory, segments)):
+        if any(isinstance(event, RunOpened) and event.pid == pid for event in _new_events(directory, segments)):
             return
         if gone:
             raise _start_failure(directory, segments, pid)
@@ -114,7 +115,7 @@ def start(directory: RunDirectory, checkpoint: str | None = None) -> None:
 
 def times_opened(directory: RunDirectory) -> int:
     """How often a worker was ready in a run."""
-    return sum(event["kind"] == "run_opened" for event in read_all(directory.events_folder))
+    return sum(isinstance(event, RunOpened) for event in read_all(directory.events_folder))
 
 
 def discard(directory: RunDirectory, *, with_folder: bool) -> None:
@@ -142,7 +143,7 @@ def check_resumable(directory: RunDirectory, checkpoint: str | None = None) -> N
     """Raises what `resume` would raise before it starts anything."""
     if refusal := can_control(directory):
         raise ConflictError(refusal)
-    watcher = Watcher(directory, latest_fronts=True)
+    watcher = Watcher(directory)
     _, status = watcher.look()
     owner = from_json(status.heartbeat)
     # Another host's clock may be wrong: its heartbeat is looked at twice, and the worker looks for longer.
@@ -216,8 +217,8 @@ def _start_failure(directory: RunDirectory, old_segments: set[str], pid: int) ->
     if owner is not None and owner.pid != pid and owner.is_alive() is not False:
         return already_running(directory, owner)
     for event in _new_events(directory, old_segments):
-        if event["kind"] == "run_closed" and event.get("code") == ExitCode.USAGE:
-            return ProfileError(str(event.get("error")), str(event.get("hint")))
+        if isinstance(event, RunClosed) and event.code == ExitCode.USAGE:
+            return ProfileError(event.error, event.hint)
     return WorkerLostError(
         f"the worker of {directory.id} ended during its start", "Its last lines:\n" + last_lines(directory.worker_log)
     )

@@ -3,8 +3,21 @@
 import time
 
 from emodir_tui.formatting import printable
-from emodir_tui.runs.events import Event
+from emodir_tui.runs.event_types import (
+    BaselineMeasured,
+    CheckpointDamaged,
+    ControlAnswer,
+    Event,
+    FrontFinished,
+    JointFinished,
+    Message,
+    PickFinished,
+    RunClosed,
+    StageFinished,
+    StageStarted,
+)
 from emodir_tui.runs.fold import apply
+from emodir_tui.runs.names import Outcome, StageName
 from emodir_tui.runs.state import RunState
 
 CLOCK = "%H:%M:%S"
@@ -26,49 +39,46 @@ class EventFormatter:
 
     def line(self, event: Event) -> str:
         """The event's line, empty for most and for damaged ones."""
-        told = apply(self._state, event) and (self._ends or event["kind"] != "run_closed")
+        told = apply(self._state, event) and (self._ends or not isinstance(event, RunClosed))
         return line_of(event, self._state, self._clock) if told else ""
 
 
 def line_of(event: Event, state: RunState, form: str = CLOCK) -> str:
-    """The line that an event deserves, or an empty string: most deserve none, and so does one that is not what it says."""
-    try:
-        text = _text(event, state)
-        clock = time.strftime(form, time.localtime(event["time"]))
-    except (TypeError, ValueError, OverflowError, OSError, RecursionError):
-        return ""
-    return f"{clock}  {printable(text)}" if text else ""
+    """The line that an event deserves, or an empty string: most deserve none."""
+    text = _text(event, state)
+    return f"{time.strftime(form, time.localtime(event.time))}  {printable(text)}" if text else ""
 
 
 def _text(event: Event, state: RunState) -> str:
-    text = ""
-    kind, stage = event["kind"], event.get("stage")
-    if kind == "stage_started":
-        text = f"{stage}"
-    elif kind == "stage_finished":
-        text = f"{stage} done in {event.get('seconds', 0):.0f} s"
-    elif kind == "message" and event.get("level") in ("info", "warning", "error"):
-        text = f"{event['level'] + ': ' if event['level'] != 'info' else ''}{event.get('text')}"
-    elif kind == "checkpoint_damaged":
-        text = f"warning: {event.get('text')}"
-    elif kind == "run_closed" and event.get("outcome") != "finished":
-        text = f"{event.get('outcome')}{': ' if event.get('error') else ''}{event.get('error') or ''}"
-    elif kind == "baseline_measured" and state.baseline is not None:
-        text = f"original network: accuracy {_percent(state.baseline.accuracy)}, {state.baseline.macs:,} MACs"
-    elif kind == "front_finished" and event.get("subnetwork") in state.subnetworks:
-        part = state.subnetworks[event["subnetwork"]]
-        # Trained weights' fronts are the searches' members, measured once more.
-        trained = state.stage is not None and state.stage.name == "constrain"
-        found = "with the trained weights" if trained else f"{part.evaluations} evaluations"
-        text = f"{part.name}: front of {part.front_size}, hypervolume {_number(part.hypervolume)}, {found}"
-    elif kind == "joint_finished":
-        text = f"joint front of {state.joint.front_size}, hypervolume {_number(state.joint.hypervolume)}"
-    elif kind == "pick_finished" and event.get("pick") in state.picks:
-        pick = state.picks[event["pick"]]
-        text = f"pick {pick.name}: accuracy {_percent(pick.accuracy)} at {_percent(pick.macs_kept)} of the MACs"
-    elif kind in ("control_accepted", "control_done", "control_refused"):
-        text = f"{event.get('command')} {kind.removeprefix('control_')} ({event.get('by')}) {event.get('message', '')}".rstrip()
-    return text
+    match event:
+        case StageStarted():
+            return event.stage.value
+        case StageFinished():
+            return f"{event.stage} done in {event.seconds:.0f} s"
+        case Message(level="info"):
+            return event.text
+        case Message(level="warning" | "error"):
+            return f"{event.level}: {event.text}"
+        case CheckpointDamaged():
+            return f"warning: {event.text}"
+        case RunClosed() if event.outcome != Outcome.FINISHED:
+            return f"{event.outcome}{': ' if event.error else ''}{event.error}"
+        case BaselineMeasured():
+            return f"original network: accuracy {_percent(event.accuracy)}, {event.macs:,} MACs"
+        case FrontFinished() if event.subnetwork in state.subnetworks:
+            part = state.subnetworks[event.subnetwork]
+            # Trained weights' fronts are the searches' members, measured once more.
+            trained = state.stage is not None and state.stage.name == StageName.CONSTRAIN
+            found = "with the trained weights" if trained else f"{part.evaluations} evaluations"
+            return f"{part.name}: front of {part.front_size}, hypervolume {_number(part.hypervolume)}, {found}"
+        case JointFinished():
+            return f"joint front of {state.joint.front_size}, hypervolume {_number(state.joint.hypervolume)}"
+        case PickFinished() if event.pick in state.picks:
+            pick = state.picks[event.pick]
+            return f"pick {pick.name}: accuracy {_percent(pick.accuracy)} at {_percent(pick.macs_kept)} of the MACs"
+        case ControlAnswer():
+            return f"{event.command} {event.state} ({event.by}) {event.message}".rstrip()
+    return ""
 
 
 def _percent(share: float | None) -> str:

@@ -13,22 +13,40 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar, get_type_hints
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
 
 from emodir_tui.errors import ConflictError, DamagedFileError, EmodirError
 from emodir_tui.profile import Profile
 from emodir_tui.runs.checkpoint import Checkpoints, Place, Results, rewind
-from emodir_tui.runs.control import COMMANDS, Request, take, waiting
+from emodir_tui.runs.control import Request, take, waiting
 from emodir_tui.runs.directory import RunDirectory, read_json, write_json
+from emodir_tui.runs.event_types import (
+    CheckpointDamaged,
+    CheckpointSaved,
+    ConditionChanged,
+    ControlAccepted,
+    ControlAnswer,
+    ControlDone,
+    ControlRefused,
+    Event,
+    Message,
+    Rewound,
+    RunClosed,
+    RunOpened,
+    StageFinished,
+    StageStarted,
+)
 from emodir_tui.runs.events import EventWriter, read_all
 from emodir_tui.runs.fold import replay
 from emodir_tui.runs.heartbeat import Heartbeat, read_heartbeat
+from emodir_tui.runs.names import Command, Condition, Outcome, StageName, StageState
 from emodir_tui.runs.ownership import already_running, holds_lock, release_lock, take_lock
 from emodir_tui.runs.picks import add_pick, new_picks
 from emodir_tui.runs.process import Process, from_json, this_process
 from emodir_tui.runs.status import LOST_SECONDS_OTHER_HOST, heartbeat_stalled
 
 T = TypeVar("T")
+P = ParamSpec("P")
 Snapshot = Callable[[], Any]
 
 PAUSE_SECONDS = 0.2
@@ -61,6 +79,36 @@ class _Moment:
     saved: bool = False
 
 
+@dataclass(frozen=True)
+class Step(Generic[P, T]):
+    """A step of the method: what it computes, and the name and the type of its result on disk.
+
+    The name is declared, not the function's: functions may be renamed, runs on disk go on.
+    """
+
+    name: StageName
+    result: type[T]
+    compute: "Callable[Concatenate[Run, P], T]"
+
+    def __call__(self, run: "Run", *inputs: P.args, **options: P.kwargs) -> T:
+        """Compute the result, whatever is on disk."""
+        return self.compute(run, *inputs, **options)
+
+
+def step(name: StageName, result: type[T]) -> "Callable[[Callable[Concatenate[Run, P], T]], Step[P, T]]":
+    """Declare a function to be a step of the method.
+
+    Args:
+        name: Under which its result is kept.
+        result: The type of its result.
+    """
+
+    def declare(compute: "Callable[Concatenate[Run, P], T]") -> Step[P, T]:
+        return Step(name, result, compute)
+
+    return declare
+
+
 class Run:
     """A run opened by its one worker."""
 
@@ -81,12 +129,11 @@ class Run:
         self._save_reason = ""
         self._moment: _Moment | None = None
         self._last_saved = time.monotonic()
-        self._last_bytes = 0
         self._disk_low = False
-        self._state_word = "starting"
+        self._state_word = Condition.STARTING
         self.attempt = _next_attempt(directory)
         self._events = EventWriter(directory.events_folder, self.attempt)
-        self.listeners: list[Callable[[str, dict[str, Any]], None]] = []
+        self.listeners: list[Callable[[Event], None]] = []
         self._refuse_older_requests()
         self._heartbeat = Heartbeat(directory.heartbeat_file, self._beat)
         self._rewind_to = rewind_to
@@ -97,12 +144,12 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        outcome = "finished" if kind is None else "stopped" if kind is Stopped else "failed"
-        text = "" if error is None or outcome == "stopped" else _sentence(error)
-        hint = getattr(error, "hint", "") if outcome == "failed" else ""
+        outcome = Outcome.FINISHED if kind is None else Outcome.STOPPED if kind is Stopped else Outcome.FAILED
+        text = "" if error is None or outcome == Outcome.STOPPED else _sentence(error)
+        hint = getattr(error, "hint", "") if outcome == Outcome.FAILED else ""
         if holds_lock(self.directory) or not self.directory.lock_file.exists():
             code = error.exit_code if isinstance(error, EmodirError) else None
-            self.emit("run_closed", outcome=outcome, error=text, hint=hint, code=code)
+            self.emit(RunClosed(outcome=outcome, error=text, hint=hint, code=code))
             self._refuse_the_rest(outcome)
         self._heartbeat.close()
         self._events.close()
@@ -111,40 +158,38 @@ class Run:
     def open(self, device: str) -> None:
         """Say that the worker is ready; go back to an older checkpoint if that was asked for."""
         process = this_process()
-        self.emit("run_opened", attempt=self.attempt, pid=process.pid, host=process.host, device=device)
+        self.emit(RunOpened(attempt=self.attempt, pid=process.pid, host=process.host, device=device))
         if self._rewind_to is not None:
             self._rewind(self._rewind_to)
-        self._state_word = "running"
+        self._state_word = Condition.RUNNING
 
-    def emit(self, kind: str, **data: Any) -> None:
-        """Tell one event."""
-        self._events.emit(kind, **data)
+    def emit(self, event: Event) -> None:
+        """Write an event, and hand it to the listeners."""
+        written = self._events.emit(event)
         for listener in self.listeners:
-            listener(kind, data)
+            listener(written)
 
     def log(self, text: str, level: str = "info", stage: str | None = None) -> None:
         """A line of the log; level is debug, info, warning or error."""
-        self.emit("message", level=level, text=text, stage=stage)
+        self.emit(Message(level=level, text=text, stage=stage))
 
-    def once(self, stage: Callable[..., T], *inputs: Any) -> T:
-        """The stage's result: from the disk if it is there, else computed, saved, and told."""
-        name = stage.__name__
-        kind = get_type_hints(stage)["return"]
-        saved = self._load(name, kind)
+    def once(self, stage: Step[P, T], *inputs: P.args, **options: P.kwargs) -> T:
+        """The step's result: from the disk if it is there, else computed and saved."""
+        saved = self._load(stage.name, stage.result)
         if saved is not None:
-            self._tell_finished(name)
+            self._emit_finished(stage.name)
             return saved  # type: ignore[no-any-return]
-        self.emit("stage_started", stage=name)
+        self.emit(StageStarted(stage=stage.name))
         started = time.monotonic()
-        result = stage(self, *inputs)
-        self._save_result(name, result)
-        self.emit("stage_finished", stage=name, seconds=round(time.monotonic() - started, 3))
+        result = stage(self, *inputs, **options)
+        self._save_result(stage.name, result)
+        self.emit(StageFinished(stage=stage.name, seconds=round(time.monotonic() - started, 3)))
         return result
 
-    def _tell_finished(self, name: str) -> None:
-        """A worker that died between saving a result and telling of it leaves the telling to the next one."""
-        if name in self._told.stages and self._told.stages[name].state != "done":
-            self.emit("stage_finished", stage=name, seconds=0.0)
+    def _emit_finished(self, name: StageName) -> None:
+        """A worker that dies between saving a result and emitting its event leaves the event to the next one."""
+        if self._told.stages[name].state != StageState.DONE:
+            self.emit(StageFinished(stage=name, seconds=0.0))
 
     def part(self, name: str, kind: type[T], compute: Callable[[], T]) -> T:
         """A finished part of a stage (one sub-network's search, one pick): from the disk, or computed and saved."""
@@ -187,7 +232,7 @@ class Run:
                 value = self._codec.unpack(self._checkpoints.load(info.id), kind)
             except DamagedFileError as error:
                 text = f"checkpoint {info.id} is damaged and passed over: {error.message}"
-                self.emit("checkpoint_damaged", id=info.id, text=text)
+                self.emit(CheckpointDamaged(id=info.id, text=text))
                 continue
             self.log(f"continues at {place.stage} {place.subject} step {info.step} from {info.id}".replace("  ", " "))
             return value  # type: ignore[no-any-return]
@@ -198,7 +243,7 @@ class Run:
         place: Place,
         step: int,
         snapshot: Snapshot,
-        events: Sequence[tuple[str, dict[str, Any]]] = (),
+        events: Sequence[Event] = (),
     ) -> None:
         """A safe point inside a stage: save if due, tell, then look at the control requests.
 
@@ -206,7 +251,7 @@ class Run:
             place: Where the run is.
             step: Steps done at this place.
             snapshot: Makes the value that `resume_point` gives back; called at once or never.
-            events: What to tell after saving, as (kind, data).
+            events: Emitted after saving.
 
         Raises:
             Stopped: The run was asked to stop; this moment is saved.
@@ -215,8 +260,8 @@ class Run:
         self._moment = _Moment(place, step, snapshot)
         if time.monotonic() - self._last_saved >= self.profile.checkpoint.seconds:
             self._save_moment("auto")
-        for kind, data in events:
-            self.emit(kind, **data)
+        for event in events:
+            self.emit(event)
         self._answer()
 
     def check(self) -> None:
@@ -242,7 +287,7 @@ class Run:
         """Schemes that were asked for since the earlier attempts, and that none of these picked."""
         return new_picks(self.directory, self._told)
 
-    def forget(self, *names: str) -> None:
+    def forget(self, *names: StageName) -> None:
         """Make these stages' results anew; their finished parts stay."""
         for name in names:
             self._results.discard(name)
@@ -272,33 +317,36 @@ class Run:
                 if isinstance(request, str):
                     self.log(request, "warning")
                 elif refusal := self._refusal(request):
-                    self._tell(request, "refused", refusal)
-                elif request.command == "stop-now":
-                    self._tell(request, "accepted")
+                    self._tell(request, ControlRefused, refusal)
+                elif request.command == Command.STOP_NOW:
+                    self._tell(request, ControlAccepted)
                     self._stop_now(request)
                 else:
-                    self._tell(request, "accepted")
+                    self._tell(request, ControlAccepted)
                     self._requests.append(request)
 
     def _refusal(self, request: Request) -> str:
-        if request.command not in COMMANDS:
+        if request.command not in list(Command):
             return f"'{request.command}' is no command of this worker"
-        if request.command == "realise" and type(request.arguments.get("scheme")) is not int:
+        if request.command == Command.REALISE and type(request.arguments.get("scheme")) is not int:
             return "'realise' needs the number of a scheme"
-        if request.command == "continue" and self._state_word != "paused":
+        if request.command == Command.CONTINUE and self._state_word != Condition.PAUSED:
             return "the run is not paused"
-        if request.command == "pause" and self._state_word == "paused":
+        if request.command == Command.PAUSE and self._state_word == Condition.PAUSED:
             return "the run is paused already"
-        if request.command in ("stop", "pause", "save", "realise") and self._state_word == "stopping":
+        if (
+            request.command in (Command.STOP, Command.PAUSE, Command.SAVE, Command.REALISE)
+            and self._state_word == Condition.STOPPING
+        ):
             return "the run is stopping already"
         return ""
 
-    def _tell(self, request: Request, state: str, message: str = "") -> None:
-        self.emit(f"control_{state}", id=request.id, command=request.command, by=request.by, message=message)
+    def _tell(self, request: Request, answer: type[ControlAnswer], message: str = "") -> None:
+        self.emit(answer(id=request.id, command=request.command, by=request.by, message=message))
 
     def _stop_now(self, request: Request) -> None:
-        self._tell(request, "done", "stopped at once; resume continues from the last checkpoint")
-        self.emit("run_closed", outcome="stopped", error="", hint="")
+        self._tell(request, ControlDone, "stopped at once; resume continues from the last checkpoint")
+        self.emit(RunClosed(outcome=Outcome.STOPPED))
         self._events.close()
         release_lock(self.directory)
         # Files are renamed into place whole, so leaving in the middle of anything loses no more than the progress.
@@ -318,19 +366,19 @@ class Run:
             self._stop(None)
 
     def _obey(self, request: Request) -> None:
-        if request.command == "save":
-            self._tell(request, "done", self._save_moment("manual") or "nothing new to save")
-        elif request.command == "stop":
+        if request.command == Command.SAVE:
+            self._tell(request, ControlDone, self._save_moment("manual") or "nothing new to save")
+        elif request.command == Command.STOP:
             self._stop(request)
-        elif request.command == "realise":
+        elif request.command == Command.REALISE:
             self._realise(request)
-        elif request.command == "pause":
+        elif request.command == Command.PAUSE:
             self._save_moment("pause")
-            self._set_condition("paused")
-            self._tell(request, "done", "paused; memory is kept")
+            self._set_condition(Condition.PAUSED)
+            self._tell(request, ControlDone, "paused; memory is kept")
             self._wait_while_paused()
-        elif request.command == "continue":
-            self._tell(request, "done", "the run is not paused")
+        elif request.command == Command.CONTINUE:
+            self._tell(request, ControlDone, "the run is not paused")
 
     def _wait_while_paused(self) -> None:
         while not self._stop_reason:
@@ -338,28 +386,28 @@ class Run:
             while self._requests:
                 with self._requests_lock:
                     request = self._requests.pop(0)
-                if request.command == "continue":
-                    self._set_condition("running")
-                    self._tell(request, "done", "continues")
+                if request.command == Command.CONTINUE:
+                    self._set_condition(Condition.RUNNING)
+                    self._tell(request, ControlDone, "continues")
                     return
-                if request.command == "pause":
+                if request.command == Command.PAUSE:
                     # Asked for twice before the first was obeyed: one waiting is enough, and one "continue" ends it.
-                    self._tell(request, "done", "the run is paused already")
+                    self._tell(request, ControlDone, "the run is paused already")
                 else:
                     self._obey(request)
             time.sleep(PAUSE_SECONDS)
 
     def _stop(self, request: Request | None) -> None:
         self._stop_reason = self._stop_reason or "asked for"
-        self._set_condition("stopping")
+        self._set_condition(Condition.STOPPING)
         try:
             saved = self._save_moment("stop")
         except Stopped:
             if request is not None:
-                self._tell(request, "done", "stopped; there was no space to save what is new")
+                self._tell(request, ControlDone, "stopped; there was no space to save what is new")
             raise
         if request is not None:
-            self._tell(request, "done", saved or "nothing new to save")
+            self._tell(request, ControlDone, saved or "nothing new to save")
         raise Stopped(self._stop_reason)
 
     def _realise(self, request: Request) -> None:
@@ -367,29 +415,33 @@ class Run:
         try:
             new = add_pick(self.directory, scheme)
         except OSError as error:
-            self._tell(request, "refused", f"it can't be noted down ({error.strerror})")
+            self._tell(request, ControlRefused, f"it can't be noted down ({error.strerror})")
             return
-        self._tell(request, "done", f"scheme {scheme} {'will be realised too' if new else 'is a pick already'}")
+        self._tell(request, ControlDone, f"scheme {scheme} {'will be realised too' if new else 'is a pick already'}")
 
-    def _set_condition(self, word: str) -> None:
-        self._state_word = word
-        self.emit("condition_changed", condition=word)
+    def _set_condition(self, condition: Condition) -> None:
+        self._state_word = condition
+        self.emit(ConditionChanged(condition=condition))
 
     def _refuse_older_requests(self) -> None:
         """What was asked of a worker that is gone; but schemes that somebody wants are wanted still."""
         for request in take(self.directory):
-            if isinstance(request, Request) and request.command == "realise" and not self._refusal(request):
+            if isinstance(request, Request) and request.command == Command.REALISE and not self._refusal(request):
                 self._realise(request)
             elif isinstance(request, Request):
-                self._tell(request, "refused", "it was asked of an earlier worker")
+                self._tell(request, ControlRefused, "it was asked of an earlier worker")
 
-    def _refuse_the_rest(self, outcome: str) -> None:
+    def _refuse_the_rest(self, outcome: Outcome) -> None:
         self._take_requests()
         for request in self._requests:
-            if request.command == "stop" and outcome == "stopped":
-                self._tell(request, "done", "stopped")
+            if request.command == Command.STOP and outcome == Outcome.STOPPED:
+                self._tell(request, ControlDone, "stopped")
             else:
-                self._tell(request, "refused", f"the run has {outcome}" if outcome != "stopped" else "the run stopped")
+                self._tell(
+                    request,
+                    ControlRefused,
+                    f"the run has {outcome}" if outcome != Outcome.STOPPED else "the run stopped",
+                )
 
     # ---- saving
 
@@ -423,17 +475,18 @@ class Run:
 
         checkpoint_id = self.on_disk(len(payload), save)
         moment.saved = True
-        self._last_saved, self._last_bytes = time.monotonic(), len(payload)
+        self._last_saved = time.monotonic()
         self.emit(
-            "checkpoint_saved",
-            id=checkpoint_id,
-            stage=moment.place.stage,
-            subnetwork=moment.place.subject or None,
-            step=moment.step,
-            bytes=len(payload),
-            reason=reason,
-            seconds=round(time.monotonic() - started, 4),
-            removed=self._checkpoints.thin_out(),
+            CheckpointSaved(
+                id=checkpoint_id,
+                stage=moment.place.stage,
+                subnetwork=moment.place.subject or None,
+                step=moment.step,
+                bytes=len(payload),
+                reason=reason,
+                seconds=round(time.monotonic() - started, 4),
+                removed=tuple(self._checkpoints.thin_out()),
+            )
         )
         return checkpoint_id
 
@@ -454,17 +507,17 @@ class Run:
                     )
                     continue
                 self._take_requests()
-                if self._stop_reason or any(request.command == "stop" for request in self._requests):
+                if self._stop_reason or any(request.command == Command.STOP for request in self._requests):
                     raise Stopped("it can't be saved") from error
                 if not waited:
                     waited = True
-                    self._set_condition("paused")
+                    self._set_condition(Condition.PAUSED)
                     what = "free some disk space" if full else "see to its folder"
                     self.log(f"paused: can't save ({error.strerror}); {what}, it then goes on by itself", "error")
                 time.sleep(DISK_RETRY_SECONDS)
                 continue
             if waited:
-                self._set_condition("running")
+                self._set_condition(Condition.RUNNING)
                 self.log("it can be saved again: goes on")
             return value
 
@@ -494,13 +547,14 @@ class Run:
         info = self._checkpoints.find(checkpoint_id)
         aside = rewind(self.directory, info)
         self.emit(
-            "rewound",
-            id=info.id,
-            stage=info.place.stage,
-            subnetwork=info.place.subject,
-            round=info.place.round,
-            step=info.step,
-            results=list(info.results),
+            Rewound(
+                id=info.id,
+                stage=StageName(info.place.stage),
+                subnetwork=info.place.subject,
+                round=info.place.round,
+                step=info.step,
+                results=info.results,
+            )
         )
         self.log(f"goes back to {info.id}; what came after it is kept in {aside.name}")
 

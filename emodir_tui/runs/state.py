@@ -3,18 +3,27 @@
 from collections import deque
 from dataclasses import dataclass, field
 
-STAGES = ("baseline", "divide", "search", "constrain", "rank", "joint", "realise", "finetune")
-MESSAGES_KEPT = 2000
+from emodir_tui.runs.event_types import (
+    BaselineMeasured,
+    Epoch,
+    Group,
+    Member,
+    Message,
+    Point,
+    ProtectedPlace,
+    Scheme,
+)
+from emodir_tui.runs.names import AnswerState, Complexity, Condition, Outcome, StageName, StageState
 
-Point = tuple[float, float]
+MESSAGES_KEPT = 2000
 
 
 @dataclass(kw_only=True, slots=True)
 class Stage:
-    """One step of the method: waiting, running or done; `step` of `steps` in its own unit."""
+    """One step of the method; `step` of `steps` in its own unit."""
 
-    name: str
-    state: str = "waiting"
+    name: StageName
+    state: StageState = StageState.WAITING
     step: int = 0
     steps: int = 0
     unit: str = ""
@@ -26,39 +35,9 @@ class Stage:
     @property
     def share(self) -> float:
         """How much of it is done, 0 to 1."""
-        if self.state == "done":
+        if self.state == StageState.DONE:
             return 1.0
         return min(1.0, self.step / self.steps) if self.steps else 0.0
-
-
-@dataclass(kw_only=True, slots=True)
-class Baseline:
-    """The original network: accuracy on the test split (0 to 1), MACs, parameters, latency."""
-
-    accuracy: float
-    macs: int
-    params: int
-    latency_ms: float | None = None
-    trained: bool = False
-
-
-@dataclass(kw_only=True, slots=True)
-class Group:
-    """A channel group of a sub-network."""
-
-    name: str
-    channels: int
-    kind: str
-
-
-@dataclass(kw_only=True, slots=True)
-class Member:
-    """A front member: complexity kept and local impairment; `kept` has one channel count per group."""
-
-    member: int
-    complexity: float
-    impairment: float
-    kept: tuple[int, ...] = ()
 
 
 @dataclass(kw_only=True, slots=True)
@@ -71,7 +50,7 @@ class Subnetwork:
     channels: int
     macs: int
     share: float
-    state: str = "waiting"
+    state: StageState = StageState.WAITING
     round: int = 1
     generation: int = 0
     generations: int = 0
@@ -83,43 +62,21 @@ class Subnetwork:
     front: tuple[Point, ...] = ()
     members: tuple[Member, ...] = ()
 
-    @property
-    def label(self) -> str:
-        """Its layers in short: the first, and the last where there are several."""
-        if not self.layers:
-            return "-"
-        return self.layers[0] if len(self.layers) == 1 else f"{self.layers[0]} … {self.layers[-1]}"
-
 
 @dataclass(kw_only=True, slots=True)
 class RankingRow:
-    """One row of the merged ranking (GPIR). Shares and accuracies between 0 and 1."""
+    """One row of the merged ranking (GPIR): a RankedMember, and how many joint schemes use it."""
 
     rank: int
     level: int
+    complexity_kept: float
     subnetwork: str
     member: int
-    macs_kept: float
     local_impairment: float
     global_impairment: float
     accuracy_change: float
     kl: float
     joint_uses: int = 0
-
-
-@dataclass(kw_only=True, slots=True)
-class Scheme:
-    """A joint scheme: one front position per sub-network, its complexity kept and whole-network impairment.
-
-    `changed` is the number of genes in which polishing made it differ from those members, its nearest.
-    """
-
-    scheme: int
-    complexity: float
-    impairment: float
-    members: tuple[int, ...]
-    accuracy: float | None = None
-    changed: int = 0
 
 
 @dataclass(kw_only=True, slots=True)
@@ -144,7 +101,7 @@ class Pick:
     name: str
     scheme: int
     rule: str
-    complexity: float
+    complexity_kept: float
     macs_kept: float | None = None
     params_kept: float | None = None
     accuracy_recalibrated: float | None = None
@@ -153,20 +110,6 @@ class Pick:
     latency_ms: float | None = None
     baseline_latency_ms: float | None = None
     file: str | None = None
-
-
-@dataclass(kw_only=True, slots=True)
-class Epoch:
-    """One epoch (or block of steps) of a training; accuracy on the validation split, 0 to 1."""
-
-    stage: str
-    subject: str
-    epoch: int
-    epochs: int
-    loss: float | None
-    accuracy: float | None
-    learning_rate: float | None
-    step: int = 0
 
 
 @dataclass(kw_only=True, slots=True)
@@ -185,38 +128,19 @@ class Checkpoint:
 
 @dataclass(kw_only=True, slots=True)
 class Control:
-    """A control request as the worker answered it: accepted, done or refused."""
+    """A control request as the worker answered it."""
 
     id: str
     command: str
     by: str
-    state: str
+    state: AnswerState
     message: str
     time: float
 
 
 @dataclass(kw_only=True, slots=True)
-class Message:
-    """A line of the log."""
-
-    time: float
-    level: str
-    text: str
-    stage: str | None = None
-
-
-@dataclass(kw_only=True, slots=True)
-class ProtectedPlace:
-    """Channels that are left whole, and why."""
-
-    place: str
-    channels: int
-    reason: str
-
-
-@dataclass(kw_only=True, slots=True)
 class RunState:
-    """Everything that the terminal shows of a run. Times are Unix seconds."""
+    """Everything that the terminal shows of a run. Times are Unix seconds; `complexity` is the measure searched."""
 
     attempt: int = 0
     pid: int = 0
@@ -227,14 +151,15 @@ class RunState:
     updated: float | None = None
     events: int = 0
     damaged: int = 0
-    condition: str = "starting"
+    condition: Condition | Outcome = Condition.STARTING
     condition_since: float | None = None
-    outcome: str | None = None
+    outcome: Outcome | None = None
     error: str = ""
     hint: str = ""
     earlier_seconds: float = 0.0
-    stages: dict[str, Stage] = field(default_factory=lambda: {name: Stage(name=name) for name in STAGES})
-    baseline: Baseline | None = None
+    complexity: Complexity = Complexity.MACS
+    stages: dict[str, Stage] = field(default_factory=lambda: {name: Stage(name=name) for name in StageName})
+    baseline: BaselineMeasured | None = None
     subnetworks: dict[str, Subnetwork] = field(default_factory=dict)
     protected: tuple[ProtectedPlace, ...] = ()
     ranking: dict[int, RankingRow] = field(default_factory=dict)
@@ -248,8 +173,8 @@ class RunState:
     @property
     def stage(self) -> Stage | None:
         """The stage in progress, or the last one that is done, or None before the first."""
-        running = [stage for stage in self.stages.values() if stage.state == "running"]
-        done = [stage for stage in self.stages.values() if stage.state == "done"]
+        running = [stage for stage in self.stages.values() if stage.state == StageState.RUNNING]
+        done = [stage for stage in self.stages.values() if stage.state == StageState.DONE]
         return running[-1] if running else done[-1] if done else None
 
     @property
@@ -271,10 +196,12 @@ class RunState:
         stage = self.stage
         if self.outcome or stage is None or not any(item.cost for item in self.stages.values()):
             return None
-        measured = [item for item in self.stages.values() if item.state == "done" and item.cost and item.seconds]
+        measured = [
+            item for item in self.stages.values() if item.state == StageState.DONE and item.cost and item.seconds
+        ]
         cost = sum(item.cost for item in measured)
         seconds = sum(item.seconds or 0.0 for item in measured)
-        if stage.state == "running" and stage.started is not None and stage.share > 0:
+        if stage.state == StageState.RUNNING and stage.started is not None and stage.share > 0:
             cost += stage.cost * stage.share
             seconds += max(0.0, now - max(stage.started, self.opened or 0.0))
         if cost <= 0 or seconds <= 0:

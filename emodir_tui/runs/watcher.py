@@ -1,24 +1,20 @@
 """Watcher: a run as read so far, for whoever follows it or looks once."""
 
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.runs.events import Event, EventReader
+from emodir_tui.runs.event_types import Event
+from emodir_tui.runs.events import EventReader
 from emodir_tui.runs.fold import apply
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Observer, Status
 
 
 class Watcher:
-    """Reads a run's events as they come.
+    """Reads a run's events as they come."""
 
-    Args:
-        directory: The run.
-        latest_fronts: See EventReader.
-    """
-
-    def __init__(self, directory: RunDirectory, *, latest_fronts: bool = False) -> None:
+    def __init__(self, directory: RunDirectory) -> None:
         self.directory = directory
         self.state = RunState()
-        self._reader = EventReader(directory.events_folder, latest_fronts=latest_fronts)
+        self._reader = EventReader(directory.events_folder)
         self._observer = Observer(directory)
 
     def look(self) -> tuple[list[Event], Status]:

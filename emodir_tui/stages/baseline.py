@@ -14,7 +14,9 @@ from emodir_tui.nets.measures.complexity import ComplexityModel
 from emodir_tui.nets.measures.latency import measure
 from emodir_tui.results import Original, Weights
 from emodir_tui.runs.checkpoint import Place, read_checked, write_checked
-from emodir_tui.runs.run import Run
+from emodir_tui.runs.event_types import BaselineMeasured
+from emodir_tui.runs.names import StageName
+from emodir_tui.runs.run import Run, step
 from emodir_tui.seeds import derive_seed
 from emodir_tui.snapshot import pack, unpack
 from emodir_tui.stages.support.training_events import follow
@@ -34,6 +36,7 @@ class Trained:
 HARDLY = 2.0
 
 
+@step(StageName.BASELINE, Original)
 def baseline(run: Run, bench: Bench) -> Original:
     """Load or train the network, and measure it on the search and the test split."""
     trained = not bench.profile.model.weights
@@ -50,12 +53,12 @@ def baseline(run: Run, bench: Bench) -> Original:
         trained=trained,
     )
     run.emit(
-        "baseline_measured",
-        accuracy=original.accuracy,
-        macs=original.macs,
-        params=original.params,
-        latency_ms=original.latency_ms,
-        trained=trained,
+        BaselineMeasured(
+            accuracy=original.accuracy,
+            macs=original.macs,
+            params=original.params,
+            latency_ms=original.latency_ms,
+        )
     )
     if not trained and original.accuracy < HARDLY / bench.data.classes:
         run.log(
@@ -102,7 +105,7 @@ def _train(run: Run, bench: Bench) -> Weights:
         mixed_precision=bench.mixed_precision,
         seed=derive_seed(bench.profile.seed, "baseline"),
     )
-    place = Place(stage="baseline")
+    place = Place(stage=StageName.BASELINE)
 
     def loss(network: nn.Module, inputs: Tensor, labels: Tensor, step: int) -> Tensor:  # noqa: ARG001
         return cross_entropy(network(inputs), labels)

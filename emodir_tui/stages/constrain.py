@@ -26,26 +26,28 @@ from emodir_tui.problems.subnetwork import (
 )
 from emodir_tui.results import Adapted, Front, Importance, Original, Parts
 from emodir_tui.runs.checkpoint import Place
-from emodir_tui.runs.run import Run
+from emodir_tui.runs.names import CHAIN, IMPORTANCE, StageName, front_name, result_name
+from emodir_tui.runs.run import Run, step
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.support.batch_backoff import with_batch_backoff
-from emodir_tui.stages.support.chain_training import CHAIN, Draw, TrainedWeights, fit_chain
+from emodir_tui.stages.support.chain_training import Draw, TrainedWeights, fit_chain
 from emodir_tui.stages.support.search_loop import first_state, front_of, generation_events, run_search, tell_front
 
 # Members of one scheme are about equally pruned: places in their fronts, as shares, differ by about this much.
 SPREAD = 0.1
 
 
+@step(StageName.CONSTRAIN, Adapted)
 def constrain(run: Run, bench: Bench, original: Original, parts: Parts, fronts: list[Front]) -> Adapted:
     """Train all sub-networks, each behind its pruned predecessors; then measure every front anew."""
     steps = bench.profile.constrain.steps
     if not steps:
         return Adapted(weights=original.weights, fronts=fronts)
     before = bench.division(original.weights, parts.cuts)
-    importance = run.load_part("search.importance", Importance).values
+    importance = run.load_part(result_name(StageName.SEARCH, IMPORTANCE), Importance).values
     draw = drawn_from(members_of(bench, *before, fronts, importance), derive_seed(bench.profile.seed, "constrain"))
-    fit = partial(fit_chain, run, bench, original, original.weights, draw, stage="constrain", steps=steps)
-    fitted = run.part(f"constrain.{CHAIN}", TrainedWeights, fit)
+    fit = partial(fit_chain, run, bench, original, original.weights, draw, stage=StageName.CONSTRAIN, steps=steps)
+    fitted = run.part(result_name(StageName.CONSTRAIN, CHAIN), TrainedWeights, fit)
     adapted = bench.division(fitted.weights, parts.cuts)
     measured = with_batch_backoff(run, "search", lambda batch: _remeasure(run, bench, before, adapted, fronts, batch))
     return Adapted(weights=fitted.weights, fronts=measured)
@@ -86,7 +88,7 @@ def _remeasure(
             measure = partial(_second_round, run, bench, adapted, index, front, objectives, features, outputs)
         else:
             measure = partial(_again, front, objectives)
-        again = run.part(f"constrain.front.{part.name}", Front, measure)
+        again = run.part(front_name(StageName.CONSTRAIN, part.name), Front, measure)
         tell_front(run, again, graph, part)
         measured.append(again)
         features = outputs
@@ -122,13 +124,13 @@ def _second_round(
     """A search that begins with the whole front of the first."""
     graph, division = adapted
     part, settings = division.subnetworks[index], bench.profile.search
-    importance = run.load_part("search.importance", Importance).values
+    importance = run.load_part(result_name(StageName.SEARCH, IMPORTANCE), Importance).values
     nsga2 = make_search(bench, graph, part, importance, 2)
     count = len(division.subnetworks)
     state = run_search(
         run,
         nsga2,
-        Place(stage="constrain", subject=part.name, round=2),
+        Place(stage=StageName.CONSTRAIN, subject=part.name, round=2),
         objectives,
         generations=settings.second_generations,
         patience=settings.patience,

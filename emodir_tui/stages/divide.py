@@ -3,9 +3,12 @@
 from emodir_tui.bench import Bench
 from emodir_tui.nets.division import Division, divide_network
 from emodir_tui.results import Original, Parts
-from emodir_tui.runs.run import Run
+from emodir_tui.runs.event_types import Group, NetworkDivided, Part, ProtectedPlace
+from emodir_tui.runs.names import StageName
+from emodir_tui.runs.run import Run, step
 
 
+@step(StageName.DIVIDE, Parts)
 def divide(run: Run, bench: Bench, original: Original) -> Parts:
     """Choose the cuts, and tell the sub-networks, their channel groups and what is protected."""
     settings = bench.profile.divide
@@ -13,11 +16,13 @@ def divide(run: Run, bench: Bench, original: Original) -> Parts:
     division = divide_network(graph, subnetworks=settings.subnetworks or None, cuts=settings.cuts or None)
     subnetworks = division.subnetworks
     run.emit(
-        "network_divided",
-        subnetworks=[_describe(bench, original, division, index) for index in range(len(subnetworks))],
-        protected=[
-            {"place": place.place, "channels": place.channels, "reason": place.reason} for place in graph.protected
-        ],
+        NetworkDivided(
+            subnetworks=tuple(_describe(bench, original, division, index) for index in range(len(subnetworks))),
+            protected=tuple(
+                ProtectedPlace(place=place.place, channels=place.channels, reason=place.reason)
+                for place in graph.protected
+            ),
+        )
     )
     return Parts(
         cuts=tuple(part.stop.name for part in subnetworks if part.stop is not None),
@@ -25,19 +30,19 @@ def divide(run: Run, bench: Bench, original: Original) -> Parts:
     )
 
 
-def _describe(bench: Bench, original: Original, division: Division, index: int) -> dict[str, object]:
+def _describe(bench: Bench, original: Original, division: Division, index: int) -> Part:
     graph = bench.graph(original.weights)
     part = division.subnetworks[index]
     groups = [graph.groups[number] for number in part.groups]
     kinds = [division.kinds[number] for number in part.groups]
-    return {
-        "name": part.name,
-        "layers": list(part.layers),
-        "groups": [
-            {"name": group.name, "channels": (group.stop - group.start) * group.channels_per_gene, "kind": kind}
+    return Part(
+        name=part.name,
+        layers=tuple(part.layers),
+        groups=tuple(
+            Group(name=group.name, channels=(group.stop - group.start) * group.channels_per_gene, kind=kind)
             for group, kind in zip(groups, kinds, strict=True)
-        ],
-        "channels": sum((group.stop - group.start) * group.channels_per_gene for group in groups),
-        "macs": part.macs,
-        "share": part.share,
-    }
+        ),
+        channels=sum((group.stop - group.start) * group.channels_per_gene for group in groups),
+        macs=part.macs,
+        share=part.share,
+    )

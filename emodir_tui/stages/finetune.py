@@ -17,7 +17,9 @@ from emodir_tui.nets.sources.models import load_tensors
 from emodir_tui.profile import parse_rule
 from emodir_tui.results import Original, Pruned, Weights
 from emodir_tui.runs.checkpoint import Place
-from emodir_tui.runs.run import Run
+from emodir_tui.runs.event_types import PickFinished
+from emodir_tui.runs.names import StageName, result_name
+from emodir_tui.runs.run import Run, step
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.support.recalibration import recalibrate_on_training_images
 from emodir_tui.stages.support.training_events import follow
@@ -41,14 +43,16 @@ class Finished:
 WORSE = 0.01
 
 
+@step(StageName.FINETUNE, list[str])
 def finetune(run: Run, bench: Bench, original: Original, pruned: list[Pruned]) -> list[str]:
     """Fine-tune every pick with the original network as its teacher; the files' names."""
     files = []
     for index, made in enumerate(pruned):
         name = made.pick.name
         base = (index, len(pruned))
-        known = run.has_part(f"finetune.{name}")
-        finished = run.part(f"finetune.{name}", Finished, partial(_finish, run, bench, original, made, base))
+        result = result_name(StageName.FINETUNE, name)
+        known = run.has_part(result)
+        finished = run.part(result, Finished, partial(_finish, run, bench, original, made, base))
         file = f"{name}.safetensors"
         write = partial(
             save_pruned,
@@ -62,12 +66,13 @@ def finetune(run: Run, bench: Bench, original: Original, pruned: list[Pruned]) -
         )
         run.on_disk(sum(weight.nbytes for weight in finished.weights.values()), write)
         run.emit(
-            "pick_finished",
-            pick=name,
-            accuracy=finished.accuracy,
-            latency_ms=finished.latency_ms,
-            baseline_latency_ms=finished.baseline_latency_ms,
-            file=f"export/{file}",
+            PickFinished(
+                pick=name,
+                accuracy=finished.accuracy,
+                latency_ms=finished.latency_ms,
+                baseline_latency_ms=finished.baseline_latency_ms,
+                file=f"export/{file}",
+            )
         )
         for warning in [] if known else _warnings(made, finished):
             run.log(warning, "warning", "finetune")
@@ -125,7 +130,7 @@ def _train(run: Run, bench: Bench, original: Original, model: nn.Module, name: s
         mixed_precision=bench.mixed_precision,
         seed=derive_seed(bench.profile.seed, "finetune", name),
     )
-    place = Place(stage="finetune", subject=name)
+    place = Place(stage=StageName.FINETUNE, subject=name)
     train(
         model,
         bench.data.train,

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -16,13 +15,16 @@ from emodir_tui.problems.network import NetworkProblem
 from emodir_tui.profile import budgets
 from emodir_tui.results import Adapted, Importance, JointFront, Original, Parts, Ranking, Schemes
 from emodir_tui.runs.checkpoint import Place
-from emodir_tui.runs.run import Run
+from emodir_tui.runs.event_types import Event, JointFinished, JointGeneration, Progress, Scheme
+from emodir_tui.runs.names import IMPORTANCE, StageName, result_name
+from emodir_tui.runs.run import Run, step
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.support.batch_backoff import with_batch_backoff
 from emodir_tui.stages.support.polishing import polish
-from emodir_tui.stages.support.search_loop import rounded, run_search
+from emodir_tui.stages.support.search_loop import published, rounded, run_search
 
 
+@step(StageName.JOINT, JointFront)
 def joint(run: Run, bench: Bench, original: Original, parts: Parts, adapted: Adapted, ranking: Ranking) -> JointFront:
     """NSGA-II over the positions in the fronts, seeded by the greedy walk through the ranking."""
     return with_batch_backoff(
@@ -35,7 +37,7 @@ def _joint_in_batches(
 ) -> JointFront:
     settings = bench.profile.joint
     whole = NetworkProblem(bench, original.weights, adapted, parts, settings.images, batch)
-    importance = run.load_part("search.importance", Importance).values
+    importance = run.load_part(result_name(StageName.SEARCH, IMPORTANCE), Importance).values
     members = members_of(bench, whole.graph, whole.division, adapted.fronts, importance)
     features = settings.impairment == "features"
     if features:
@@ -48,7 +50,9 @@ def _joint_in_batches(
         )
         return np.stack([whole.complexity(keep_vectors), capacity.impairments(damages, keep_vectors)], axis=1)
 
-    schemes = run.part("joint.positions", Schemes, partial(_search, run, bench, members, ranking, objectives))
+    schemes = run.part(
+        result_name(StageName.JOINT, "positions"), Schemes, partial(_search, run, bench, members, ranking, objectives)
+    )
     if settings.polish:
         tell = partial(_events, generations=len(schemes.hypervolumes) - 1 + settings.polish)
         limits = _limits(bench, whole)
@@ -78,7 +82,7 @@ def _search(
     state = run_search(
         run,
         nsga2,
-        Place(stage="joint"),
+        Place(stage=StageName.JOINT),
         lambda positions: objectives(combine(members, positions)),
         generations=settings.generations,
         patience=settings.patience,
@@ -100,23 +104,25 @@ def _walkable(members: list[FrontMembers], ranking: Ranking) -> list[tuple[Float
     fronts = []
     for front in members:
         rows = sorted((row for row in ranking.rows if row.subnetwork == front.name), key=lambda row: row.member)
-        fronts.append((np.array([1 - row.kept for row in rows]), np.array([row.global_impairment for row in rows])))
+        fronts.append(
+            (np.array([1 - row.complexity_kept for row in rows]), np.array([row.global_impairment for row in rows]))
+        )
     return fronts
 
 
-def _events(nsga2: Nsga2, state: SearchState, rate: float, *, generations: int) -> list[tuple[str, dict[str, Any]]]:
+def _events(nsga2: Nsga2, state: SearchState, rate: float, *, generations: int) -> list[Event]:
     points = state.seen_objectives[nsga2.front(state)]
-    generation = {
-        "generation": state.generation,
-        "generations": generations,
-        "hypervolume": state.hypervolumes[-1],
-        "front_size": len(points),
-        "evaluations": len(state.seen),
-        "evaluations_per_second": rate,
-        "front": rounded(points),
-    }
-    progress = {"stage": "joint", "step": state.generation, "steps": generations, "unit": "generation"}
-    return [("joint_generation", generation), ("progress", progress)]
+    generation = JointGeneration(
+        generation=state.generation,
+        generations=generations,
+        hypervolume=state.hypervolumes[-1],
+        front_size=len(points),
+        evaluations=len(state.seen),
+        evaluations_per_second=rate,
+        front=rounded(points),
+    )
+    progress = Progress(stage=StageName.JOINT, step=state.generation, steps=generations, unit="generation")
+    return [generation, progress]
 
 
 def _front(schemes: Schemes, whole: NetworkProblem, members: list[FrontMembers]) -> JointFront:
@@ -134,26 +140,26 @@ def _front(schemes: Schemes, whole: NetworkProblem, members: list[FrontMembers])
 
 
 def _tell(run: Run, front: JointFront, members: list[FrontMembers]) -> None:
-    schemes = [
-        {
-            "scheme": number,
-            "complexity": float(front.objectives[number, 0]),
-            "impairment": float(front.objectives[number, 1]),
-            "members": front.positions[number].tolist(),
-            "changed": int(front.changed[number]),
-            "accuracy": float(front.accuracies[number]),
-        }
+    schemes = tuple(
+        Scheme(
+            scheme=number,
+            complexity_kept=float(front.objectives[number, 0]),
+            impairment=float(front.objectives[number, 1]),
+            members=tuple(front.positions[number].tolist()),
+            changed=int(front.changed[number]),
+            accuracy=float(front.accuracies[number]),
+        )
         for number in range(len(front.positions))
-    ]
-    names = [front.name for front in members]
-    run.emit("joint_finished", schemes=schemes, fronts=names, original_accuracy=front.original_accuracy)
+    )
+    names = tuple(front.name for front in members)
+    run.emit(JointFinished(schemes=schemes, fronts=names, original_accuracy=front.original_accuracy))
     run.publish(
         "joint",
         {
             "schema": 1,
-            "fronts": names,
+            "fronts": list(names),
             "hypervolumes": list(front.hypervolumes),
             "original_accuracy": front.original_accuracy,
-            "schemes": schemes,
+            "schemes": [published(scheme) for scheme in schemes],
         },
     )

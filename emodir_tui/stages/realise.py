@@ -19,10 +19,12 @@ from emodir_tui.nets.measures.latency import measure
 from emodir_tui.nets.removal import ChannelConstant, remove, structure
 from emodir_tui.profile import parse_rule
 from emodir_tui.results import Adapted, JointFront, Original, Pick, Pruned, SelectedPicks, Weights
+from emodir_tui.runs.event_types import ChosenPick, PickRealised, PicksChosen, Progress
+from emodir_tui.runs.names import CHAIN, StageName, result_name
 from emodir_tui.runs.picks import drop_pick, extra_picks
-from emodir_tui.runs.run import Run
+from emodir_tui.runs.run import Run, step
 from emodir_tui.seeds import derive_seed
-from emodir_tui.stages.support.chain_training import CHAIN, Draw, TrainedWeights, fit_chain
+from emodir_tui.stages.support.chain_training import Draw, TrainedWeights, fit_chain
 from emodir_tui.stages.support.recalibration import recalibrate_on_training_images
 from emodir_tui.training.metrics import accuracy
 
@@ -34,28 +36,34 @@ PICKED = 0.5
 ASKED_FOR = "asked for"
 
 
+@step(StageName.REALISE, list[Pruned])
 def realise(run: Run, bench: Bench, original: Original, adapted: Adapted, front: JointFront) -> list[Pruned]:
     """Train for the joint front, remove the channels of each pick, check that nothing else changed, and recalibrate."""
     picks = choose(run, bench, original, front)
     graph = bench.graph(_trained(run, bench, original, adapted, front, picks))
-    told = [{"name": p.name, "scheme": p.scheme, "rule": p.rule, "complexity": p.complexity} for p in picks]
-    run.emit("picks_chosen", picks=told)
+    chosen = [ChosenPick(name=p.name, scheme=p.scheme, rule=p.rule, complexity_kept=p.complexity) for p in picks]
+    run.emit(PicksChosen(picks=tuple(chosen)))
     pruned = []
     for number, pick in enumerate(picks, start=1):
         keep = front.keep_vectors[pick.scheme]
-        pruned.append(run.part(f"realise.{pick.name}", Pruned, partial(_remove, bench, original, graph, pick, keep)))
+        pruned.append(
+            run.part(
+                result_name(StageName.REALISE, pick.name), Pruned, partial(_remove, bench, original, graph, pick, keep)
+            )
+        )
         made = pruned[-1]
         run.emit(
-            "pick_realised",
-            pick=pick.name,
-            macs_kept=made.macs_kept,
-            params_kept=made.params_kept,
-            accuracy_recalibrated=made.accuracy_recalibrated,
-            removal_max_difference=made.removal_max_difference,
+            PickRealised(
+                pick=pick.name,
+                macs_kept=made.macs_kept,
+                params_kept=made.params_kept,
+                accuracy_recalibrated=made.accuracy_recalibrated,
+                removal_max_difference=made.removal_max_difference,
+            )
         )
         if not bench.profile.constrain.final_steps:
             # Else the stage's progress is that of its training, which takes nearly all of its time.
-            run.emit("progress", stage="realise", step=number, steps=len(picks), unit="pick", note=pick.name)
+            run.emit(Progress(stage=StageName.REALISE, step=number, steps=len(picks), unit="pick", note=pick.name))
         run.check()
     return pruned
 
@@ -70,10 +78,10 @@ def _trained(
     # Not what was asked for: whenever that was, the run trains the same weights.
     ruled = [pick.scheme for pick in picks if pick.rule != ASKED_FOR]
     draw = drawn_from(front, ruled, derive_seed(bench.profile.seed, "realise"))
-    fit = partial(fit_chain, run, bench, original, adapted.weights, draw, stage="realise", steps=steps)
-    fitted = run.part(f"realise.{CHAIN}", TrainedWeights, fit)
+    fit = partial(fit_chain, run, bench, original, adapted.weights, draw, stage=StageName.REALISE, steps=steps)
+    fitted = run.part(result_name(StageName.REALISE, CHAIN), TrainedWeights, fit)
     # Where it was made before, nothing has told that this is done.
-    run.emit("progress", stage="realise", step=steps, steps=steps, unit="step", note=CHAIN)
+    run.emit(Progress(stage=StageName.REALISE, step=steps, steps=steps, unit="step", note=CHAIN))
     return fitted.weights
 
 
@@ -108,7 +116,9 @@ def choose(run: Run, bench: Bench, original: Original, front: JointFront) -> lis
         EmodirError: No rule can be satisfied, and nothing was asked for.
     """
     by_rules = run.part(
-        "realise.rules", SelectedPicks, lambda: SelectedPicks(picks=_by_rules(run, bench, original, front))
+        result_name(StageName.REALISE, "rules"),
+        SelectedPicks,
+        lambda: SelectedPicks(picks=_by_rules(run, bench, original, front)),
     )
     picks = {pick.scheme: pick for pick in by_rules.picks}
     for scheme in extra_picks(run.directory):

@@ -23,7 +23,8 @@ from emodir_tui.problems.subnetwork import (
 )
 from emodir_tui.results import Front, Importance, Original, Parts
 from emodir_tui.runs.checkpoint import Place
-from emodir_tui.runs.run import Run
+from emodir_tui.runs.names import IMPORTANCE, StageName, front_name, result_name
+from emodir_tui.runs.run import Run, step
 from emodir_tui.stages.support.batch_backoff import with_batch_backoff
 from emodir_tui.stages.support.search_loop import front_of, generation_events, run_search, tell_front
 from emodir_tui.training.losses import cross_entropy
@@ -32,6 +33,7 @@ IMPORTANCE_IMAGES = 512
 IMPORTANCE_BATCH = 64
 
 
+@step(StageName.SEARCH, list[Front])
 def search(run: Run, bench: Bench, original: Original, parts: Parts) -> list[Front]:
     """Search every sub-network on its own; each finished front is kept."""
     return with_batch_backoff(run, "search", lambda batch: _search_all(run, bench, original, parts, batch))
@@ -39,7 +41,9 @@ def search(run: Run, bench: Bench, original: Original, parts: Parts) -> list[Fro
 
 def _search_all(run: Run, bench: Bench, original: Original, parts: Parts, batch: int) -> list[Front]:
     graph, division = bench.division(original.weights, parts.cuts)
-    importance = run.part("search.importance", Importance, lambda: _importance(bench, graph, batch)).values
+    importance = run.part(
+        result_name(StageName.SEARCH, IMPORTANCE), Importance, lambda: _importance(bench, graph, batch)
+    ).values
     wanted, images = bench.profile.search.images, search_images(bench, division.subnetworks)
     if images < wanted:
         run.log(f"search.memory holds the features of {images} images; the search uses these", "warning", "search")
@@ -48,7 +52,7 @@ def _search_all(run: Run, bench: Bench, original: Original, parts: Parts, batch:
     for index, part in enumerate(division.subnetworks):
         outputs = original_outputs(bench, graph, part, features)
         task = _Task(run, bench, graph, part, index, len(division.subnetworks), importance)
-        fronts.append(run.part(f"search.{part.name}", Front, partial(task.front, features, outputs)))
+        fronts.append(run.part(front_name(StageName.SEARCH, part.name), Front, partial(task.front, features, outputs)))
         tell_front(run, fronts[-1], graph, part)
         features = outputs
     return fronts
@@ -76,7 +80,7 @@ class _Task:
         state = run_search(
             self.run,
             nsga2,
-            Place(stage="search", subject=self.part.name),
+            Place(stage=StageName.SEARCH, subject=self.part.name),
             objectives,
             generations=settings.generations,
             patience=settings.patience,

@@ -5,36 +5,49 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emodir_tui.runs.events import EventReader, EventWriter, decode, encode, read_all
+from emodir_tui.runs.event_types import Message, StageFinished
+from emodir_tui.runs.events import EventReader, EventWriter, ascii_line, decode, encode, read_all
 from emodir_tui.runs.fold import apply, replay
+from emodir_tui.runs.names import StageName
 from emodir_tui.runs.narration import EventFormatter, line_of
 from emodir_tui.runs.state import RunState
+from emodir_tui.tui.sources.narrate import format_event
+from tests.support.events import event as event_of
+from tests.support.events import line as line_with
 
 
-def written(folder, *kinds, attempt=1):
+def message(text):
+    return Message(level="info", text=text)
+
+
+def written(folder, *texts, attempt=1):
     writer = EventWriter(folder, attempt)
-    for kind in kinds:
-        writer.emit(kind)
+    for text in texts:
+        writer.emit(message(text))
     writer.close()
     return writer.path
+
+
+def texts_of(events):
+    return [event.text for event in events]
 
 
 def test_events_come_back_in_the_order_in_which_they_were_written(tmp_path):
     written(tmp_path / "events", "one", "two", attempt=1)
     written(tmp_path / "events", "three", attempt=2)
-    assert [event["kind"] for event in read_all(tmp_path / "events")] == ["one", "two", "three"]
+    assert texts_of(read_all(tmp_path / "events")) == ["one", "two", "three"]
 
 
 def test_a_line_without_its_end_is_held_back_until_it_has_one(tmp_path):
     path = written(tmp_path / "events", "one")
-    line = encode({"v": 1, "seq": 2, "time": 1.0, "kind": "two"})
+    line = line_with({"kind": "message", "level": "info", "text": "two"}) + b"\n"
     reader = EventReader(tmp_path / "events")
     with path.open("ab") as file:
         file.write(line[:10])
         file.flush()
-        assert [event["kind"] for event in reader.poll()] == ["one"]
+        assert texts_of(reader.poll()) == ["one"]
         file.write(line[10:])
-    assert [event["kind"] for event in reader.poll()] == ["two"]
+    assert texts_of(reader.poll()) == ["two"]
     assert reader.damaged == 0
 
 
@@ -43,7 +56,7 @@ def test_a_line_torn_in_the_middle_is_counted_and_costs_no_other_event(tmp_path)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + lines[1][:15] + b"\n" + lines[2])
     reader = EventReader(tmp_path / "events")
-    assert [event["kind"] for event in reader.poll()] == ["one", "three"]
+    assert texts_of(reader.poll()) == ["one", "three"]
     assert reader.damaged == 1
 
 
@@ -53,7 +66,7 @@ def test_what_follows_megabytes_without_an_event_is_read(tmp_path, hole):
     with path.open("ab") as file:
         file.write(hole * (9 << 20) + b"\n")
     written(tmp_path / "events", "two", attempt=2)
-    assert [event["kind"] for event in read_all(tmp_path / "events")] == ["one", "two"]
+    assert texts_of(read_all(tmp_path / "events")) == ["one", "two"]
 
 
 def test_a_writer_that_finds_half_a_line_starts_on_a_new_one(tmp_path):
@@ -61,9 +74,9 @@ def test_a_writer_that_finds_half_a_line_starts_on_a_new_one(tmp_path):
     with path.open("ab") as file:
         file.write(b'{"v":1,"se')
     writer = EventWriter(tmp_path / "events", 1)
-    writer.emit("two")
+    writer.emit(message("two"))
     writer.close()
-    assert [event["kind"] for event in read_all(tmp_path / "events")] == ["one", "two"]
+    assert texts_of(read_all(tmp_path / "events")) == ["one", "two"]
 
 
 def test_an_unfinished_line_of_an_older_segment_is_given_up(tmp_path):
@@ -72,43 +85,42 @@ def test_an_unfinished_line_of_an_older_segment_is_given_up(tmp_path):
         file.write(b'{"torn')
     written(tmp_path / "events", "two", attempt=2)
     reader = EventReader(tmp_path / "events")
-    assert [event["kind"] for event in reader.poll()] == ["one", "two"]
+    assert texts_of(reader.poll()) == ["one", "two"]
     assert reader.damaged == 1
 
 
 def test_on_a_full_disk_events_wait_and_are_written_when_there_is_space_again(tmp_path):
     writer = EventWriter(tmp_path / "events", 1)
-    assert writer.emit("before")
+    writer.emit(message("before"))
+    assert writer.dropped == 0
     disk, full = os.dup(writer._descriptor), os.open("/dev/full", os.O_WRONLY)
     os.dup2(full, writer._descriptor)
-    assert not writer.emit("during")
+    writer.emit(message("during"))
     assert writer.dropped == 1
     os.dup2(disk, writer._descriptor)
-    assert writer.emit("after")
+    writer.emit(message("after"))
     assert writer.dropped == 0
     writer.close()
     os.close(disk)
     os.close(full)
-    assert [event["kind"] for event in read_all(tmp_path / "events")] == ["before", "during", "after"]
+    assert texts_of(read_all(tmp_path / "events")) == ["before", "during", "after"]
 
 
 def test_infinities_are_written_as_null():
-    assert json.loads(encode({"value": float("inf"), "list": [float("nan"), 1.0]})) == {
-        "value": None,
-        "list": [None, 1.0],
-    }
+    for value in (float("inf"), float("nan")):
+        assert json.loads(encode(StageFinished(stage=StageName.RANK, seconds=value)))["seconds"] is None
 
 
 def test_zero_blocks_that_nfs_leaves_are_skipped(tmp_path):
     path = written(tmp_path / "events", "one")
     with path.open("ab") as file:
-        file.write(b"\0" * 512 + encode({"v": 1, "seq": 2, "time": 1.0, "kind": "two"}))
-    assert [event["kind"] for event in read_all(tmp_path / "events")] == ["one", "two"]
+        file.write(b"\0" * 512 + line_with({"kind": "message", "level": "info", "text": "two"}) + b"\n")
+    assert texts_of(read_all(tmp_path / "events")) == ["one", "two"]
 
 
-EVENTS = [
+VALUES = [
     {"kind": "run_opened", "attempt": 1, "pid": 7, "host": "h", "device": "cpu"},
-    {"kind": "plan_made", "costs": {"search": 10.0, "joint": 5.0}},
+    {"kind": "plan_made", "costs": {"search": 10.0, "joint": 5.0}, "complexity": "macs"},
     {"kind": "stage_started", "stage": "search"},
     {
         "kind": "network_divided",
@@ -150,7 +162,7 @@ EVENTS = [
     {
         "kind": "front_finished",
         "subnetwork": "sn1",
-        "members": [{"member": 0, "complexity": 0.5, "impairment": 0.1, "kept": [2]}],
+        "members": [{"member": 0, "complexity_kept": 0.5, "impairment": 0.1, "kept": [2]}],
     },
     {
         "kind": "ranking_rows",
@@ -160,7 +172,7 @@ EVENTS = [
                 "level": 0,
                 "subnetwork": "sn1",
                 "member": 0,
-                "macs_kept": 0.5,
+                "complexity_kept": 0.5,
                 "local_impairment": 0.1,
                 "global_impairment": 0.2,
                 "accuracy_change": -0.1,
@@ -170,9 +182,9 @@ EVENTS = [
     },
     {
         "kind": "joint_finished",
-        "schemes": [{"scheme": 0, "complexity": 0.5, "impairment": 0.2, "members": [0], "accuracy": 0.9}],
+        "schemes": [{"scheme": 0, "complexity_kept": 0.5, "impairment": 0.2, "members": [0], "accuracy": 0.9}],
     },
-    {"kind": "picks_chosen", "picks": [{"name": "knee", "scheme": 0, "rule": "knee", "complexity": 0.5}]},
+    {"kind": "picks_chosen", "picks": [{"name": "knee", "scheme": 0, "rule": "knee", "complexity_kept": 0.5}]},
     {
         "kind": "checkpoint_saved",
         "id": "ck-0001",
@@ -187,8 +199,9 @@ EVENTS = [
     {"kind": "message", "level": "info", "text": "hello"},
     {"kind": "run_closed", "outcome": "finished", "error": "", "hint": ""},
 ]
-for number, event in enumerate(EVENTS):
-    event.update(v=1, seq=number + 1, time=100.0 + number)
+for number, values in enumerate(VALUES):
+    values.update(seq=number + 1, time=100.0 + number)
+EVENTS = [decode(line_with(values)) for values in VALUES]
 
 
 def test_the_same_events_twice_give_the_same_state_as_once():
@@ -204,7 +217,7 @@ def test_the_fold_knows_which_ranking_rows_the_joint_schemes_use():
 
 
 def test_kinds_that_a_newer_version_writes_are_passed_over():
-    state = replay([{"v": 2, "seq": 1, "time": 1.0, "kind": "from_the_future", "data": [1]}])
+    state = replay([event_of("from_the_future", v=2, data=[1])])
     assert state.damaged == 0
     assert state.events == 1
 
@@ -213,7 +226,7 @@ def test_lines_tell_damaged_checkpoints_and_how_a_run_ended_and_nothing_of_damag
     teller = EventFormatter(ends=True)
 
     def told(kind, **data):
-        return teller.line({"v": 1, "seq": 1, "time": 1.0, "kind": kind, **data}).partition("  ")[2]
+        return teller.line(event_of(kind, **data)).partition("  ")[2]
 
     assert told("stage_started", stage="search") == "search"
     assert told("stage_started", stage=["search"]) == ""
@@ -224,8 +237,7 @@ def test_lines_tell_damaged_checkpoints_and_how_a_run_ended_and_nothing_of_damag
     assert told("run_closed", outcome="failed", error="CUDA out of memory", hint="") == "failed: CUDA out of memory"
     assert told("run_closed", outcome="stopped", error="", hint="") == "stopped"
     assert told("run_closed", outcome="finished", error="", hint="") == ""
-    closed = {"v": 1, "seq": 1, "time": 1.0, "kind": "run_closed", "outcome": "stopped", "error": "", "hint": ""}
-    assert EventFormatter().line(closed) == ""
+    assert EventFormatter().line(event_of("run_closed", outcome="stopped", error="", hint="")) == ""
 
 
 json_values = st.recursive(
@@ -239,11 +251,13 @@ json_values = st.recursive(
 @given(index=st.integers(0, len(EVENTS) - 1), key=st.text(max_size=12), value=json_values, data=st.data())
 def test_no_event_however_wrong_raises_or_ends_the_fold(index, key, value, data):
     state = replay(EVENTS[:8])
-    event = dict(EVENTS[index])
-    name = data.draw(st.sampled_from([*event, key]))
-    event[name] = value
-    apply(state, event)
-    assert isinstance(line_of(event, state), str)
+    values = dict(VALUES[index])
+    name = data.draw(st.sampled_from([*values, key]))
+    event = decode(line_with({**values, name: value}))
+    if event is not None:
+        apply(state, event)
+        assert isinstance(line_of(event, state), str)
+        format_event(event)
     before = state.events
     apply(state, EVENTS[12])
     assert state.events == before + 1
@@ -259,15 +273,15 @@ def test_a_damaged_log_never_raises_and_keeps_the_whole_lines_before_the_damage(
     path.write_bytes(content[:place] + noise)
     events = list(read_all(folder))
     whole = content[:place].count(b"\n")
-    assert [event["seq"] for event in events][:whole] == [1, 2, 3][:whole]
+    assert [event.seq for event in events][:whole] == [1, 2, 3][:whole]
     assert isinstance(replay(events), RunState)
 
 
 def test_a_later_attempt_keeps_the_time_that_the_earlier_one_took():
     events = [
-        {"v": 1, "seq": 1, "time": 100.0, "kind": "run_opened", "attempt": 1, "pid": 1, "host": "h"},
-        {"v": 1, "seq": 2, "time": 160.0, "kind": "message", "level": "info", "text": "x"},
-        {"v": 1, "seq": 1, "time": 900.0, "kind": "run_opened", "attempt": 2, "pid": 2, "host": "h"},
+        event_of("run_opened", seq=1, time=100.0, attempt=1, pid=1, host="h"),
+        event_of("message", seq=2, time=160.0, level="info", text="x"),
+        event_of("run_opened", seq=1, time=900.0, attempt=2, pid=2, host="h"),
     ]
     assert replay(events).elapsed_seconds(910.0) == pytest.approx(70.0)
 
@@ -283,19 +297,63 @@ def test_an_event_whose_newline_alone_was_not_written_comes_once(tmp_path, monke
         return write(descriptor, payload)
 
     monkeypatch.setattr(os, "write", all_but_one)
-    writer.emit("message", text="once")
+    writer.emit(message("once"))
     writer.close()
-    assert [event["text"] for event in read_all(tmp_path)] == ["once"]
+    assert texts_of(read_all(tmp_path)) == ["once"]
 
 
 @pytest.mark.parametrize("time", [10**400, 1e300, -1, float("nan")])
 def test_an_event_at_no_time_is_none(time):
-    assert decode(b'{"kind":"message","seq":1,"time":%s}' % str(time).encode()) is None
+    assert decode(b'{"kind":"message","seq":1,"time":%s,"level":"info","text":"x"}' % str(time).encode()) is None
 
 
 @pytest.mark.parametrize("step", [10**400, -(2**60)])
 def test_numbers_that_nothing_can_reckon_with_are_damage(step):
-    event = {"kind": "progress", "seq": 1, "time": 1.0, "stage": "search", "step": step, "steps": 10}
-    state = replay([event])
+    state = replay([event_of("progress", stage="search", step=step, steps=10)])
     assert state.damaged == 1
     assert state.progress == 0
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b'{"kind":"message","seq":1,"time":1,"level":"info","text":"x","more":%s}' % (b"[" * 10**5 + b"]" * 10**5),
+        b'{"kind":"message","seq":1,"time":1,"level":"info","text":"\xff"}',
+        b'{"kind":"message","seq":1,"time":1,"level":"info","text":"x"} {}',
+        b'{"kind":"message","seq":1,"level":"info","text":"x"}',
+        b'{"kind":"message","time":1,"level":"info","text":"x"}',
+        b'{"kind":["message"],"seq":1,"time":1}',
+        b"[]",
+    ],
+)
+def test_lines_that_are_no_events_are_none(event):
+    assert decode(event) is None
+
+
+def test_the_order_of_a_lines_values_does_not_matter():
+    line = b'{"text":"x","stage":null,"time":2,"level":"info","seq":7,"kind":"message","of a newer version":[1]}'
+    assert decode(line) == Message(seq=7, time=2.0, level="info", text="x")
+
+
+def test_every_kind_comes_back_as_it_was_written(tmp_path):
+    writer = EventWriter(tmp_path, 1)
+    told = [writer.emit(event) for event in EVENTS]
+    writer.close()
+    assert list(read_all(tmp_path)) == told
+    assert [type(event) for event in told] == [type(event) for event in EVENTS]
+
+
+def test_numbers_of_arrays_and_text_that_is_not_valid_are_written(tmp_path):
+    numpy = pytest.importorskip("numpy")
+    writer = EventWriter(tmp_path, 1)
+    writer.emit(StageFinished(stage=StageName.RANK, seconds=numpy.float32(0.5)))
+    writer.emit(message("file \udcff"))
+    writer.close()
+    seconds, text = read_all(tmp_path)
+    assert seconds.seconds == 0.5
+    assert text.text == "file \\udcff"
+
+
+def test_a_line_for_a_terminal_holds_nothing_that_acts_on_it():
+    assert ascii_line('{"text":"\x9b31m \u202e"}'.encode()) == r'{"text":"\u009b31m \u202e"}'
+    assert ascii_line(b'{"text":"\x1b[31m"}') is None

@@ -14,8 +14,9 @@ from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.control import send
 from emodir_tui.runs.events import read_all
 from emodir_tui.runs.fold import replay
+from emodir_tui.runs.names import StageName, front_name, result_name, split_result_name
 from emodir_tui.runs.process import Process, this_process
-from emodir_tui.runs.run import Run
+from emodir_tui.runs.run import Run, step
 from emodir_tui.worker import _compute_as_before
 
 CODEC = SimpleNamespace(pack=lambda value: value, unpack=lambda payload, _: payload)
@@ -129,3 +130,53 @@ def test_a_process_in_another_container_is_neither_seen_nor_declared_dead():
     assert elsewhere.is_alive() is None
     rebooted = Process(pid=here.pid, start=here.start, host=here.host, boot=f"other/{space}")
     assert rebooted.is_alive() is False
+
+
+def test_a_renamed_function_goes_on_with_the_run_on_disk(directory):
+    computed = []
+
+    def first(run, value):
+        computed.append("first")
+        return value
+
+    def renamed(run, value):
+        computed.append("renamed")
+        return value
+
+    with Run(directory, Profile(), CODEC) as run:
+        assert run.once(step(StageName.RANK, bytes)(first), b"result") == b"result"
+    with Run(directory, Profile(), CODEC) as run:
+        assert run.once(step(StageName.RANK, bytes)(renamed), b"other") == b"result"
+    assert computed == ["first"]
+    assert state_of(directory).stages["rank"].state == "done"
+
+
+def test_the_steps_keep_their_results_under_these_names():
+    pytest.importorskip("torch")
+    from emodir_tui.stages import baseline, constrain, divide, finetune, joint, rank, realise, search
+
+    steps = [
+        baseline.baseline,
+        divide.divide,
+        search.search,
+        constrain.constrain,
+        rank.rank,
+        joint.joint,
+        realise.realise,
+        finetune.finetune,
+    ]
+    assert [step.name for step in steps] == list(StageName)
+    assert list(StageName) == ["baseline", "divide", "search", "constrain", "rank", "joint", "realise", "finetune"]
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "subject"),
+    [
+        (result_name(StageName.SEARCH), "search", ""),
+        (result_name(StageName.FINETUNE, "max_macs-0.5"), "finetune", "max_macs-0.5"),
+        (front_name(StageName.SEARCH, "sn1"), "search", "sn1"),
+        (front_name(StageName.CONSTRAIN, "sn1"), "constrain", "sn1"),
+    ],
+)
+def test_names_of_results_are_split_as_they_were_made(name, stage, subject):
+    assert split_result_name(name) == (stage, subject)

@@ -16,7 +16,7 @@ from emodir_tui.runs.run import Run
 from emodir_tui.snapshot import unpack
 from emodir_tui.stages import realise
 from emodir_tui.stages.realise import choose, drawn_from
-from emodir_tui.stages.support.chain_training import CHAIN, TrainedWeights
+from emodir_tui.stages.support.chain_training import TrainedWeights
 
 
 def front_of(kept):
@@ -71,7 +71,7 @@ def test_a_step_always_draws_the_same_scheme_and_another_seed_others():
 def test_picks_are_cut_from_the_weights_of_the_last_training(finished):
     emodir, run, _ = finished
     results = Results(RunDirectory(emodir.folder / "runs" / run))
-    trained = unpack(results.load(f"realise.{CHAIN}"), TrainedWeights).weights
+    trained = unpack(results.load("realise.chain"), TrainedWeights).weights
     before = unpack(results.load("constrain"), Adapted).weights
     for made in unpack(results.load("realise"), list[Pruned]):
         filters = {name: weight for name, weight in made.weights.items() if name.endswith("conv1.weight")}

@@ -2,6 +2,7 @@ import time
 
 import pytest
 
+from emodir_tui.runs.events import encode
 from tests.tui.recording import HandWorker, copy_recording, until
 
 
@@ -27,11 +28,8 @@ def recorded(tmp_path):
 @pytest.fixture
 def interrupted(recorded):
     """The recorded run as it was in the middle of its joint search, its worker gone."""
-    import json
-
     events = until("joint_generation", generation=6)
-    lines = [json.dumps(event) for event in events]
-    (recorded.events_folder / "0001.jsonl").write_text("\n".join(lines) + "\n")
+    (recorded.events_folder / "0001.jsonl").write_bytes(b"".join(map(encode, events)))
     return recorded
 
 

@@ -10,9 +10,19 @@ from pathlib import Path
 
 from emodir_tui.runs.control import Request, take
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.runs.events import Event, EventWriter, read_all
+from emodir_tui.runs.event_types import (
+    ConditionChanged,
+    ControlAccepted,
+    ControlDone,
+    ControlRefused,
+    Event,
+    RunClosed,
+    RunOpened,
+)
+from emodir_tui.runs.events import EventWriter, read_all
 from emodir_tui.runs.fold import replay
 from emodir_tui.runs.heartbeat import Heartbeat
+from emodir_tui.runs.names import Condition, Outcome
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Status
 from emodir_tui.tui.app import Dashboard
@@ -38,7 +48,7 @@ def until(kind: str, number: int = 1, **values: object) -> list[Event]:
     """The recording up to and with the nth event of a kind that has these values."""
     events = recorded_events()
     for index, event in enumerate(events):
-        if event["kind"] == kind and all(event.get(key) == value for key, value in values.items()):
+        if event.kind == kind and all(getattr(event, key) == value for key, value in values.items()):
             number -= 1
             if not number:
                 return events[: index + 1]
@@ -109,20 +119,21 @@ class HandWorker:
         attempt = len(list(self.directory.events_folder.glob("*.jsonl"))) + 1
         self.events = EventWriter(self.directory.events_folder, attempt)
         self.heartbeat = Heartbeat(self.directory.heartbeat_file, lambda: {"progress": attempt, "dropped": 0}, 0.2)
-        self.events.emit("run_opened", attempt=attempt, pid=os.getpid(), host=socket.gethostname(), device="cpu")
+        self.events.emit(RunOpened(attempt=attempt, pid=os.getpid(), host=socket.gethostname(), device="cpu"))
 
     def requests(self) -> list[Request]:
         return [request for request in take(self.directory) if isinstance(request, Request)]
 
     def answer(self, request: Request, state: str, message: str = "") -> None:
-        self.events.emit(f"control_{state}", id=request.id, command=request.command, by=request.by, message=message)
+        kinds = {kind.state: kind for kind in (ControlAccepted, ControlDone, ControlRefused)}
+        self.events.emit(kinds[state](id=request.id, command=request.command, by=request.by, message=message))
 
     def set_condition(self, word: str) -> None:
-        self.events.emit("condition_changed", condition=word)
+        self.events.emit(ConditionChanged(condition=Condition(word)))
 
     def close(self, outcome: str | None = None, error: str = "", hint: str = "") -> None:
         if outcome is not None:
-            self.events.emit("run_closed", outcome=outcome, error=error, hint=hint)
+            self.events.emit(RunClosed(outcome=Outcome(outcome), error=error, hint=hint))
         self.heartbeat.close()
         self.events.close()
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from emodir_tui.runs.events import Event
+from emodir_tui.runs.event_types import Event
 from emodir_tui.runs.status import Status
 from emodir_tui.tui.sources.gpus import Gpu
 from emodir_tui.tui.sources.source import Playback
+from tests.support.events import event
 from tests.tui.recording import Still, beat, live, recorded_events, until
 
 SIZES = ((80, 24), (100, 30), (120, 40), (200, 60))
@@ -31,8 +32,8 @@ def closed(outcome: str, error: str = "", hint: str = "") -> list[Event]:
     return [*MIDDLE, _last(MIDDLE, 1, kind="run_closed", outcome=outcome, error=error, hint=hint)]
 
 
-def _last(after: Sequence[Event], later: float, **values: object) -> Event:
-    return {"v": 1, "seq": 9999, "time": after[-1]["time"] + later, **values}
+def _last(after: Sequence[Event], later: float, kind: str, **values: object) -> Event:
+    return event(kind, seq=9999, time=after[-1].time + later, **values)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,13 @@
 
 import json
 
+import msgspec
 import pytest
 from rich.cells import cell_len
 
+from emodir_tui.runs.event_types import ControlDone, RunClosed
+from emodir_tui.runs.events import KINDS
+from emodir_tui.runs.names import Outcome
 from emodir_tui.runs.status import Status
 from tests.tui.recording import Still, StillDashboard, live, recorded_events, screen_text, until
 from tests.tui.test_keys import at
@@ -26,7 +30,7 @@ def hostile_events(text):
     def poison(value, key=""):
         if isinstance(value, dict):
             return {name: poison(item, name) for name, item in value.items()}
-        if isinstance(value, list):
+        if isinstance(value, list | tuple):
             return [poison(item, key) for item in value]
         if isinstance(value, str) and key in (
             "layers",
@@ -46,11 +50,11 @@ def hostile_events(text):
         return value
 
     return [
-        {
-            **{key: poison(value, key) for key, value in event.items() if key not in ("kind", "stage")},
-            **{key: event[key] for key in ("kind", "stage") if key in event},
-        }
-        for event in recorded_events()
+        msgspec.convert(
+            {key: value if key in ("kind", "stage") else poison(value, key) for key, value in values.items()},
+            KINDS[values["kind"]],
+        )
+        for values in map(msgspec.to_builtins, recorded_events())
     ]
 
 
@@ -85,15 +89,7 @@ async def test_hostile_text_in_every_place_breaks_no_screen(recorded, kind, size
 async def test_hostile_errors_and_hints_are_literal_in_the_header(recorded, kind):
     text = HOSTILE[kind]
     events = until("joint_generation", generation=6)
-    closed = {
-        "v": 1,
-        "seq": 9,
-        "time": events[-1]["time"],
-        "kind": "run_closed",
-        "outcome": "failed",
-        "error": text,
-        "hint": text,
-    }
+    closed = RunClosed(time=events[-1].time, outcome=Outcome.FAILED, error=text, hint=text)
     app = StillDashboard(recorded, Still([*events, closed], Status(word="failed", reason=text)))
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause(0.2)
@@ -108,16 +104,13 @@ async def test_hostile_errors_and_hints_are_literal_in_the_header(recorded, kind
 
 async def test_hostile_names_of_those_who_ask_are_literal(recorded):
     events = until("joint_generation", generation=6)
-    answer = {
-        "v": 1,
-        "seq": 9,
-        "time": events[-1]["time"],
-        "kind": "control_done",
-        "id": "x",
-        "command": "save",
-        "by": HOSTILE["markup"],
-        "message": HOSTILE["escape"],
-    }
+    answer = ControlDone(
+        time=events[-1].time,
+        id="x",
+        command="save",
+        by=HOSTILE["markup"],
+        message=HOSTILE["escape"],
+    )
     app = StillDashboard(recorded, Still([*events, answer], live()))
     async with app.run_test(size=(200, 60)) as pilot:
         shown = await (await at(app, pilot)).press("6", "z")

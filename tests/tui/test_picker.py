@@ -1,9 +1,8 @@
 """The list of runs: states, ages, best picks; opening, replaying, comparing."""
 
-import json
-
 import pytest
 
+from emodir_tui.runs.events import encode
 from emodir_tui.tui.app import Dashboard
 from tests.tui.recording import copy_recording, screen_text, until, wait_for
 
@@ -16,7 +15,7 @@ def runs(tmp_path):
         copy_recording(folder, name)
     lost = copy_recording(folder, "lost-0004")
     events = until("joint_generation", generation=6)
-    (lost.events_folder / "0001.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    (lost.events_folder / "0001.jsonl").write_bytes(b"".join(map(encode, events)))
     return folder
 
 

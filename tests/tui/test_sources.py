@@ -4,9 +4,11 @@ import time
 
 import pytest
 
+from emodir_tui.runs.event_types import Message
 from emodir_tui.tui.sources.event_log import log_line
 from emodir_tui.tui.sources.live import LiveSource
 from emodir_tui.tui.sources.replay import ReplaySource
+from tests.support.events import event as event_of
 from tests.tui.recording import RECORDED, recorded_events
 
 
@@ -23,7 +25,7 @@ def test_a_live_source_catches_up_and_then_follows(worker):
     try:
         pump(source, lambda: source.caught_up and source.status.word == "running")
         assert source.state.joint.generation == 6
-        worker.events.emit("message", level="warning", text="something")
+        worker.events.emit(Message(level="warning", text="something"))
         pump(source, lambda: any(line.text == "something" and line.level == "warning" for line in source.lines))
         worker.close("finished")
         pump(source, lambda: source.status.word == "finished")
@@ -67,7 +69,7 @@ def test_a_recording_plays_at_its_speed(playing):
     while source.pump():
         pass
     assert source.playback.position == pytest.approx(6.0)
-    begun = recorded_events()[0]["time"]
+    begun = recorded_events()[0].time
     assert source.now == pytest.approx(begun + 6.0, abs=0.01)
     assert source.state.updated <= begun + 6.0
 
@@ -111,5 +113,5 @@ def test_the_same_position_shows_the_same_state_whichever_way_one_came(playing):
     ],
 )
 def test_telling_of_damaged_events_never_raises(event):
-    line = log_line(1, {"time": 0, "seq": 1, **event})
+    line = log_line(1, event_of(**event))
     assert line is None or line.number == 1

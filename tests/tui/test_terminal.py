@@ -1,15 +1,15 @@
 """The real program in a real (pseudo-)terminal: from `emodir run` to the end, with everything that can happen between."""
 
-import json
 import os
 import signal
 import time
 
 import pytest
+from msgspec.structs import replace
 
 from benchmarks.dashboard import Terminal
 from emodir_tui.runs.directory import list_runs
-from emodir_tui.runs.events import read_all
+from emodir_tui.runs.events import encode, read_all
 from emodir_tui.runs.fold import replay
 from emodir_tui.runs.process import start_ticks
 from tests.tui.recording import copy_recording
@@ -44,9 +44,9 @@ def pressed(terminal, keys):
 def make_older(directory, end):
     """Move a run's events in time so that the last of them was at `end`."""
     events = list(read_all(directory.events_folder))
-    shift = end - events[-1]["time"]
+    shift = end - events[-1].time
     (path,) = directory.events_folder.iterdir()
-    path.write_text("".join(json.dumps({**event, "time": event["time"] + shift}) + "\n" for event in events))
+    path.write_bytes(b"".join(encode(replace(event, time=event.time + shift)) for event in events))
 
 
 def state_of(directory):

@@ -19,6 +19,7 @@ from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.nets.tracing.network import CutPoint
 from emodir_tui.results import Original, Weights
 from emodir_tui.runs.checkpoint import Place
+from emodir_tui.runs.names import CHAIN, StageName
 from emodir_tui.runs.run import Run
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.support.training_events import follow
@@ -26,7 +27,6 @@ from emodir_tui.training.loop import TrainingPlan, TrainingState, train
 from emodir_tui.training.losses import relative_error, softened_kl
 
 EVENTS = 10
-CHAIN = "chain"
 
 # A step's number to the scheme that it prunes by: a keep vector bool[genes].
 Draw = Callable[[int], Bools]
@@ -46,7 +46,7 @@ def fit_chain(
     weights: Weights,
     draw: Draw,
     *,
-    stage: str,
+    stage: StageName,
     steps: int,
 ) -> TrainedWeights:
     """Train a network for the schemes that are drawn.

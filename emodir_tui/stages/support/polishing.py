@@ -14,9 +14,11 @@ from emodir_tui.problems.gene_by_gene import GeneByGene
 from emodir_tui.problems.network import NetworkProblem
 from emodir_tui.results import DescentPath, Schemes
 from emodir_tui.runs.checkpoint import Place
+from emodir_tui.runs.event_types import Event
+from emodir_tui.runs.names import StageName, result_name
 from emodir_tui.runs.run import Run
 from emodir_tui.seeds import derive_seed
-from emodir_tui.stages.support.search_loop import EventBatch, run_search
+from emodir_tui.stages.support.search_loop import run_search
 
 # Beside the search's own 48 children, because a gene by gene search of a whole network needs the gradient most.
 GUIDED_PARENTS = 4
@@ -31,7 +33,7 @@ def polish(
     objectives: Callable[[Bools], Floats],
     capacity: Capacity,
     limits: list[float],
-    tell: Callable[[Nsga2, SearchState, float], EventBatch],
+    tell: Callable[[Nsga2, SearchState, float], list[Event]],
 ) -> Schemes:
     """The schemes and what NSGA-II with guided children makes of them.
 
@@ -59,7 +61,7 @@ def polish(
     def begin() -> SearchState:
         keep_vectors, measured = schemes.keep_vectors, schemes.objectives
         if bench.profile.search.descent:
-            passed = run.part("joint.descent", DescentPath, descend)
+            passed = run.part(result_name(StageName.JOINT, "descent"), DescentPath, descend)
             known = set(keys(keep_vectors))
             fresh = [key not in known for key in keys(passed.keep_vectors)]
             keep_vectors = np.concatenate([keep_vectors, passed.keep_vectors[fresh]])
@@ -69,7 +71,7 @@ def polish(
     state = run_search(
         run,
         nsga2,
-        Place(stage="joint", subject="polish"),
+        Place(stage=StageName.JOINT, subject="polish"),
         lambda masks: objectives(expand(masks)),
         generations=settings.polish,
         patience=settings.patience,

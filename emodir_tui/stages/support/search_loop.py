@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from emodir_tui.arrays import Floats
 from emodir_tui.emo.front import stagnated
@@ -15,10 +16,10 @@ from emodir_tui.nets.coupling.channel_graph import ChannelGraph
 from emodir_tui.nets.division import SubnetworkSpan
 from emodir_tui.results import Front
 from emodir_tui.runs.checkpoint import Place
+from emodir_tui.runs.event_types import Event, FrontFinished, Member, Point, Progress, Scheme, SearchGeneration
+from emodir_tui.runs.names import StageName
 from emodir_tui.runs.run import Run
 from emodir_tui.training.memory import trim_heap
-
-EventBatch = list[tuple[str, dict[str, Any]]]
 
 
 def run_search(
@@ -30,7 +31,7 @@ def run_search(
     generations: int,
     patience: int,
     tolerance: float,
-    tell: Callable[[SearchState, float], EventBatch],
+    tell: Callable[[SearchState, float], list[Event]],
     breed: Callable[[SearchState], Any] | None = None,
     begin: Callable[[], SearchState] | None = None,
 ) -> SearchState:
@@ -98,9 +99,11 @@ def tell_front(run: Run, front: Front, graph: ChannelGraph, part: SubnetworkSpan
             int(mask[low:high].sum()) * group.channels_per_gene
             for low, high, group in zip(edges[:-1], edges[1:], groups, strict=True)
         ]
-        members.append({"member": number, "complexity": complexity, "impairment": impairment, "kept": kept})
+        members.append(
+            Member(member=number, complexity_kept=float(complexity), impairment=float(impairment), kept=tuple(kept))
+        )
     hypervolume = front.hypervolumes[-1] if front.hypervolumes else None
-    run.emit("front_finished", subnetwork=front.subnetwork, members=members, hypervolume=hypervolume)
+    run.emit(FrontFinished(subnetwork=front.subnetwork, members=tuple(members), hypervolume=hypervolume))
     bits = ["".join("1" if bit else "0" for bit in mask) for mask in front.masks]
     run.publish(
         front.subnetwork,
@@ -110,41 +113,46 @@ def tell_front(run: Run, front: Front, graph: ChannelGraph, part: SubnetworkSpan
             "groups": [group.name for group in groups],
             "reference": list(front.reference),
             "hypervolumes": list(front.hypervolumes),
-            "members": [{**member, "mask": mask} for member, mask in zip(members, bits, strict=True)],
+            "members": [{**published(member), "mask": mask} for member, mask in zip(members, bits, strict=True)],
         },
     )
 
 
+def published(record: Member | Scheme) -> dict[str, Any]:
+    """A record as JSON for other programs, where the share of the complexity is called `complexity`."""
+    return {name.removesuffix("_kept"): value for name, value in structs.asdict(record).items()}
+
+
 def generation_events(
     nsga2: Nsga2, state: SearchState, name: str, round_number: int, generations: int, rate: float, base: tuple[int, int]
-) -> EventBatch:
+) -> list[Event]:
     """What is told after each generation of a sub-network's search."""
     index, count = base
     points = state.seen_objectives[nsga2.front(state)]
-    generation = {
-        "subnetwork": name,
-        "round": round_number,
-        "generation": state.generation,
-        "generations": generations,
-        "hypervolume": state.hypervolumes[-1],
-        "front_size": len(points),
-        "evaluations": len(state.seen),
-        "evaluations_per_second": rate,
-        "front": rounded(points),
-    }
-    progress = {
-        "stage": "search" if round_number == 1 else "constrain",
-        "step": index * generations + state.generation,
-        "steps": count * generations,
-        "unit": "generation",
-        "note": name,
-    }
-    return [("search_generation", generation), ("progress", progress)]
+    generation = SearchGeneration(
+        subnetwork=name,
+        round=round_number,
+        generation=state.generation,
+        generations=generations,
+        hypervolume=state.hypervolumes[-1],
+        front_size=len(points),
+        evaluations=len(state.seen),
+        evaluations_per_second=rate,
+        front=rounded(points),
+    )
+    progress = Progress(
+        stage=StageName.SEARCH if round_number == 1 else StageName.CONSTRAIN,
+        step=index * generations + state.generation,
+        steps=count * generations,
+        unit="generation",
+        note=name,
+    )
+    return [generation, progress]
 
 
-def rounded(points: Floats) -> list[list[float]]:
+def rounded(points: Floats) -> tuple[Point, ...]:
     """Points for the screen: six digits are more than it can show."""
-    return [[float(f"{x:.6g}"), float(f"{y:.6g}")] for x, y in points]
+    return tuple((float(f"{x:.6g}"), float(f"{y:.6g}")) for x, y in points)
 
 
 def _same(state: SearchState) -> SearchState:

@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 from torch import nn
 
 from emodir_tui.runs.checkpoint import Place
+from emodir_tui.runs.event_types import Epoch, Event, Progress
 from emodir_tui.runs.run import Run
 from emodir_tui.training.data import Split
 from emodir_tui.training.loop import StepReport, TrainingPlan
@@ -48,32 +48,32 @@ def follow(
         if moment.trouble:
             run.log(moment.trouble, "warning", place.stage)
         ends = moment.step % per_epoch == 0 or moment.step == plan.steps
-        events: list[tuple[str, dict[str, Any]]] = []
+        events: list[Event] = []
         if ends:
             measured = accuracy(model, validation, VALIDATION_BATCH) if validation is not None else None
-            epoch = {
-                "stage": place.stage,
-                "subject": place.subject,
-                "epoch": -(-moment.step // per_epoch),
-                "epochs": epochs,
-                "step": moment.step,
-                "loss": moment.loss,
-                "accuracy": measured,
-                "learning_rate": moment.learning_rate,
-            }
-            events.append(("epoch", epoch))
+            epoch = Epoch(
+                stage=place.stage,
+                subject=place.subject,
+                epoch=-(-moment.step // per_epoch),
+                epochs=epochs,
+                step=moment.step,
+                loss=moment.loss,
+                accuracy=measured,
+                learning_rate=moment.learning_rate,
+            )
+            events.append(epoch)
             # Pruned layers of many sizes come and go in a training of many schemes.
             trim_heap()
         if ends or time.monotonic() - told >= PROGRESS_SECONDS:
             told = time.monotonic()
-            progress = {
-                "stage": place.stage,
-                "step": done * plan.steps + moment.step,
-                "steps": trainings * plan.steps,
-                "unit": "step",
-                "note": place.subject,
-            }
-            events.append(("progress", progress))
+            progress = Progress(
+                stage=place.stage,
+                step=done * plan.steps + moment.step,
+                steps=trainings * plan.steps,
+                unit="step",
+                note=place.subject,
+            )
+            events.append(progress)
         run.advance(place, moment.step, moment.state, events)
 
     return on_step

@@ -9,7 +9,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from emodir_tui.runs.state import Point
+from emodir_tui.runs.event_types import Point
 from emodir_tui.tui.drawing.canvas import Canvas, Dot
 
 SMALLEST_WIDTH, SMALLEST_HEIGHT = 16, 5

@@ -19,7 +19,8 @@ from emodir_tui.formatting import (
     points,
     size,
 )
-from emodir_tui.runs.state import Checkpoint, Group, Member, Pick, RankingRow, RunState, Scheme, Subnetwork
+from emodir_tui.runs.event_types import Group, Member, Scheme
+from emodir_tui.runs.state import Checkpoint, Pick, RankingRow, RunState, Subnetwork
 from emodir_tui.tui.drawing.cells import fit
 from emodir_tui.tui.drawing.palette import CHANNEL_GONE, CHANNEL_KEPT, Palette, bar
 from emodir_tui.tui.presenters.references import Reference
@@ -95,9 +96,7 @@ def _subnetwork(view: View, item: Subnetwork) -> Detail:
 
 
 def _member_label(member: Member) -> str:
-    return (
-        f"member {member.member:>3}  kept {percent(member.complexity):>7}  local impairment {number(member.impairment)}"
-    )
+    return f"member {member.member:>3}  kept {percent(member.complexity_kept):>7}  local impairment {number(member.impairment)}"
 
 
 def _member(view: View, item: Subnetwork, member: Member) -> Detail:
@@ -107,11 +106,11 @@ def _member(view: View, item: Subnetwork, member: Member) -> Detail:
     )
     facts = [
         ("sub-network", literal(item.name)),
-        ("complexity kept", percent(member.complexity)),
+        ("kept", f"{percent(member.complexity_kept)} of its {state.complexity.unit}"),
         ("local impairment", number(member.impairment)),
     ]
     if row is not None:
-        facts += _row_facts(row)
+        facts += _row_facts(state, row)
     body = _facts(facts, view.palette)
     body.append("\nchannels kept\n", view.palette.strong)
     body.append_text(_bars(item.groups, member.kept, view.palette))
@@ -137,7 +136,7 @@ def _row(view: View, row: RankingRow) -> Detail:
         ("rank", f"{row.rank} of {len(view.state.ranking)}"),
         ("sub-network", literal(row.subnetwork)),
         ("member", str(row.member)),
-        *_row_facts(row),
+        *_row_facts(view.state, row),
     ]
     body = _facts(facts, view.palette)
     item = view.state.subnetworks.get(row.subnetwork)
@@ -156,10 +155,10 @@ def _row(view: View, row: RankingRow) -> Detail:
     return Detail(title=f"Rank {row.rank}", body=body, links=tuple(links[:LINKS_SHOWN]), links_title="leads to")
 
 
-def _row_facts(row: RankingRow) -> list[tuple[str, str]]:
+def _row_facts(state: RunState, row: RankingRow) -> list[tuple[str, str]]:
     return [
         ("level", f"{row.level}" + (" (on the merged front)" if row.level == 0 else "")),
-        ("whole network kept", percent(row.macs_kept)),
+        ("whole network kept", f"{percent(row.complexity_kept)} of the {state.complexity.unit}"),
         ("local impairment", number(row.local_impairment)),
         ("global impairment", number(row.global_impairment)),
         ("accuracy change", f"{points(row.accuracy_change)} points, placed alone, on the search split"),
@@ -170,23 +169,21 @@ def _row_facts(row: RankingRow) -> list[tuple[str, str]]:
 
 def _scheme(view: View, scheme: Scheme) -> Detail:
     state = view.state
-    macs = state.baseline.macs if state.baseline is not None else None
-    kept = f"{percent(scheme.complexity)}" + (f": {count(macs * scheme.complexity)} of {count(macs)}" if macs else "")
     pick = next((pick for pick in state.picks.values() if pick.scheme == scheme.scheme), None)
     facts = [
-        ("complexity kept", kept),
+        ("kept", _kept(state, scheme.complexity_kept)),
         ("impairment", number(scheme.impairment)),
         ("expected accuracy", f"{percent(scheme.accuracy, 2)} before fine-tuning, on the search split"),
     ]
     if pick is not None:
         facts += _pick_facts(state, pick)
     body = _facts(facts, view.palette)
-    changed = f"nearest members; polishing changed {plural(scheme.changed, 'channel')} of them"
+    changed = f"nearest members; polishing changed {plural(scheme.changed, 'gene')} of them"
     body.append(f"\n{changed if scheme.changed else 'its members'}\n", view.palette.strong)
     links = []
     for name, position in zip(state.subnetworks, scheme.members, strict=False):
         member = _find_member(state, name, position)
-        share = member.complexity if member is not None else None
+        share = member.complexity_kept if member is not None else None
         kept_bar = bar(share, BAR_CELLS, CHANNEL_KEPT, CHANNEL_GONE) if share is not None else ""
         body.append(f"  {fit(literal(name), 6)} ")
         body.append(kept_bar, Style(color=view.palette.colour(list(state.subnetworks).index(name))))
@@ -208,6 +205,14 @@ def _scheme(view: View, scheme: Scheme) -> Detail:
         command=command,
         links_title="leads to",
     )
+
+
+def _kept(state: RunState, share: float) -> str:
+    """A share of the searched complexity, and the number where the original network's is known."""
+    totals = {} if state.baseline is None else {"macs": state.baseline.macs, "params": state.baseline.params}
+    total = totals.get(state.complexity)
+    numbers = f": {count(total * share)} of {count(total)}" if total else ""
+    return f"{percent(share)} of the {state.complexity.unit}{numbers}"
 
 
 def _pick_facts(state: RunState, pick: Pick) -> list[tuple[str, str]]:
@@ -274,7 +279,7 @@ def _scheme_links(state: RunState, name: str, member: int) -> list[Link]:
 
 
 def _scheme_label(scheme: Scheme) -> str:
-    scheme_kept = f"joint scheme {scheme.scheme:>3}  kept {percent(scheme.complexity):>7}"
+    scheme_kept = f"joint scheme {scheme.scheme:>3}  kept {percent(scheme.complexity_kept):>7}"
     return f"{scheme_kept}  impairment {number(scheme.impairment)}  accuracy {percent(scheme.accuracy)}"
 
 

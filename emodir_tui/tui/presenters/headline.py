@@ -7,7 +7,8 @@ from rich.style import Style
 from rich.text import Text
 
 from emodir_tui.formatting import age, clock, duration, literal, percent, plural, points, size
-from emodir_tui.runs.state import STAGES, Checkpoint, Pick, RunState, Stage
+from emodir_tui.runs.names import StageName
+from emodir_tui.runs.state import Checkpoint, Pick, RunState, Stage
 from emodir_tui.tui.drawing.palette import STAGE_GLYPHS, STATUS_GLYPHS, STATUS_WORDS, bar
 from emodir_tui.tui.presenters.view import View
 from emodir_tui.tui.sources.gpus import Gpu
@@ -140,10 +141,12 @@ def _result(state: RunState) -> str:
         return f"after {duration(state.elapsed_seconds(state.updated or 0.0))}"
     original = state.baseline.accuracy if state.baseline is not None else None
     change = points(best.accuracy - original) if best.accuracy is not None and original is not None else ""
-    macs = best.macs_kept if best.macs_kept is not None else best.complexity
+    unit, kept = state.complexity.unit, best.complexity_kept
+    if best.macs_kept is not None:
+        unit, kept = "MACs", best.macs_kept
     words = [
         f"{literal(best.name, 40)}: accuracy {percent(best.accuracy, 2)}" + (f" ({change})" if change else ""),
-        f"MACs {points(macs - 1, 1)} %",
+        f"{unit} {points(kept - 1, 1)} %",
         f"parameters {points(best.params_kept - 1, 1)} %" if best.params_kept is not None else "",
     ]
     return " · ".join(word for word in words if word)
@@ -168,11 +171,11 @@ def _where(state: RunState, *, short: bool = False) -> str:
     stage = state.stage
     if stage is None:
         return "before the first stage"
-    number = STAGES.index(stage.name) + 1
+    number = list(StageName).index(stage.name) + 1
     if short:
         step = f" {stage.step}/{stage.steps}" if stage.steps and stage.state == "running" else ""
-        return f"{number}/{len(STAGES)} {stage.name}{step}"
-    return f"{number}/{len(STAGES)} {stage.name}{_step(stage, state)}"
+        return f"{number}/{len(StageName)} {stage.name}{step}"
+    return f"{number}/{len(StageName)} {stage.name}{_step(stage, state)}"
 
 
 def _step(stage: Stage, state: RunState) -> str:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from emodir_tui.runs.state import Point, RunState
+from emodir_tui.runs.event_types import Point
+from emodir_tui.runs.state import RunState
 from emodir_tui.tui.presenters.references import Reference
 
 MERGED, JOINT = "merged", "joint"
@@ -40,7 +41,8 @@ def front_points(state: RunState, scope: str) -> list[FrontPoint]:
         if state.joint.schemes:
             found = [
                 FrontPoint(
-                    position=(item.complexity, item.impairment), reference=Reference(kind="scheme", number=item.scheme)
+                    position=(item.complexity_kept, item.impairment),
+                    reference=Reference(kind="scheme", number=item.scheme),
                 )
                 for item in state.joint.schemes
             ]
@@ -49,7 +51,7 @@ def front_points(state: RunState, scope: str) -> list[FrontPoint]:
     elif scope == MERGED:
         found = [
             FrontPoint(
-                position=(row.macs_kept, row.global_impairment),
+                position=(row.complexity_kept, row.global_impairment),
                 reference=Reference(kind="row", number=row.rank),
                 on_front=row.level == 0,
                 subnetwork=row.subnetwork,
@@ -63,7 +65,7 @@ def front_points(state: RunState, scope: str) -> list[FrontPoint]:
         if item.members:
             found = [
                 FrontPoint(
-                    position=(member.complexity, member.impairment),
+                    position=(member.complexity_kept, member.impairment),
                     reference=Reference(kind="member", name=scope, number=member.member),
                     subnetwork=scope,
                 )

@@ -14,7 +14,8 @@ from textual.screen import Screen
 
 from emodir_tui.formatting import NOTHING, duration, literal, number, percent, points
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.runs.state import Point, RunState
+from emodir_tui.runs.event_types import Point
+from emodir_tui.runs.state import RunState
 from emodir_tui.tui.control.keymap import COMPARISON, bindings, key_line_commands
 from emodir_tui.tui.drawing.chart import Chart, Series, thin_out
 from emodir_tui.tui.drawing.palette import MEMBER, STATUS_GLYPHS, STATUS_WORDS, Palette

@@ -4,7 +4,9 @@ from collections import deque
 from dataclasses import dataclass
 from heapq import merge
 
-from emodir_tui.runs.events import Event
+import msgspec
+
+from emodir_tui.runs.event_types import Event, JointGeneration, Progress, SearchGeneration
 from emodir_tui.tui.sources.narrate import DETAILS, format_event
 
 LINES_KEPT = 2000
@@ -35,13 +37,13 @@ class EventLog:
 
     def add(self, event: Event) -> None:
         """Take an event in."""
-        kind = event["kind"]
-        if kind == "progress":
+        if isinstance(event, Progress):
             return
         self._count += 1
-        if "front" in event:
-            event = {key: value for key, value in event.items() if key != "front"}
-        self._fresh[kind in DETAILS].append((self._count, event))
+        if isinstance(event, SearchGeneration | JointGeneration):
+            # Fronts are a hundred small objects each, and no line shows them.
+            event = msgspec.structs.replace(event, front=None)
+        self._fresh[isinstance(event, DETAILS)].append((self._count, event))
 
     @property
     def lines(self) -> tuple[LogLine, ...]:
@@ -55,12 +57,9 @@ class EventLog:
 
 
 def log_line(number: int, event: Event) -> LogLine | None:
-    """The line of this event, or None for an event without one. Never raises."""
+    """The line of this event, or None for an event without one."""
     formatted = format_event(event)
     if formatted is None:
         return None
     level, text = formatted
-    try:
-        return LogLine(number=number, time=float(event["time"]), level=level, text=text)
-    except (TypeError, ValueError):
-        return None
+    return LogLine(number=number, time=event.time, level=level, text=text)

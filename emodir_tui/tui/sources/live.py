@@ -11,7 +11,8 @@ from collections import deque
 from dataclasses import dataclass
 
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.runs.events import Event, EventReader
+from emodir_tui.runs.event_types import ConditionChanged, Event, RunClosed, RunOpened
+from emodir_tui.runs.events import EventReader
 from emodir_tui.runs.fold import apply
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Observer, Status
@@ -25,7 +26,7 @@ STALLED_SECONDS = 10.0
 # One piece of reading and one of folding are small, so that keys are answered while a long run is caught up with.
 PIECE_BYTES = 256 << 10
 FOLD_SECONDS = 0.03
-_LIFE = ("run_opened", "run_closed", "condition_changed")
+_LIFE = (RunOpened, RunClosed, ConditionChanged)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,7 +122,7 @@ class _Reading:
         self.end = threading.Event()
         self._pieces = pieces
         self._poll_seconds = poll_seconds
-        self._reader = EventReader(directory.events_folder, latest_fronts=True)
+        self._reader = EventReader(directory.events_folder)
         self._observer = Observer(directory)
         # As much of the state as the status needs; the whole of it is folded by the screen's thread.
         self._life = RunState()
@@ -148,7 +149,7 @@ class _Reading:
     def _poll(self) -> list[Event]:
         events = self._reader.poll(PIECE_BYTES)
         for event in events:
-            if event["kind"] in _LIFE:
+            if isinstance(event, _LIFE):
                 apply(self._life, event)
         return events
 

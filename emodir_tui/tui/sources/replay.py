@@ -5,7 +5,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from pathlib import Path
 
-from emodir_tui.runs.events import Event, EventReader, decode, encode
+from emodir_tui.runs.events import EventReader, decode
 from emodir_tui.runs.fold import apply
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Status
@@ -33,7 +33,8 @@ class ReplaySource:
         self._reader = EventReader(events_folder)
         self._monotonic = monotonic
         self._speed, self._playing = speed, True
-        self._recorded: list[Event | bytes] = []
+        # As text they take a tenth of the memory.
+        self._recorded: list[bytes] = []
         self._times: list[float] = []
         self._offsets: list[float] = []
         self._next = 0
@@ -107,27 +108,24 @@ class ReplaySource:
     def _read(self) -> bool:
         until = time.monotonic() + FOLD_SECONDS
         while time.monotonic() < until:
-            events = self._reader.poll(1 << 20)
-            if not events:
+            lines = self._reader.poll_lines(1 << 20)
+            if not lines:
                 self.caught_up, self._looked = True, self._monotonic()
                 self.damaged = self._reader.damaged
                 return True
-            for event in events:
-                moment = float(event["time"])
-                gap = min(LONGEST_GAP_SECONDS, max(0.0, moment - (self._times[-1] if self._times else moment)))
+            for line, event in lines:
+                gap = min(LONGEST_GAP_SECONDS, max(0.0, event.time - (self._times[-1] if self._times else event.time)))
                 self._offsets.append(self._length + gap)
-                self._times.append(moment)
-                # Fronts are a hundred small objects each; as text they take a tenth of the memory.
-                self._recorded.append(encode(event) if "front" in event else event)
+                self._times.append(event.time)
+                self._recorded.append(line)
         return True
 
     def _fold(self) -> bool:
         target = bisect_right(self._offsets, self._position)
         until = time.monotonic() + FOLD_SECONDS
         while self._next < target:
-            for recorded in self._recorded[self._next : min(target, self._next + 500)]:
-                event = decode(recorded) if isinstance(recorded, bytes) else recorded
-                if event is not None:
+            for line in self._recorded[self._next : min(target, self._next + 500)]:
+                if (event := decode(line)) is not None:
                     apply(self.state, event)
                     self._event_log.add(event)
                 self._next += 1

@@ -9,7 +9,8 @@ from pathlib import Path
 from emodir_tui.runs.directory import RunDirectory, list_runs
 from emodir_tui.runs.events import EventReader
 from emodir_tui.runs.fold import apply
-from emodir_tui.runs.state import STAGES, RunState
+from emodir_tui.runs.names import StageName
+from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Observer
 
 AGAIN_SECONDS = 3.0
@@ -112,7 +113,7 @@ def _summarise(directory: RunDirectory, state: RunState, observer: Observer) -> 
     return Summary(
         directory=directory,
         word=observer.status(state).word,
-        stage=f"{STAGES.index(stage.name) + 1}/{len(STAGES)} {stage.name}" if stage is not None else "",
+        stage=f"{list(StageName).index(stage.name) + 1}/{len(StageName)} {stage.name}" if stage is not None else "",
         progress=state.progress,
         accuracy=best.accuracy if best is not None else None,
         accuracy_change=change,

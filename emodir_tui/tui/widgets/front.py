@@ -145,7 +145,7 @@ class FrontPanel(Panel):
         return Chart(
             series=tuple(item for item in series if item.points),
             empty=_empty(view),
-            x_label="kept",
+            x_label=f"{view.state.complexity.unit} kept",
             y_label="impairment",
             x_percent=True,
             log_y=self.logarithmic,

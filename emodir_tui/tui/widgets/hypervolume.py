@@ -4,7 +4,8 @@ from rich.style import Style
 from textual.app import ComposeResult
 
 from emodir_tui.formatting import literal, number
-from emodir_tui.runs.state import Point, RunState, Subnetwork
+from emodir_tui.runs.event_types import Point
+from emodir_tui.runs.state import RunState, Subnetwork
 from emodir_tui.tui.control import panels
 from emodir_tui.tui.drawing.chart import Chart, Series, thin_out
 from emodir_tui.tui.drawing.palette import Palette

@@ -7,6 +7,7 @@ from rich.style import Style
 from textual.app import ComposeResult
 
 from emodir_tui.formatting import literal, number, percent, points
+from emodir_tui.runs.names import StageName, StageState
 from emodir_tui.runs.state import RankingRow
 from emodir_tui.tui.control import panels
 from emodir_tui.tui.drawing.palette import STAGE_GLYPHS
@@ -30,7 +31,7 @@ _SORTS: dict[str, Callable[[RankingRow], Any]] = {
     "subnetwork": lambda row: (row.subnetwork, row.member),
     "impairment": lambda row: row.global_impairment,
     "accuracy": lambda row: -row.accuracy_change,
-    "kept": lambda row: row.macs_kept,
+    "kept": lambda row: row.complexity_kept,
     "local": lambda row: row.local_impairment,
     "level": lambda row: (row.level, row.rank),
     "joint": lambda row: (-row.joint_uses, row.rank),
@@ -81,7 +82,7 @@ class RankingPanel(Panel):
         self.query_one(Rows).show([row.rank for row in rows], cells, view.palette, empty=empty, sorted_by=self._sort)
         shown = f"{len(rows)} of {len(ranking)}" if words else str(len(ranking))
         count = f"{shown} members" + (f" with '{literal(self._filter, 30)}'" if words else "")
-        self.set_title(count if ranking else "")
+        self.set_title(f"{count} · kept: {view.state.complexity.unit}" if ranking else "")
 
 
 def _words(row: RankingRow) -> str:
@@ -97,7 +98,7 @@ def _cells(row: RankingRow, colour: Style | None, view: View) -> Cells:
         str(row.member),
         number(row.global_impairment),
         (points(row.accuracy_change), drop),
-        percent(row.macs_kept),
+        percent(row.complexity_kept),
         number(row.local_impairment),
         str(row.level),
         (f"✓ {row.joint_uses}", palette.good) if row.joint_uses else "",
@@ -106,6 +107,6 @@ def _cells(row: RankingRow, colour: Style | None, view: View) -> Cells:
 
 def _empty(view: View) -> str:
     states = [item.state for item in view.state.subnetworks.values()]
-    if states and view.state.stages["search"].state != "done":
-        return f"appears when all are searched and ranked (stage 5): {states.count('done')}{STAGE_GLYPHS['done']} of {len(states)}"
+    if states and view.state.stages[StageName.SEARCH].state != StageState.DONE:
+        return f"appears when all are searched and ranked (stage 5): {states.count(StageState.DONE)}{STAGE_GLYPHS['done']} of {len(states)}"
     return "appears when all members have been ranked (stage 5)"

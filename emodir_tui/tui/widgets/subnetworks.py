@@ -47,7 +47,7 @@ class SubnetworksPanel(Panel):
             return _cells(item, colours[item.name], view) if item is not None else ()
 
         self.query_one(Rows).show(list(subnetworks), cells, view.palette, empty=_empty(view))
-        states = [item.state for item in subnetworks.values()]
+        states: list[str] = [item.state for item in subnetworks.values()]
         self.set_title(
             " ".join(f"{states.count(word)}{glyph}" for word, glyph in STAGE_GLYPHS.items() if word in states)
         )

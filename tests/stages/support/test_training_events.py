@@ -10,7 +10,7 @@ class Listener:
         self.told = []
 
     def advance(self, place, step, snapshot, events):
-        self.told.append((step, [kind for kind, _ in events], [data["step"] for _, data in events]))
+        self.told.append((step, [event.kind for event in events], [event.step for event in events]))
 
 
 def told_by(steps, per_epoch):
