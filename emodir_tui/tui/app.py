@@ -1,4 +1,4 @@
-"""The dashboard application: opens screens, chooses the theme, leaves when the terminal goes."""
+"""The dashboard application: opens screens, chooses the theme, ends when the terminal is lost."""
 
 import asyncio
 import gc
@@ -45,12 +45,12 @@ def run_dashboard(
 
     Args:
         directory: The run to show; None lets the user choose one.
-        runs_dir: Where the list of runs is read.
+        runs_dir: Folder of the runs that the picker lists.
         replay: Play the recording instead of following the run.
-        speed: How many times faster than it was.
+        speed: Replay speed as a multiple of the recorded speed.
         read_only: Offer no controls.
-        ascii_only: Use no character beyond ASCII; also where the locale is not UTF-8.
-        refresh_seconds: Between two updates of the screen.
+        ascii_only: Draw with ASCII characters only; always so in a locale other than UTF-8.
+        refresh_seconds: Seconds between two updates of the screen.
         compare: Two to four runs to compare, instead of showing one.
 
     Returns:
@@ -66,7 +66,7 @@ def run_dashboard(
         refresh_seconds=refresh_seconds,
         compare=compare,
     )
-    # A long run is made of millions of small objects without a cycle among them: looking for cycles doubles the time.
+    # A long run makes millions of small objects without cycles; frequent collections would double the loading time.
     gc.set_threshold(200_000, 50, 100)
     app.run()
     if app.return_code:
@@ -75,7 +75,7 @@ def run_dashboard(
 
 
 class Dashboard(App[None]):
-    """Screens over one or many runs."""
+    """The dashboard application for one or several runs."""
 
     CSS_PATH = "emodir.tcss"
     TITLE = "emodir"
@@ -109,15 +109,15 @@ class Dashboard(App[None]):
             self.theme = "ansi-dark"
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Textual's own, and the one that leaves nothing but ASCII."""
+        """Return Textual's line filters, followed by the ASCII filter if one is needed."""
         filters = [item for item in super().get_line_filters() if not isinstance(item, Monochrome | NoColor)]
         if self.no_color:
-            # Textual chose before the theme was known; its Monochrome makes the terminal's own colours black.
+            # Textual chooses before the theme is known, and its Monochrome turns the terminal's colours black.
             filters.append(NoColor())
         return filters if self._ascii is None else [*filters, self._ascii]
 
     def on_mount(self) -> None:
-        """Open what was asked for."""
+        """Open the first screen."""
         if not self.is_headless:
             self._guard_terminal()
         if self._compare:
@@ -128,13 +128,13 @@ class Dashboard(App[None]):
             self.open_runs()
 
     def palette(self) -> Palette:
-        """The look that fits the theme in use."""
+        """Return the colours for the current theme."""
         return palette_of(ansi=self.no_color or bool(self.native_ansi_color), dark=self.current_theme.dark)
 
     # ---- screens
 
     def open_run(self, directory: RunDirectory, *, replay: bool | None = None) -> None:
-        """The main screen of a run."""
+        """Open the main screen of a run."""
         self.last_open = directory
         self.push_screen(
             MainScreen(
@@ -148,13 +148,13 @@ class Dashboard(App[None]):
         )
 
     def open_source(self, directory: RunDirectory, *, replay: bool = False) -> Source:
-        """A run as it is watched here: live or replayed."""
+        """Return the source of a run's events, live or replayed."""
         if replay:
             return ReplaySource(directory.events_folder, speed=self._speed)
         return LiveSource(directory)
 
     def open_runs(self) -> None:
-        """The list of runs; a run that is open is closed."""
+        """Open the list of runs and close the run on the screen."""
         from emodir_tui.tui.screens.picker import PickerScreen
 
         if any(isinstance(screen, PickerScreen) for screen in self.screen_stack):
@@ -166,7 +166,7 @@ class Dashboard(App[None]):
             self.push_screen(PickerScreen(self._runs_dir, self.palette, self, read_only=self._read_only))
 
     def open_comparison(self, directories: Sequence[RunDirectory]) -> None:
-        """Runs over one another."""
+        """Open the comparison of several runs."""
         from emodir_tui.tui.screens.comparison import ComparisonScreen
 
         self.push_screen(ComparisonScreen(directories, self.palette, self.open_source))
@@ -174,11 +174,11 @@ class Dashboard(App[None]):
     # ---- actions
 
     def action_leave(self) -> None:
-        """Leave; the run goes on."""
+        """Leave the dashboard; the run continues."""
         self.exit()
 
     def action_theme(self) -> None:
-        """The next theme of the short list; the palette has all."""
+        """Switch to the next of THEMES; the command palette offers all themes."""
         at = THEMES.index(self.theme) if self.theme in THEMES else -1
         self.theme = THEMES[(at + 1) % len(THEMES)]
         draw = getattr(self.screen, "draw", None)
@@ -186,13 +186,13 @@ class Dashboard(App[None]):
             draw()
 
     def action_help(self) -> None:
-        """All keys, and how to read the screens."""
+        """Open the help screen."""
         from emodir_tui.tui.screens.help import HelpScreen
 
         self.push_screen(HelpScreen(self.palette))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The palette: the same table as the keys, and the themes."""
+        """Yield the entries of the command palette: commands, themes and a screenshot."""
         is_available = getattr(screen, "is_available", lambda _: True)
         for command in commands_of(*getattr(screen, "SCREENS_OF_COMMANDS", ())):
             if command.id == "palette" or command.group == MOVE or not is_available(command):
@@ -200,20 +200,22 @@ class Dashboard(App[None]):
             yield SystemCommand(command.help, _key_hint(command), partial(screen.run_action, command.textual_action))
         for name in sorted(self.available_themes):
             yield SystemCommand(f"Theme: {name}", "Colours of the dashboard", partial(setattr, self, "theme", name))
-        yield SystemCommand("Screenshot", "Save this screen as an SVG file here", self._save_screenshot)
+        yield SystemCommand(
+            "Screenshot", "Save this screen as an SVG file in the current folder", self._save_screenshot
+        )
 
     def _save_screenshot(self) -> None:
         try:
             path = self.save_screenshot(path=str(Path.cwd()))
         except OSError as error:
-            self.notify(str(error), title="Not saved", severity="error", markup=False)
+            self.notify(str(error), title="Cannot save the screenshot", severity="error", markup=False)
         else:
-            self.notify(path, title="Saved", markup=False)
+            self.notify(path, title="Screenshot saved", markup=False)
 
     # ---- the terminal
 
     def _guard_terminal(self) -> None:
-        """Without a terminal Textual would spin for ever."""
+        """Leave when the terminal is lost; Textual would loop forever without one."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGHUP, signal.SIGTERM):
             with suppress(NotImplementedError, RuntimeError):
@@ -225,7 +227,7 @@ class Dashboard(App[None]):
             self._leave_at_once()
 
     def _leave_at_once(self) -> None:
-        # Writing to a terminal that is gone can block the orderly way out.
+        # Writing to a lost terminal can block the regular exit.
         timer = threading.Timer(GRACE_SECONDS, os._exit, (129,))
         timer.daemon = True
         timer.start()

@@ -1,1 +1,1 @@
-"""Keys and what may be asked of a run."""
+"""Commands with their keys, panels by number, and requests to the worker."""

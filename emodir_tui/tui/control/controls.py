@@ -1,4 +1,4 @@
-"""Controls: what may be asked of a run now, how it is asked, and what came of it."""
+"""Controls of a run: what is possible now, the requests to its worker, and their outcome."""
 
 import time
 from collections.abc import Callable
@@ -15,20 +15,20 @@ from emodir_tui.tui.sources.source import Source
 
 
 class Notifier(Protocol):
-    """The screen that speaks for the controls."""
+    """A screen that shows the messages and questions of the controls."""
 
     def show_message(self, text: str, level: str = "info") -> None:
-        """Say something for a while; an empty text takes back what was said."""
+        """Show a message for a while; an empty text clears it."""
 
     def ask(self, question: str, explanation: str, yes: str, then: Callable[[], None]) -> None:
-        """Ask before something is done."""
+        """Ask for confirmation and call `then` after a yes."""
 
     def explain(self, title: str, body: str) -> None:
         """Show a text of several lines."""
 
 
 class Controls:
-    """The controls of one run. Only ending a run and going back in it are asked about first."""
+    """The controls of one run. Stopping, going back to a checkpoint and restarting an ended run need a confirmation."""
 
     def __init__(self, directory: RunDirectory, source: Source, notifier: Notifier, *, read_only: bool) -> None:
         self._directory, self._source, self._notifier = directory, source, notifier
@@ -40,51 +40,51 @@ class Controls:
             self.read_only = can_control(directory)
 
     def status_message(self) -> tuple[str, str]:
-        """(sentence, level) about what is under way or has just ended; empty when nothing is."""
+        """Return sentence and level for the request in progress or just ended; both empty without one."""
         if self.busy:
             return self.busy, "info"
         return self._requests.line(self._source.state, self._source.status, time.monotonic())
 
     def signature(self) -> tuple[str, ...]:
-        """Changes whenever a request gets on."""
+        """Return a value that changes with the progress of the requests."""
         return self._requests.signature(self._source.state)
 
     def save(self) -> None:
-        """Ask for a checkpoint."""
+        """Request a checkpoint."""
         self._send("save")
 
     def pause_or_continue(self) -> None:
-        """Ask for a pause, or for its end."""
+        """Request a pause, or the end of the pause."""
         self._send("continue" if self._source.status.word == "paused" else "pause")
 
     def stop(self) -> None:
-        """Ask for the end of the worker, after a question."""
+        """Request a stop, after a confirmation."""
         if self._may_send("stop"):
             self._notifier.ask(
                 f"Stop run {literal(self._directory.id)}?",
-                "The evaluation in progress is finished, a checkpoint is written, and the worker ends.\n"
-                f"Continue later with:\n    emodir resume {literal(self._directory.id)}",
+                "The worker finishes the current evaluation, saves a checkpoint and exits.\n"
+                f"Resume later with:\n    emodir resume {literal(self._directory.id)}",
                 "Stop",
                 lambda: self._send("stop"),
             )
 
     def stop_now(self) -> None:
-        """End the worker at once, after a question."""
+        """Stop the worker without saving, after a confirmation."""
         if self._may_send("stop-now"):
             self._notifier.ask(
-                f"End the worker of {literal(self._directory.id)} at once?",
-                "Nothing is saved first: what came after the newest checkpoint has to be done again.",
-                "End now",
+                f"Stop the worker of {literal(self._directory.id)} without saving?",
+                "No checkpoint is saved. A resumed run repeats all work since the newest checkpoint.",
+                "Stop now",
                 lambda: self._send("stop-now"),
             )
 
     def resume(self) -> None:
-        """Start a worker again; it goes on where the last one got to."""
+        """Start a worker that continues where the run ended."""
         if self._may_resume():
             self._resume(None)
 
     def resume_from(self, checkpoint: str) -> None:
-        """Start a worker again from this checkpoint; from an older one after a question."""
+        """Start a worker that continues from this checkpoint; an older one needs a confirmation."""
         if not self._may_resume(finished_too=True):
             return
         newest = max(self._source.state.checkpoints.values(), key=lambda item: item.saved, default=None)
@@ -93,13 +93,13 @@ class Controls:
             return
         self._notifier.ask(
             f"Resume from {literal(checkpoint)}?",
-            "What came after it is put aside, not deleted, and is no longer part of this run.",
+            "Later results are set aside, not deleted, and no longer belong to this run.",
             "Resume",
             lambda: self._resume(checkpoint),
         )
 
     def realise(self, scheme: int) -> None:
-        """Add a pick: the worker makes a network of this scheme too; a run that has ended is started again for it."""
+        """Add a pick: build a network from this scheme too. An ended run is restarted for it."""
         if self._refuses() or not self._has_caught_up("realise"):
             return
         if self._source.status.is_live:
@@ -107,17 +107,19 @@ class Controls:
             return
 
         def work() -> None:
-            from emodir_tui.runs.launch import resume  # it loads the profile's library, which watching does not need
+            from emodir_tui.runs.launch import resume  # it imports pydantic, which watching does not need
 
             with extra_pick_recorded(self._directory, scheme):
                 resume(self._directory)
 
         self._notifier.ask(
             f"Realise scheme {scheme}?",
-            "The run has ended: a worker is started again for it.",
+            "The run has ended. A new worker will build this network.",
             "Realise",
             lambda: self._do(
-                f"realise: scheme {scheme} is noted down; starting the worker …", work, "the worker is at work on it"
+                f"realise: scheme {scheme} is recorded; starting the worker …",
+                work,
+                f"realise: building scheme {scheme}",
             ),
         )
 
@@ -125,7 +127,7 @@ class Controls:
         if not self._may_send(command):
             return
         if command in self._sending or self._requests.is_waiting(command):
-            self._notifier.show_message(f"{command} was requested already")
+            self._notifier.show_message(f"{command} is already requested")
             return
 
         def sent(request_id: str) -> None:
@@ -146,7 +148,7 @@ class Controls:
         status = self._source.status
         if not status.is_live:
             more = "" if status.word == "finished" else " · r resumes it"
-            self._notifier.show_message(f"{command}: no worker is there, the run is {status.word}{more}", "warning")
+            self._notifier.show_message(f"{command}: no worker is running, the run is {status.word}{more}", "warning")
         return status.is_live
 
     def _may_resume(self, *, finished_too: bool = False) -> bool:
@@ -154,23 +156,23 @@ class Controls:
             return False
         word = self._source.status.word
         if self._source.status.is_live:
-            self._notifier.show_message(f"the run is {word}; there is nothing to resume", "warning")
+            self._notifier.show_message(f"cannot resume: the run is {word}", "warning")
             return False
         if word == "finished" and not finished_too:
             self._notifier.show_message(
-                "the run has finished; Enter on a checkpoint (panel 5) offers to go back to it", "warning"
+                "the run has finished; to go back, press Enter on a checkpoint (panel 5)", "warning"
             )
             return False
         return True
 
     def _has_caught_up(self, command: str) -> bool:
         if not self._source.caught_up:
-            self._notifier.show_message(f"{command}: the run's events are still being read; in a moment", "warning")
+            self._notifier.show_message(f"{command}: still reading the run's events; try again in a moment", "warning")
         return self._source.caught_up
 
     def _refuses(self) -> bool:
         if self._source.playback is not None:
-            self._notifier.show_message("this is a replay: it can be watched, not controlled", "warning")
+            self._notifier.show_message("a replay can be watched, not controlled", "warning")
             return True
         if self.read_only:
             self._notifier.show_message(f"read-only: {self.read_only}", "warning")
@@ -200,4 +202,4 @@ class Controls:
         self.busy = ""
         self._notifier.show_message(error.message, "error")
         if error.hint:
-            self._notifier.explain("It did not work", f"{literal(error.message)}\n\n{literal_lines(error.hint)}")
+            self._notifier.explain("Request failed", f"{literal(error.message)}\n\n{literal_lines(error.hint)}")

@@ -1,4 +1,4 @@
-"""The one table of commands: bindings, key line, palette, help and the documentation are made from it."""
+"""The table of commands: source of the bindings, key line, command palette, help and documentation."""
 
 from dataclasses import dataclass
 
@@ -40,7 +40,7 @@ _KEY_NAMES = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Command:
-    """Something a key does. `line` orders the key line, 0 leaves it out; `action` is Textual's, by default the id."""
+    """A command and its keys. `line` is its place in the key line, 0 for none; `action` defaults to the id."""
 
     id: str
     keys: tuple[str, ...]
@@ -53,12 +53,12 @@ class Command:
 
     @property
     def textual_action(self) -> str:
-        """The action."""
+        """Name of the Textual action."""
         return self.action or self.id.replace("-", "_")
 
     @property
     def key_names(self) -> tuple[str, ...]:
-        """The keys as they stand on a keyboard."""
+        """The keys as printed on a keyboard."""
         return tuple(_KEY_NAMES.get(key, key) for key in self.keys)
 
 
@@ -93,20 +93,20 @@ def _make(
 
 COMMANDS: tuple[Command, ...] = (
     _make("save", "s", "Save", "Save a checkpoint now", RUN, line=10),
-    _make("pause", "p", "Pause", "Pause the run (its memory is kept), or continue it", RUN, line=11),
-    _make("stop", "x", "Stop", "Save a checkpoint and end the worker; asks first", RUN, line=12),
-    _make("stop-now", "", "Stop now", "End the worker at once, without saving; asks first", RUN),
-    _make("resume", "r", "Resume", "Resume a run that stopped, failed or was lost", RUN, MAIN, PICKER, line=13),
-    _make("checkpoints", "c", "Ckpts", "Go to the checkpoints; Enter there offers to resume from one", RUN, line=40),
-    _make("realise", "e", "Realise", "In a scheme's details: make a network of this scheme too", RUN, DETAILS),
-    _make("resume-from", "r", "Resume from", "In a checkpoint's details: resume from it; asks first", RUN, DETAILS),
+    _make("pause", "p", "Pause", "Pause the run (it keeps its memory), or continue it", RUN, line=11),
+    _make("stop", "x", "Stop", "Save a checkpoint and stop the run; asks first", RUN, line=12),
+    _make("stop-now", "", "Stop now", "Stop the worker now, without saving; asks first", RUN),
+    _make("resume", "r", "Resume", "Resume a stopped, failed or lost run", RUN, MAIN, PICKER, line=13),
+    _make("checkpoints", "c", "Ckpts", "Go to the checkpoints; Enter offers to resume from one", RUN, line=40),
+    _make("realise", "e", "Realise", "In a scheme's details: build a network from it", RUN, DETAILS),
+    _make("resume-from", "r", "Resume from", "In a checkpoint's details: resume from it", RUN, DETAILS),
     *_panels(),
-    _make("zoom", "z", "Zoom", "One panel alone on the screen, or all again", VIEW, line=20),
+    _make("zoom", "z", "Zoom", "Show one panel alone, or all panels", VIEW, line=20),
     _make(
         "scope-on",
         "right_square_bracket",
         "Next front",
-        "Next front: each sub-network's, merged, joint",
+        "Show the next front: each sub-network's, merged, joint",
         VIEW,
         MAIN,
         COMPARISON,
@@ -115,8 +115,8 @@ COMMANDS: tuple[Command, ...] = (
     _make(
         "scope-back",
         "left_square_bracket",
-        "Front before",
-        "The front before",
+        "Previous front",
+        "Show the previous front",
         VIEW,
         MAIN,
         COMPARISON,
@@ -124,44 +124,53 @@ COMMANDS: tuple[Command, ...] = (
     ),
     _make("sort", "o", "Sort", "Sort the ranking by the next column", VIEW),
     _make("filter", "slash", "Filter", "Filter the ranking (in panel 3) or the log", VIEW, MAIN, LOG, line=31),
-    _make("level", "v", "Level", "Next level of the log: all, info, warnings, errors", VIEW),
-    _make("logarithmic", "L", "Log axis", "Logarithmic impairment in the front, or linear", VIEW),
-    _make("freeze", "f", "Freeze", "Freeze the display; the run and the reading go on", VIEW, line=21),
-    _make("worker-log", "l", "Log", "What the worker printed", VIEW, line=41),
+    _make("level", "v", "Level", "Switch the log level: all, info, warnings, errors", VIEW),
+    _make("logarithmic", "L", "Log axis", "Switch the front to logarithmic or linear impairment", VIEW),
+    _make("freeze", "f", "Freeze", "Freeze the panels; the run continues", VIEW, line=21),
+    _make("worker-log", "l", "Log", "Show the output of the worker", VIEW, line=41),
     _make(
         "theme",
         "t",
         "Theme",
-        "Next theme: dark, light, the terminal's own colours",
+        "Switch the theme: dark, light, terminal colours",
         VIEW,
         *ALL_SCREENS,
         action="app.theme",
     ),
-    _make("panel-on", "tab", "Next panel", "Next panel", MOVE, action="next_panel(1)"),
-    _make("panel-back", "shift+tab", "Panel before", "The panel before", MOVE, action="next_panel(-1)"),
+    _make("panel-on", "tab", "Next panel", "Go to the next panel", MOVE, action="next_panel(1)"),
+    _make("panel-back", "shift+tab", "Previous panel", "Go to the previous panel", MOVE, action="next_panel(-1)"),
     _make("rows", "up down", "Rows", "Move in a list; also j k, PgUp PgDn, Home End", MOVE, *ALL_SCREENS, DETAILS),
     _make("point", "left right", "Points", "Select a point of the front (panel 4)", MOVE),
-    _make("details", "enter", "Details", "Details of the selected row or point", MOVE, MAIN, DETAILS),
+    _make("details", "enter", "Details", "Show details of the selected row or point", MOVE, MAIN, DETAILS),
     _make(
-        "back", "escape", "Back", "Close what is open; end zoom or filter", MOVE, MAIN, COMPARISON, LOG, DETAILS, line=1
+        "back", "escape", "Back", "Go back or close; end zoom or filter", MOVE, MAIN, COMPARISON, LOG, DETAILS, line=1
     ),
     _make("close", "q", "Close", "Close the details", MOVE, DETAILS, action="dismiss(None)"),
     _make("open", "enter", "Open", "Open the selected run", RUNS, PICKER, line=5),
     _make("mark", "space", "Mark", "Mark a run for comparison", RUNS, PICKER, line=6),
     _make("compare", "m", "Compare", "Compare the marked runs (two to four)", RUNS, PICKER, line=7),
-    _make("replay", "v", "Replay", "Play the recording of the selected run", RUNS, PICKER, line=14),
-    _make("runs", "w", "Runs", "The list of all runs", RUNS, line=42),
-    _make("play", "space", "Play", "Play a recording, or pause", PLAY, REPLAY, line=5),
-    _make("step-back", "comma", "Back", "Back by a fiftieth of the recording", PLAY, REPLAY, action="step(-1)", line=6),
-    _make("step-on", "full_stop", "On", "On by a fiftieth of the recording", PLAY, REPLAY, action="step(1)", line=7),
-    _make("slower", "less_than_sign", "Slower", "Half the speed", PLAY, REPLAY, action="speed(-1)", line=8),
-    _make("faster", "greater_than_sign", "Faster", "Twice the speed", PLAY, REPLAY, action="speed(1)", line=9),
-    _make("copy", "y", "Copy", "Copy the command that belongs here; it is shown too", HELP, MAIN, DETAILS),
+    _make("replay", "v", "Replay", "Replay the selected run", RUNS, PICKER, line=14),
+    _make("runs", "w", "Runs", "Show the list of runs", RUNS, line=42),
+    _make("play", "space", "Play", "Play or pause the replay", PLAY, REPLAY, line=5),
+    _make("step-back", "comma", "Back", "Step back by 2 % of the recording", PLAY, REPLAY, action="step(-1)", line=6),
+    _make(
+        "step-on",
+        "full_stop",
+        "Forward",
+        "Step forward by 2 % of the recording",
+        PLAY,
+        REPLAY,
+        action="step(1)",
+        line=7,
+    ),
+    _make("slower", "less_than_sign", "Slower", "Halve the speed", PLAY, REPLAY, action="speed(-1)", line=8),
+    _make("faster", "greater_than_sign", "Faster", "Double the speed", PLAY, REPLAY, action="speed(1)", line=9),
+    _make("copy", "y", "Copy", "Copy and show the command for this view", HELP, MAIN, DETAILS),
     _make(
         "help",
         "question_mark",
         "Help",
-        "All keys, and how to read the screens",
+        "Show all keys and explain the screens",
         HELP,
         *ALL_SCREENS,
         action="app.help",
@@ -171,7 +180,7 @@ COMMANDS: tuple[Command, ...] = (
         "palette",
         "ctrl+p",
         "Palette",
-        "All commands by name",
+        "Search all commands by name",
         HELP,
         *ALL_SCREENS,
         action="app.command_palette",
@@ -181,7 +190,7 @@ COMMANDS: tuple[Command, ...] = (
         "leave",
         "q ctrl+c ctrl+q",
         "Leave",
-        "Leave the dashboard; the run goes on",
+        "Leave the dashboard; the run continues",
         HELP,
         *ALL_SCREENS,
         action="app.leave",
@@ -189,18 +198,18 @@ COMMANDS: tuple[Command, ...] = (
     ),
 )
 
-# Lists and the front bind these themselves, where they have the focus; the application binds these above everything.
+# Rows and FrontPlot bind these while they have the focus; the application binds the keys below with priority.
 _BOUND_ELSEWHERE = ("rows", "point", "details", "open")
 _BOUND_BY_APPLICATION = ("ctrl+c", "ctrl+q", "ctrl+p")
 
 
 def commands_of(*screens: str) -> list[Command]:
-    """The commands of these screens, in the order of the table."""
+    """Return the commands of these screens in table order."""
     return [command for command in COMMANDS if any(screen in command.screens for screen in screens)]
 
 
 def bindings(*screens: str) -> list[BindingType]:
-    """The bindings of these screens."""
+    """Return Textual's bindings for these screens."""
     return [
         Binding(key, command.textual_action, command.help, show=False, tooltip=command.help)
         for command in commands_of(*screens)
@@ -211,7 +220,7 @@ def bindings(*screens: str) -> list[BindingType]:
 
 
 def key_line_commands(*screens: str) -> list[tuple[str, str, str]]:
-    """(key, label, action) for the key line of these screens."""
+    """Return (key, label, action) of each command in the key line of these screens."""
     shown = [command for command in commands_of(*screens) if command.line]
     return [
         (command.key_names[0], command.label, command.textual_action)

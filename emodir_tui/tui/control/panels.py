@@ -20,13 +20,13 @@ class PanelSpec:
 
 
 SUBNETWORKS = PanelSpec(
-    number=1, name="Sub-networks", tab="Subnets", hint="Enter details · moving chooses the front of panel 4"
+    number=1, name="Sub-networks", tab="Subnets", hint="Enter details · the cursor selects the front in panel 4"
 )
 HYPERVOLUME = PanelSpec(
     number=2,
     name="Hypervolume",
     tab="HV",
-    hint="a curve per sub-network, coloured as in panel 1, and one for the joint search",
+    hint="one curve per sub-network in the colours of panel 1, and one for the joint search",
 )
 RANKING = PanelSpec(
     number=3,
@@ -38,12 +38,12 @@ RANKING = PanelSpec(
 FRONT = PanelSpec(
     number=4, name="Front", tab="Front", hint="← → select a point · Enter details · [ ] other front · L logarithmic"
 )
-CHECKPOINTS = PanelSpec(number=5, name="Checkpoints", tab="Ckpts", hint="Enter details, and resume from here")
+CHECKPOINTS = PanelSpec(number=5, name="Checkpoints", tab="Ckpts", hint="Enter details and resume")
 LOG = PanelSpec(
     number=6,
     name="Log",
     tab="Log",
-    hint="Enter whole line · / filter · v level · End follows · l worker's log",
+    hint="Enter full line · / filter · v level · End follow · l worker's log",
 )
 
 PANELS = (SUBNETWORKS, HYPERVOLUME, RANKING, FRONT, CHECKPOINTS, LOG)

@@ -1,4 +1,4 @@
-"""Requests made from this dashboard, and how far each is: requested, accepted, done or refused."""
+"""Requests from this dashboard and the progress of each: requested, accepted, done or refused."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ BUSY_SECONDS = 10.0
 
 @dataclass(kw_only=True, slots=True)
 class PendingRequest:
-    """One request. Times by the observer's monotonic clock."""
+    """One request. Times are seconds of the monotonic clock."""
 
     id: str
     command: str
@@ -29,25 +29,25 @@ class Requests:
         self._requests: list[PendingRequest] = []
 
     def add(self, request_id: str, command: str, now: float, attempt: int) -> None:
-        """Remember a request that was sent to the worker of this attempt."""
+        """Record a request sent to the worker of this attempt."""
         self._requests.append(PendingRequest(id=request_id, command=command, at=now, attempt=attempt))
 
     def is_waiting(self, command: str) -> bool:
-        """Whether such a request is still on its way."""
+        """Whether a request with this command is unanswered."""
         return any(request.command == command and request.ended is None for request in self._requests)
 
     def signature(self, state: RunState) -> tuple[str, ...]:
-        """Changes whenever a request gets on."""
+        """Return a value that changes with the progress of the requests."""
         return tuple(state.controls[request.id].state for request in self._requests if request.id in state.controls)
 
     def line(self, state: RunState, status: Status, now: float) -> tuple[str, str]:
-        """(sentence, level) about the newest request, for a while after its end; empty when there is none."""
+        """Return sentence and level for the newest request until SHOWN_SECONDS after its end; both empty without one."""
         for request in self._requests:
             answer = state.controls.get(request.id)
             if request.ended is None and answer is not None and answer.state in ("done", "refused"):
                 request.ended = now
             elif request.ended is None and (not status.is_live or state.attempt != request.attempt):
-                # Whoever could have answered is gone.
+                # The worker that could have answered is gone.
                 request.ended, request.lost = now, True
         self._requests = [
             request for request in self._requests if request.ended is None or now - request.ended < SHOWN_SECONDS
@@ -61,7 +61,7 @@ def _sentence(request: PendingRequest, state: RunState, now: float) -> tuple[str
     answer = state.controls.get(request.id)
     name = request.command
     if request.lost and (answer is None or answer.state == "accepted"):
-        return f"{name}: the worker ended before it was done", "warning"
+        return f"{name}: the worker ended before completing it", "warning"
     if answer is None:
         waited = now - request.at
         if waited > BUSY_SECONDS:
@@ -69,7 +69,7 @@ def _sentence(request: PendingRequest, state: RunState, now: float) -> tuple[str
         return f"{name}: requested …", "info"
     message = literal(answer.message, 200)
     if answer.state == "accepted":
-        return f"{name}: requested → accepted … done after the evaluation in progress", "info"
+        return f"{name}: requested → accepted … waiting for the current evaluation", "info"
     if answer.state == "refused":
         return f"{name}: requested → refused: {message}", "error"
     return f"{name}: requested → accepted → done{f': {message}' if message else ''}", "good"

@@ -1,1 +1,1 @@
-"""Lines of text from values: canvas, charts, colours, cells."""
+"""Values drawn as text: canvas, charts, colours, cells."""

@@ -1,4 +1,4 @@
-"""For terminals without UTF-8: every character beyond ASCII becomes one that looks a little like it."""
+"""ASCII output for terminals without UTF-8: replaces each other character by a similar one."""
 
 from functools import lru_cache
 
@@ -46,10 +46,10 @@ _LIKE = {
 
 
 class AsciiFilter(LineFilter):
-    """Keeps every character's width."""
+    """Line filter that maps all text to ASCII of the same width."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002  (Textual's signature)
-        """The segments in ASCII."""
+        """Return the segments in ASCII."""
         return [
             Segment(to_ascii(text), style, control) if text else segment
             for segment in segments
@@ -59,7 +59,7 @@ class AsciiFilter(LineFilter):
 
 @lru_cache(4096)
 def to_ascii(text: str) -> str:
-    """The text in ASCII, cell by cell."""
+    """Return the text in ASCII, with the same number of cells."""
     return text if text.isascii() else "".join(_like(character) for character in text)
 
 

@@ -1,4 +1,4 @@
-"""A canvas of braille dots and single marks: the drawing part of every plot."""
+"""A canvas of braille dots and one-cell marks, used by every plot."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,7 +13,7 @@ _BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
 
 class Canvas:
-    """`width` by `height` cells of 2 by 4 dots; dot (0, 0) is the upper left one. The later drawing covers the earlier."""
+    """`width` × `height` cells of 2 × 4 dots; dot (0, 0) is the upper left one. Later drawing covers earlier drawing."""
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
@@ -23,13 +23,13 @@ class Canvas:
         self._marks: dict[tuple[int, int], tuple[str, Style]] = {}
 
     def dot(self, x: int, y: int, style: Style) -> None:
-        """One dot, if it lies on the canvas."""
+        """Draw one dot, if it lies on the canvas."""
         if 0 <= x < self.dots_wide and 0 <= y < self.dots_high:
             self._bits[y >> 2][x >> 1] |= _BITS[y & 3][x & 1]
             self._styles[y >> 2][x >> 1] = style
 
     def line(self, start: Dot, stop: Dot, style: Style) -> None:
-        """A straight line of dots."""
+        """Draw a straight line."""
         (x0, y0), (x1, y1) = start, stop
         steps = max(abs(x1 - x0), abs(y1 - y0))
         if not steps:
@@ -39,19 +39,19 @@ class Canvas:
             self.dot(x0 + (x1 - x0) * step // steps, y0 + (y1 - y0) * step // steps, style)
 
     def lines(self, dots: Sequence[Dot], style: Style) -> None:
-        """A line through all these dots."""
+        """Draw a line through all these dots."""
         if len(dots) == 1:
             self.dot(*dots[0], style)
         for start, stop in pairwise(dots):
             self.line(start, stop, style)
 
     def mark(self, x: int, y: int, glyph: str, style: Style) -> None:
-        """A one-cell character at a dot's cell."""
+        """Put a one-cell character at the cell of a dot."""
         if 0 <= x < self.dots_wide and 0 <= y < self.dots_high:
             self._marks[y >> 2, x >> 1] = (glyph, style)
 
     def write_near(self, x: int, y: int, text: str, style: Style) -> None:
-        """A word that ends at a dot's cell, or a row or two beside it where another word stands already."""
+        """Write a word that ends at the cell of a dot, up to two rows off where other marks are in the way."""
         row, column = y >> 2, x >> 1
         first = max(0, min(self.width, column + 1) - len(text))
         for shift in (0, -1, 1, -2, 2):
@@ -61,7 +61,7 @@ class Canvas:
                 return
 
     def row(self, index: int) -> list[Segment]:
-        """A row of cells; neighbours of one style share a segment."""
+        """Return a row of cells; neighbours of equal style share a segment."""
         segments: list[Segment] = []
         run, current = "", None
         bits, styles, marks = self._bits[index], self._styles[index], self._marks

@@ -1,4 +1,4 @@
-"""A chart: what a plot shows, as values; and the making of its lines of text."""
+"""Charts: the values that a plot shows, and their drawing as lines of text."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from emodir_tui.runs.event_types import Point
 from emodir_tui.tui.drawing.canvas import Canvas, Dot
 
 SMALLEST_WIDTH, SMALLEST_HEIGHT = 16, 5
-# Points are thinned out to about the dots there are, so a long history costs no more than a short one.
+# Thinned out to about the resolution of a plot, a long history costs no more than a short one.
 POINTS_PER_SERIES = 400
 
 
@@ -21,7 +21,7 @@ POINTS_PER_SERIES = 400
 class Series:
     """Points of one kind. `form`: line, stairs (of a front), dots, or marks (each drawn as `glyph`).
 
-    `label` is written at the last point, so that no curve is known by its colour alone.
+    `label` is written at the last point, so that curves can be distinguished without colour.
     """
 
     points: tuple[Point, ...]
@@ -33,7 +33,7 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chart:
-    """Series and their axes. `empty` is the sentence shown when there is nothing to draw."""
+    """Series and their axes. `empty` is the sentence shown without points."""
 
     series: tuple[Series, ...] = ()
     empty: str = "nothing to show yet"
@@ -46,7 +46,7 @@ class Chart:
 
 
 def thin_out(points: Sequence[Point], most: int = POINTS_PER_SERIES) -> tuple[Point, ...]:
-    """At most `most` of the points, evenly chosen, the last one always."""
+    """Return at most `most` of the points, evenly spaced and including the last one."""
     if len(points) <= most:
         return tuple(points)
     step = (len(points) - 1) / (most - 1)
@@ -54,12 +54,12 @@ def thin_out(points: Sequence[Point], most: int = POINTS_PER_SERIES) -> tuple[Po
 
 
 def draw(chart: Chart, width: int, height: int, axis: Style) -> list[Strip]:
-    """The chart as `height` strips of `width` cells."""
+    """Draw the chart as `height` strips of `width` cells."""
     shown = [(series, [point for point in series.points if _drawable(point, chart)]) for series in chart.series]
     if not any(points for _, points in shown):
         return _sentence(chart.empty, width, height, axis)
     if width < SMALLEST_WIDTH or height < SMALLEST_HEIGHT:
-        return _sentence("no room for the plot", width, height, axis)
+        return _sentence("not enough room for the plot", width, height, axis)
     everything = [point for _, points in shown for point in points]
     x_low, x_high = chart.x_range or _range([x for x, _ in everything])
     y_low, y_high = _range([_scaled(y, chart) for _, y in everything], floor=None if chart.log_y else chart.y_floor)
@@ -106,7 +106,7 @@ def _draw_series(canvas: Canvas, series: Series, dots: list[Dot]) -> None:
 
 
 def _with_label(row: list[Segment], label: str, y_label: str, width: int, axis: Style) -> Strip:
-    """The uppermost row carries the axis's name where nothing is drawn: at its left, or at its right."""
+    """Add the name of the y axis to the top row, at its left or right end where nothing is drawn."""
     text = "".join(segment.text for segment in row)
     tick, cells = Segment(label + ("┤" if label.strip() else "│"), axis), len(y_label) + 1
     if not text[: cells + 1].strip():
@@ -144,7 +144,7 @@ def _y_ticks(chart: Chart, low: float, high: float, most: int) -> list[tuple[flo
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:
-    """At most about `most` round values between low and high."""
+    """Return about `most` round values between low and high."""
     if not high > low:
         return [low]
     raw = (high - low) / max(1, most)

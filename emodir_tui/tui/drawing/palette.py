@@ -1,4 +1,4 @@
-"""What things look like: a colour for each meaning, per theme. No meaning is told by colour alone."""
+"""Colours and glyphs by meaning. No meaning is shown by colour alone."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ BAR_DONE, BAR_LEFT = "━", "╌"
 CHANNEL_KEPT, CHANNEL_GONE = "█", "░"
 KNEE, PICK, SELECTED, MEMBER = "◆", "▲", "◉", "•"
 
-# A glyph and a word for each status; the glyph never stands alone.
+# The glyph of each status; it is always shown beside the word.
 STATUS_GLYPHS = {
     "starting": "○",
     "running": "●",
@@ -43,7 +43,7 @@ class Palette:
     series: tuple[str, ...]
 
     def status(self, word: str) -> Style:
-        """The style of a status word."""
+        """Return the style of a status word."""
         if word in ("running", "finished"):
             return self.good + self.strong
         if word in ("lost", "failed"):
@@ -53,7 +53,7 @@ class Palette:
         return self.accent + self.strong
 
     def colour(self, index: int) -> str:
-        """The colour of the nth thing in a plot."""
+        """Return the colour of a series by its index."""
         return self.series[index % len(self.series)]
 
 
@@ -79,7 +79,7 @@ _LIGHT = Palette(
     cursor_blurred=Style(bgcolor="#d8dde4"),
     series=("#0b6fb8", "#b35c00", "#1a7f37", "#c11f2e", "#7a3ea8", "#b0306a", "#7a7000", "#007a6c"),
 )
-# The terminal's own sixteen colours.
+# The sixteen colours of the terminal.
 _ANSI = Palette(
     good=Style(color="green"),
     warn=Style(color="yellow"),
@@ -94,12 +94,12 @@ _ANSI = Palette(
 
 
 def palette_of(*, ansi: bool, dark: bool) -> Palette:
-    """The look that fits a theme."""
+    """Return the palette for a theme."""
     return _ANSI if ansi else _DARK if dark else _LIGHT
 
 
 def sparkline(values: list[float], width: int) -> str:
-    """The values as blocks of eight heights, the newest at the right."""
+    """Draw values as blocks of eight heights, the newest at the right."""
     if not values or width < 1:
         return ""
     if len(values) > width:
@@ -112,6 +112,6 @@ def sparkline(values: list[float], width: int) -> str:
 
 
 def bar(share: float, width: int, done: str = BAR_DONE, left: str = BAR_LEFT) -> str:
-    """A share as a bar of `width` cells."""
+    """Draw a share between 0 and 1 as a bar of `width` cells."""
     filled = round(max(0.0, min(1.0, share)) * width)
     return done * filled + left * (width - filled)

@@ -1,7 +1,7 @@
-"""Details of a reference: what the details screen says about a sub-network, member, ranking row, scheme or checkpoint."""
+"""Content of the details screen for a sub-network, member, ranking row, scheme, checkpoint or log line."""
 
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rich.style import Style
 from rich.text import Text
@@ -32,7 +32,7 @@ LINKS_SHOWN = 200
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Link:
-    """Something that can be opened from here."""
+    """A link to another item."""
 
     target: Reference
     label: str
@@ -40,7 +40,7 @@ class Link:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Detail:
-    """A title, a text, what it leads to, and what can be done with it."""
+    """The content of the details screen: title, text, links and possible actions."""
 
     title: str
     body: Text
@@ -48,11 +48,11 @@ class Detail:
     scheme: int | None = None
     checkpoint: str | None = None
     command: str = ""
-    links_title: str = field(default="")
+    links_title: str = ""
 
 
 def describe(view: View, reference: Reference) -> Detail:
-    """What is known of a reference now."""
+    """Describe an item in the current state."""
     state = view.state
     if reference.kind == "subnetwork" and (item := state.subnetworks.get(reference.name)):
         return _subnetwork(view, item)
@@ -66,7 +66,9 @@ def describe(view: View, reference: Reference) -> Detail:
         return _checkpoint(view, checkpoint)
     if reference.kind == "line":
         return Detail(title="Log", body=Text(literal_lines(reference.name, 12_000)), command=reference.name[:500])
-    return Detail(title="Gone", body=Text("It is no longer part of this run: the run went back to before it."))
+    return Detail(
+        title="Not found", body=Text("No longer part of this run: the run went back to an earlier checkpoint.")
+    )
 
 
 def _subnetwork(view: View, item: Subnetwork) -> Detail:
@@ -92,7 +94,7 @@ def _subnetwork(view: View, item: Subnetwork) -> Detail:
         for member in item.members
     )
     title = f"Sub-network {literal(item.name)}"
-    return Detail(title=title, body=body, links=links, links_title="members of its front")
+    return Detail(title=title, body=body, links=links, links_title="front members")
 
 
 def _member_label(member: Member) -> str:
@@ -117,7 +119,7 @@ def _member(view: View, item: Subnetwork, member: Member) -> Detail:
     links = [Link(target=Reference(kind="subnetwork", name=item.name), label=f"sub-network {literal(item.name)}")]
     links += _scheme_links(state, item.name, member.member)
     title = f"Member {member.member} of {literal(item.name)}"
-    return Detail(title=title, body=body, links=tuple(links[:LINKS_SHOWN]), links_title="leads to")
+    return Detail(title=title, body=body, links=tuple(links[:LINKS_SHOWN]), links_title="related")
 
 
 def _bars(groups: tuple[Group, ...], kept: tuple[int, ...], palette: Palette) -> Text:
@@ -152,7 +154,7 @@ def _row(view: View, row: RankingRow) -> Detail:
             Link(target=Reference(kind="subnetwork", name=item.name), label=f"sub-network {literal(item.name)}")
         )
     links += _scheme_links(view.state, row.subnetwork, row.member)
-    return Detail(title=f"Rank {row.rank}", body=body, links=tuple(links[:LINKS_SHOWN]), links_title="leads to")
+    return Detail(title=f"Rank {row.rank}", body=body, links=tuple(links[:LINKS_SHOWN]), links_title="related")
 
 
 def _row_facts(state: RunState, row: RankingRow) -> list[tuple[str, str]]:
@@ -161,7 +163,7 @@ def _row_facts(state: RunState, row: RankingRow) -> list[tuple[str, str]]:
         ("whole network kept", f"{percent(row.complexity_kept)} of the {state.complexity.unit}"),
         ("local impairment", number(row.local_impairment)),
         ("global impairment", number(row.global_impairment)),
-        ("accuracy change", f"{points(row.accuracy_change)} points, placed alone, on the search split"),
+        ("accuracy change", f"{points(row.accuracy_change)} points when placed alone, on the search split"),
         ("KL of the logits", number(row.kl)),
         ("used in", plural(row.joint_uses, "joint scheme")),
     ]
@@ -203,7 +205,7 @@ def _scheme(view: View, scheme: Scheme) -> Detail:
         links=tuple(links),
         scheme=None if pick is not None else scheme.scheme,
         command=command,
-        links_title="leads to",
+        links_title="related",
     )
 
 
@@ -247,10 +249,10 @@ def _checkpoint(view: View, item: Checkpoint) -> Detail:
     ]
     body = _facts(facts, view.palette)
     if item.damaged:
-        body.append("\nIt is damaged: a resume passes it over.\n", view.palette.bad)
+        body.append("\nDamaged: resuming skips it.\n", view.palette.bad)
     newest = max(view.state.checkpoints.values(), key=lambda other: other.saved)
     if newest.id != item.id:
-        body.append("\nResuming from it puts what came after it aside; nothing is deleted.\n", view.palette.dim)
+        body.append("\nResuming from it sets later results aside; nothing is deleted.\n", view.palette.dim)
     return Detail(
         title=f"Checkpoint {literal(item.id)}",
         body=body,

@@ -1,4 +1,4 @@
-"""The header's words: state, progress, time, hardware; for every state what it means and what to do next."""
+"""Content of the header: state, progress, times and hardware, with an explanation and a next step for unusual states."""
 
 from collections.abc import Sequence
 
@@ -19,12 +19,12 @@ GIBIBYTE = 1 << 30
 
 
 def headline(view: View, width: int) -> tuple[Text, Text]:
-    """The two lines."""
+    """Return the two lines of the header."""
     return _first(view, width), _second(view, width)
 
 
 def status_line(view: View) -> str:
-    """The state in one short line, for a window that is too small for more."""
+    """Return the state in one short line, for a window that is too small for the panels."""
     word = STATUS_WORDS.get(view.word, view.word)
     return f"{STATUS_GLYPHS.get(view.word, '?')} {word} {percent(view.state.progress, 0)} {literal(view.run_id)}"
 
@@ -51,7 +51,7 @@ def _first(view: View, width: int) -> Text:
 
 
 def _longest_that_fit(wordings: Sequence[str], times: Sequence[str], room: int) -> tuple[str, str]:
-    """What happens and the times, the longest first of each: what happens is worth more than the times."""
+    """Return the longest wording and times that fit; the times are shortened first."""
     pairs = [*((what, times[0]) for what in wordings), *((wordings[-1], right) for right in (*times[1:], ""))]
     for what, right in pairs:
         if cell_len(what) + (len(right) + 2 if right else 0) <= room:
@@ -76,7 +76,7 @@ def _second(view: View, width: int) -> Text:
 
 
 def _explanation(view: View) -> str:
-    """What an unusual state means."""
+    """Explain an unusual state; empty for the usual ones."""
     state, status = view.state, view.status
     if view.playback is not None:
         play = view.playback
@@ -86,7 +86,7 @@ def _explanation(view: View) -> str:
     explanations = {
         "starting": f"{literal(status.reason, 200)}" if status.reason else "the worker is loading",
         "paused": f"since {clock(since, seconds=False)} · memory is kept" if since is not None else "memory is kept",
-        "stopping": "saving a checkpoint, then the worker ends",
+        "stopping": "saving a checkpoint, then exiting",
         "no-progress": f"for {duration(status.seconds_without_progress)} · the worker is alive in {_where(state)}",
         "unsure": literal(status.reason, 200),
         "lost": _lost(view),
@@ -98,7 +98,7 @@ def _explanation(view: View) -> str:
 
 
 def _next_step(view: View, width: int) -> str:
-    """The next step in an unusual state; empty where the usual second line says more."""
+    """Return the next step in an unusual state; empty for the usual ones."""
     state, status = view.state, view.status
     newest = max(state.checkpoints.values(), key=lambda item: item.saved, default=None)
     again = f"r resume{f' from {literal(newest.id)}' if newest else ''}"
@@ -106,12 +106,12 @@ def _next_step(view: View, width: int) -> str:
         again = "read-only"
     if view.stalled_seconds:
         return f"the run directory has not answered for {duration(view.stalled_seconds)} · does its file system hang?"
-    # A long hint leaves room for the next step.
+    # A long hint is cut to leave room for the next step.
     hint = _cut(literal(state.hint, 300), width - len(f" · {again} · l worker's log"))
     steps = {
-        "paused": "p continues · x stops and saves · it can stay paused for days",
-        "no-progress": f"a long step, or a hang? · l worker's log · kill -QUIT {state.pid} writes there what it does",
-        "unsure": "l worker's log · if it stays away, the run counts as lost and can be resumed",
+        "paused": "p continues · x saves and stops · a run can stay paused for days",
+        "no-progress": f"a long step or a hang? · l worker's log · kill -QUIT {state.pid} adds a stack trace",
+        "unsure": "l worker's log · without a heartbeat the run soon counts as lost and can be resumed",
         "lost": f"{_lost_work(state, newest)} · {again} · l worker's log",
         "failed": f"{hint + ' · ' if hint else ''}{again} · l worker's log",
         "stopped": f"{again} · emodir resume {literal(view.run_id)}",
@@ -130,9 +130,9 @@ def _lost(view: View) -> str:
 
 def _lost_work(state: RunState, newest: Checkpoint | None) -> str:
     if newest is None or state.updated is None:
-        return "nothing was saved inside a stage; finished parts are kept"
+        return "no checkpoint within this stage; finished parts are kept"
     again = max(0.0, state.updated - newest.saved)
-    return f"lost since {literal(newest.id)}: at most {duration(again)}"
+    return f"work lost since {literal(newest.id)}: at most {duration(again)}"
 
 
 def _result(state: RunState) -> str:
@@ -187,18 +187,18 @@ def _step(stage: Stage, state: RunState) -> str:
         return f" · {literal(item.name)} generation {item.generation}/{item.generations}"
     if not stage.steps:
         return ""
-    # Steps are the stage's, of which a part is only what it is at.
+    # The steps count the stage; the note names the part in progress.
     note = f" · {literal(stage.note, 40)}" if stage.note else ""
     return f" · {literal(stage.unit, 20)} {stage.step}/{stage.steps}{note}"
 
 
 def _times(view: View, *, short: bool) -> tuple[str, ...]:
-    """Elapsed and expected times, and what can be left of them where room lacks."""
+    """Return elapsed and expected times, from the longest wording to the shortest."""
     state, word = view.state, view.word
     if word == "starting" and state.opened is None:
         return ("",)
     ended = {"paused": state.condition_since}.get(word, state.updated)
-    # A display where nothing happens stands still.
+    # The clock of a run that does not advance stands still.
     still = word in ("paused", "lost", "finished", "failed", "stopped") and ended is not None
     elapsed = duration(state.elapsed_seconds(ended if still and ended is not None else view.now))
     elapsed = elapsed if short else f"elapsed {elapsed}"
@@ -227,7 +227,7 @@ def _badges(view: View) -> list[str]:
 
 
 def _stage_track(view: View, width: int) -> Text:
-    """The stages with their marks, the whole run's progress behind the one in progress; shorter where room lacks."""
+    """Return the stages with their marks and the progress of the run, shortened to the width."""
     full = _stages(view, names=True)
     return full if full.cell_len <= width else _stages(view, names=False, cells=max(4, min(18, width - 24)))
 
@@ -283,7 +283,7 @@ def _gpu(gpu: Gpu, *, short: bool) -> str:
 
 
 def _cut(text: str, width: int) -> str:
-    """As much of it as fits, ended between two words unless that would leave less than half."""
+    """Cut a text to the width, between two words unless that would leave less than half."""
     if cell_len(text) <= width:
         return text
     if width <= 0:

@@ -1,11 +1,11 @@
-"""Subjects: whatever a row or a point stands for, by name; the details screen looks it up in the state."""
+"""References to the items behind rows and points; the details screen looks them up in the state."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reference:
-    """`kind`: subnetwork, member (name = its sub-network), row (number = rank), scheme, pick, checkpoint, stage or line."""
+    """`kind`: subnetwork, member (name: its sub-network), row (number: rank), scheme, checkpoint or line (name: text)."""
 
     kind: str
     name: str = ""

@@ -1,4 +1,4 @@
-"""Scopes of the front panel: each sub-network's front, all of them merged, the joint front."""
+"""Scopes of the front panel: the front of each sub-network, the merged front and the joint front."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ MERGED, JOINT = "merged", "joint"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FrontPoint:
-    """A point of a front and what it stands for; None while the search goes on and members have no names yet."""
+    """A point of a front and the item behind it. `reference` is None until the front is finished."""
 
     position: Point
     reference: Reference | None
@@ -20,12 +20,12 @@ class FrontPoint:
 
 
 def scopes(state: RunState) -> list[str]:
-    """All scopes, in the order of [ and ]."""
+    """Return all scopes in the order of the keys [ and ]."""
     return [*state.subnetworks, MERGED, JOINT]
 
 
 def default_scope(state: RunState) -> str:
-    """What is worth looking at now: the search in progress, later the joint front."""
+    """Return the scope shown by default: the search in progress, later the merged and the joint front."""
     if state.joint.front or state.stages["joint"].state != "waiting":
         return JOINT
     if state.ranking:
@@ -36,7 +36,7 @@ def default_scope(state: RunState) -> str:
 
 
 def front_points(state: RunState, scope: str) -> list[FrontPoint]:
-    """The points of a scope by rising complexity."""
+    """Return the points of a scope by rising complexity."""
     if scope == JOINT:
         if state.joint.schemes:
             found = [
@@ -77,7 +77,9 @@ def front_points(state: RunState, scope: str) -> list[FrontPoint]:
 
 
 def knee(points: list[Point]) -> int | None:
-    """Index of the point farthest below the line between the front's ends (as emo.front.knee, for drawing alone).
+    """Return the index of the point farthest below the line between the ends of the front.
+
+    The same as emo.front.knee, without numpy.
 
     Args:
         points: A front by rising complexity.

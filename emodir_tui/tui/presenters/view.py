@@ -1,4 +1,4 @@
-"""View: one look at a run, handed down to the widgets. They draw it and keep nothing of it."""
+"""View: a run at one moment, as the widgets draw it. They keep nothing of it."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from emodir_tui.tui.sources.source import Playback
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class View:
-    """Everything a widget may know."""
+    """All data that a widget may use."""
 
     run_id: str
     state: RunState
@@ -37,12 +37,12 @@ class View:
 
     @property
     def disk_free(self) -> int | None:
-        """Bytes free where the run lives, as the worker last said."""
+        """Free bytes on the file system of the run, by the last heartbeat."""
         value = (self.status.heartbeat or {}).get("disk_free_bytes")
         return value if isinstance(value, int) and value >= 0 else None
 
     @property
     def dropped(self) -> int:
-        """Events that the worker could not write."""
+        """Number of events that the worker could not write."""
         value = (self.status.heartbeat or {}).get("dropped")
         return value if isinstance(value, int) else 0

@@ -1,4 +1,4 @@
-"""Two to four runs over one another: hypervolume curves, joint fronts, and what each came to."""
+"""Comparison of two to four runs: hypervolume curves, fronts and results."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ from emodir_tui.tui.widgets.plot import Plot
 from emodir_tui.tui.widgets.rows import Cells, Column, Rows
 
 EVERY_SECONDS = 2.0
-# Runs are told apart without colour too.
+# Runs can be distinguished without colour too.
 _GLYPHS = (MEMBER, "◆", "▲", "■")
 _COLUMNS = (
     Column(key="glyph", label="", width=1),
@@ -44,7 +44,7 @@ _COLUMNS = (
 
 
 class ComparisonScreen(Screen[None]):
-    """Runs over one another."""
+    """Two to four runs in common plots and a table."""
 
     SCREENS_OF_COMMANDS: tuple[str, ...] = (COMPARISON,)
     BINDINGS = bindings(COMPARISON)
@@ -62,7 +62,7 @@ class ComparisonScreen(Screen[None]):
         self._drawn = float("-inf")
 
     def compose(self) -> ComposeResult:
-        """Title, two plots, table, key line."""
+        """Create title, plots, table and key line."""
         yield Line("comparison-title")
         with Container(id="comparison-plots"):
             yield Plot("comparison-hypervolume")
@@ -72,22 +72,22 @@ class ComparisonScreen(Screen[None]):
         yield Line("keys")
 
     def on_mount(self) -> None:
-        """Begin to read."""
+        """Start reading."""
         self.query_one("#comparison-hypervolume", Plot).border_title = "Hypervolume"
         self.query_one("#comparison-front", Plot).border_title = "Front"
         rows = self.query_one(Rows)
-        # Border, head, and a line for each.
+        # Border, header, and a line per run.
         rows.styles.height = 2 + len(self._sources)
         rows.focus()
         self.run_worker(self._watch(), exclusive=True)
 
     def on_unmount(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         for source in self._sources:
             source.close()
 
     def on_resize(self) -> None:
-        """Side by side where there is room."""
+        """Put the plots side by side in a wide window."""
         self.set_class(self.size.width < 100, "-single")
         self.call_after_refresh(self.draw)
 
@@ -95,13 +95,13 @@ class ComparisonScreen(Screen[None]):
         while True:
             more = [source.pump() for source in self._sources]
             if time.monotonic() - self._drawn >= EVERY_SECONDS:
-                # While the application ends, the widgets go before the screen does.
+                # When the application ends, the widgets are removed before the screen.
                 with suppress(NoMatches):
                     self.draw()
             await asyncio.sleep(0.0 if any(more) else 0.25)
 
     def draw(self) -> None:
-        """Draw what changed."""
+        """Draw all changes."""
         self._drawn = time.monotonic()
         if not self.is_mounted or not self.is_current:
             return
@@ -121,19 +121,19 @@ class ComparisonScreen(Screen[None]):
             return _cells(str(key), index, source, palette)
 
         self.query_one(Rows).show(list(by_id), cells, palette)
-        hint = "[ ] joint, or one sub-network of all runs · Esc back"
+        hint = "[ ] joint front or a sub-network · Esc back"
         self.query_one("#message", Line).show(Text(f" {hint}", style=palette.dim))
         self.query_one("#keys", Line).show(key_line(key_line_commands(COMPARISON), self.size.width, palette))
 
     def action_scope(self, by: int) -> None:
-        """Another sub-network, or the joint front."""
+        """Switch to another sub-network or the joint front."""
         names = [*dict.fromkeys(name for source in self._sources for name in source.state.subnetworks), JOINT]
         at = names.index(self._scope) if self._scope in names else -1
         self._scope = names[(at + by) % len(names)]
         self.draw()
 
     def action_back(self) -> None:
-        """To where one came from."""
+        """Return to the previous screen."""
         if len(self.app.screen_stack) > 2:
             self.app.pop_screen()
 
@@ -156,7 +156,11 @@ class ComparisonScreen(Screen[None]):
     def _empty(self) -> str:
         if not all(source.caught_up for source in self._sources):
             return "reading …"
-        return "no run has got to its joint search yet · [ ] sub-networks" if self._scope == JOINT else "not yet"
+        return (
+            "no run has reached its joint search · [ ] sub-networks"
+            if self._scope == JOINT
+            else "no run has reached this search"
+        )
 
 
 def _curve(state: RunState, scope: str) -> tuple[Point, ...]:

@@ -1,4 +1,4 @@
-"""A question before something that can't be undone in a moment; the focus is on Cancel."""
+"""A confirmation dialog with the focus on Cancel."""
 
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ from textual.widgets import Button, Static
 
 
 class ConfirmScreen(ModalScreen[bool]):
-    """Gives True for yes. Keys: y, n, Esc, arrows and Enter."""
+    """Returns True for yes. Keys: y, n, Esc, arrows and Enter."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "Yes", show=False),
@@ -23,7 +23,7 @@ class ConfirmScreen(ModalScreen[bool]):
         self._question, self._explanation, self._yes = question, explanation, yes
 
     def compose(self) -> ComposeResult:
-        """Question, explanation, two buttons."""
+        """Create question, explanation and buttons."""
         with Vertical(classes="dialog"):
             yield Static(self._question, classes="dialog-title", markup=False)
             yield Static(self._explanation, markup=False)
@@ -32,13 +32,13 @@ class ConfirmScreen(ModalScreen[bool]):
                 yield Button("Cancel (n)", id="no")
 
     def on_mount(self) -> None:
-        """A hasty Enter changes nothing."""
+        """Focus Cancel, so that a hasty Enter changes nothing."""
         self.query_one("#no", Button).focus()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """A button."""
+        """Return the answer of a button."""
         self.dismiss(event.button.id == "yes")
 
     def action_answer(self, answer: bool) -> None:
-        """A key."""
+        """Return the answer of a key."""
         self.dismiss(answer)

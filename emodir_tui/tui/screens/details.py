@@ -1,4 +1,4 @@
-"""Details of a row or point, kept up to date while open; what it leads to can be opened in turn."""
+"""Details of a row or point, kept up to date while open, with links to related items."""
 
 from collections.abc import Callable, Hashable
 from typing import ClassVar
@@ -19,7 +19,7 @@ _LINK_COLUMNS = (Column(key="label", label="", width=20, stretch=True),)
 
 
 class DetailsScreen(ModalScreen[None]):
-    """Shows a reference; asks whoever opened it to act on it."""
+    """Shows the details of an item and passes actions to the main screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(DETAILS)
 
@@ -37,7 +37,7 @@ class DetailsScreen(ModalScreen[None]):
         self._shown: Detail | None = None
 
     def compose(self) -> ComposeResult:
-        """Title, text, links, keys."""
+        """Create title, text, links and keys."""
         with Vertical(classes="dialog wide-dialog"):
             yield Static("", id="detail-title", classes="dialog-title", markup=False)
             with VerticalScroll(id="detail-body", can_focus=True):
@@ -47,12 +47,12 @@ class DetailsScreen(ModalScreen[None]):
             yield Static("", id="detail-keys", classes="dialog-hint", markup=False)
 
     def on_mount(self) -> None:
-        """First drawing; the links take the keys where there are any."""
+        """Draw, and focus the links if there are any."""
         self.update()
         self._focus()
 
     def update(self) -> None:
-        """Draw it anew if anything changed."""
+        """Draw again if anything changed."""
         view = self._current_view()
         detail = describe(view, self._path[-1])
         if detail == self._shown:
@@ -73,14 +73,14 @@ class DetailsScreen(ModalScreen[None]):
         self.query_one("#detail-keys", Static).update(self._keys(detail))
 
     def on_rows_selected(self, event: Rows.Selected) -> None:
-        """Open a link."""
+        """Open the selected link."""
         event.stop()
         if self._shown is not None and isinstance(event.key, int) and event.key < len(self._shown.links):
             self._path.append(self._shown.links[event.key].target)
             self._reopen()
 
     def action_back(self) -> None:
-        """To what led here, or out."""
+        """Return to the previous item, or close."""
         if len(self._path) > 1:
             self._path.pop()
             self._reopen()
@@ -88,19 +88,19 @@ class DetailsScreen(ModalScreen[None]):
             self.dismiss()
 
     def action_realise(self) -> None:
-        """Only for a scheme that is no pick yet."""
+        """Realise the shown scheme if it is not a pick yet."""
         if self._shown is not None and self._shown.scheme is not None:
             self._realise(self._shown.scheme)
 
     def action_resume_from(self) -> None:
-        """Only for a checkpoint."""
+        """Resume from the shown checkpoint."""
         if self._shown is not None and self._shown.checkpoint is not None:
             checkpoint = self._shown.checkpoint
             self.dismiss()
             self._resume_from(checkpoint)
 
     def action_copy(self) -> None:
-        """The command that belongs to it."""
+        """Copy the command for this item."""
         if self._shown is not None and self._shown.command:
             self._copy(self._shown.command)
 
@@ -118,7 +118,7 @@ class DetailsScreen(ModalScreen[None]):
     def _keys(self, detail: Detail) -> str:
         words = ["Esc back" if len(self._path) > 1 else "Esc closes"]
         words += ["Enter opens the line · Tab text or list"] if detail.links else []
-        words += ["e realise this one too"] if detail.scheme is not None else []
+        words += ["e realise this scheme"] if detail.scheme is not None else []
         words += ["r resume from here"] if detail.checkpoint is not None else []
         words += ["y copy"] if detail.command else []
         return " · ".join(words)

@@ -1,4 +1,4 @@
-"""Help: all keys from the one table, and how to read the screens."""
+"""Help: all keys, marks and states."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -15,33 +15,33 @@ from emodir_tui.tui.control.keymap import COMMANDS
 from emodir_tui.tui.drawing.palette import KNEE, MEMBER, PICK, SELECTED, STATUS_GLYPHS, STATUS_WORDS, Palette
 
 _MARKS = (
-    (MEMBER, "a member of a front; the line through them is what they dominate"),
-    (KNEE, "the knee: where less complexity begins to cost much more impairment"),
+    (MEMBER, "a member of a front; the staircase bounds the area they dominate"),
+    (KNEE, "the knee: beyond it, saving complexity costs much more impairment"),
     (PICK, "a pick: a joint scheme that becomes a network"),
     (SELECTED, "the selected point (← → in panel 4)"),
-    ("HV", "hypervolume: the area that a front dominates; it never falls, and larger is better"),
+    ("HV", "hypervolume: the area that a front dominates; larger is better, and it never falls"),
     ("kept", "complexity kept, as a share of the original"),
-    ("impair", "global impairment: relative error of the last features, the member placed alone"),
-    ("Δacc", "change of accuracy in points, the member placed alone"),
-    ("joint", "in how many joint schemes a member is used"),
-    ("♥", "the worker's heartbeat, with its age once it is late"),
+    ("impair", "global impairment: relative error of the last features with this member alone"),
+    ("Δacc", "change of accuracy in percentage points with this member alone"),
+    ("joint", "number of joint schemes that use a member"),
+    ("♥", "the worker's heartbeat; shows its age when late"),
 )
 _STATES = {
     "starting": "the worker is loading",
-    "running": "the worker is at work",
-    "paused": "memory is kept; p continues",
-    "stopping": "a checkpoint is written, then the worker ends",
-    "no-progress": "alive, but nothing has moved for two minutes",
+    "running": "the worker is running",
+    "paused": "the worker waits and keeps its memory; p continues",
+    "stopping": "the worker saves a checkpoint and exits",
+    "no-progress": "the worker is alive, but without progress for two minutes",
     "unsure": "no heartbeat for some seconds",
-    "lost": "the worker is gone without a word; r resumes",
-    "failed": "an error ended it; r resumes",
-    "stopped": "somebody stopped it; r resumes",
-    "finished": "all is done",
+    "lost": "the worker ended without a message; r resumes",
+    "failed": "an error ended the run; r resumes",
+    "stopped": "the run was stopped on request; r resumes",
+    "finished": "all stages are done",
 }
 
 
 class HelpScreen(ModalScreen[None]):
-    """Any of the usual keys closes it."""
+    """The help dialog; Esc, q and ? close it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,question_mark", "dismiss(None)", "Close", show=False),
@@ -52,20 +52,20 @@ class HelpScreen(ModalScreen[None]):
         self._get_palette = palette
 
     def compose(self) -> ComposeResult:
-        """A long text."""
+        """Create title, text and hint."""
         with Vertical(classes="dialog wide-dialog"):
-            yield Static("Keys, and how to read the screens", classes="dialog-title", markup=False)
+            yield Static("Keys, marks and states", classes="dialog-title", markup=False)
             with VerticalScroll(id="help-body"):
                 yield Static(help_text(self._get_palette()), markup=False)
             yield Static("↑ ↓ move · Esc closes", classes="dialog-hint", markup=False)
 
     def on_mount(self) -> None:
-        """The arrows scroll."""
+        """Focus the text, so that the arrows scroll it."""
         self.query_one(VerticalScroll).focus()
 
 
 def help_text(palette: Palette) -> Table:
-    """The whole help, in two columns."""
+    """Return the help text in two columns."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(min_width=12)
     table.add_column()
@@ -81,7 +81,7 @@ def help_text(palette: Palette) -> Table:
                 table.add_row(
                     Text("  " + (" ".join(command.key_names) or "(palette)"), palette.strong), Text(command.help)
                 )
-    title("Marks and words")
+    title("Marks and columns")
     for mark, meaning in _MARKS:
         table.add_row(Text(f"  {mark}", palette.strong), Text(meaning))
     title("States")

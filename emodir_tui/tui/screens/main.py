@@ -1,4 +1,4 @@
-"""The main screen: header, six panels, message line, key line. It hands each panel a View and acts on the keys."""
+"""The main screen: header, six panels, message line and key line. It passes a View to each panel and handles the keys."""
 
 import asyncio
 import shlex
@@ -49,7 +49,7 @@ CATCHING_UP_SECONDS = 0.01
 
 
 class MainScreen(FilteredScreen):
-    """One run."""
+    """The screen of one run."""
 
     SCREENS_OF_COMMANDS: tuple[str, ...] = (MAIN, REPLAY)
     BINDINGS: ClassVar[list[BindingType]] = bindings(MAIN, REPLAY)
@@ -81,7 +81,7 @@ class MainScreen(FilteredScreen):
     # ---- layout
 
     def compose(self) -> ComposeResult:
-        """Header, tabs of the narrow layout, panels, message line, key line."""
+        """Create header, tabs of the narrow layout, panels, message line and key line."""
         yield RunHeader()
         yield Line("tabs")
         yield Board()
@@ -91,20 +91,20 @@ class MainScreen(FilteredScreen):
         yield Line("keys")
 
     def on_mount(self) -> None:
-        """Begin to watch."""
+        """Start watching."""
         self._apply_layout()
         self.run_worker(self._watch(), exclusive=True)
 
     def on_unmount(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self.source.close()
 
     def on_resize(self) -> None:
-        """Another size may mean another layout."""
+        """Choose the layout for the new size."""
         self._apply_layout()
 
     def on_screen_resume(self) -> None:
-        """Nothing was drawn while another screen was in front."""
+        """Draw: nothing was drawn while another screen was in front."""
         self.draw(plots=True)
 
     @property
@@ -131,7 +131,7 @@ class MainScreen(FilteredScreen):
     # ---- watching
 
     async def _watch(self) -> None:
-        """Take in events in small pieces, draw once a second; keys are answered in between."""
+        """Process events in small pieces and draw once a second, so that keys are answered in between."""
         while True:
             was_reading = not self.source.caught_up
             more = self.source.pump()
@@ -139,11 +139,11 @@ class MainScreen(FilteredScreen):
             signature = self._controls.signature()
             is_there = was_reading and self.source.caught_up
             if is_there:
-                # Whoever waited for a long run sees it at once, plots too.
+                # A long run that has just been read is shown at once, with its plots.
                 self._plots_drawn = float("-inf")
             if is_there or now - self._drawn >= self._refresh_seconds - 0.05 or signature != self._signature:
                 self._signature = signature
-                # While the application ends, the widgets go before the screen does.
+                # When the application ends, the widgets are removed before the screen.
                 with suppress(NoMatches):
                     self._tick()
             waiting = min(POLL_SECONDS, self._refresh_seconds) / 2 if self.source.caught_up else CATCHING_UP_SECONDS
@@ -160,7 +160,7 @@ class MainScreen(FilteredScreen):
             self._drawn = time.monotonic()
 
     def current_view(self, *, plots: bool = True) -> View:
-        """The run as it is now."""
+        """Return the run at this moment."""
         source = self.source
         names = scopes(source.state)
         scope = self._scope if self._scope in names else default_scope(source.state)
@@ -183,7 +183,7 @@ class MainScreen(FilteredScreen):
         )
 
     def draw(self, *, plots: bool = False) -> None:
-        """Draw what changed; the plots at most each two seconds, unless asked for."""
+        """Draw all changes; the plots at most every PLOT_SECONDS, unless `plots` is set."""
         if not self.is_mounted or not self.is_current:
             return
         self._drawn = now = time.monotonic()
@@ -196,7 +196,7 @@ class MainScreen(FilteredScreen):
         self._draw_lines(view)
         if self._is_small:
             width, height = self.size
-            sentence = f"window too small ({width}×{height}), need {SMALLEST[0]}×{SMALLEST[1]}"
+            sentence = f"window too small ({width}×{height}), needs {SMALLEST[0]}×{SMALLEST[1]}"
             self.query_one("#too-small", Line).show(Text(sentence), Text(status_line(view)))
             return
         shown = (
@@ -215,7 +215,7 @@ class MainScreen(FilteredScreen):
         self.query_one("#keys", Line).show(key_line(self._keys(view), self.size.width, palette))
 
     def _message_line(self) -> tuple[str, str]:
-        """What the message line says: what was said last, a request on its way, else the focused panel's hint."""
+        """Return text and level of the message line: the last message, a request, or the hint of the current panel."""
         now = time.monotonic()
         text, level, at = self._message
         if text and now - at < MESSAGE_SECONDS:
@@ -226,7 +226,7 @@ class MainScreen(FilteredScreen):
         return self._board.panel.SPEC.hint, ""
 
     def _keys(self, view: View) -> list[tuple[str, str, str]]:
-        """The key line: only what makes sense in this state."""
+        """Return the key line: the commands available in this state."""
         labels = {
             "pause": "Continue" if view.word == "paused" else "Pause",
             "freeze": "Freeze" if self._frozen is None else "Unfreeze",
@@ -238,7 +238,7 @@ class MainScreen(FilteredScreen):
         ]
 
     def is_available(self, command: Command) -> bool:
-        """Whether a command does anything in this state; the palette asks too."""
+        """Whether a command has an effect in this state; used by the key line and the command palette."""
         live, replaying = self.source.status.is_live, self.source.playback is not None
         if command.group == PLAY:
             return replaying
@@ -250,13 +250,13 @@ class MainScreen(FilteredScreen):
         return True
 
     def show_message(self, text: str, level: str = "info") -> None:
-        """Say something in the message line for a while; an empty text takes back what was said."""
+        """Show a message for a while; an empty text clears it."""
         self._message = (literal(text, 300), level, time.monotonic())
         if self._has_been_drawn:
             self._draw_lines(self.current_view(plots=False))
 
     def ask(self, question: str, explanation: str, yes: str, then: Callable[[], None]) -> None:
-        """Ask before something is done."""
+        """Ask for confirmation and call `then` after a yes."""
         self.app.push_screen(ConfirmScreen(question, explanation, yes), lambda answer: then() if answer else None)
 
     def explain(self, title: str, body: str) -> None:
@@ -266,35 +266,35 @@ class MainScreen(FilteredScreen):
     # ---- controlling
 
     def action_save(self) -> None:
-        """Ask for a checkpoint."""
+        """Request a checkpoint."""
         self._controls.save()
 
     def action_pause(self) -> None:
-        """Ask for a pause, or for its end."""
+        """Request a pause, or the end of the pause."""
         self._controls.pause_or_continue()
 
     def action_stop(self) -> None:
-        """Ask for the end, after a question."""
+        """Request a stop, after a confirmation."""
         self._controls.stop()
 
     def action_stop_now(self) -> None:
-        """End it at once, after a question."""
+        """Stop the worker without saving, after a confirmation."""
         self._controls.stop_now()
 
     def action_resume(self) -> None:
-        """Start a worker again."""
+        """Start a worker that resumes the run."""
         self._controls.resume()
 
-    # ---- looking
+    # ---- viewing
 
     def action_panel(self, number: int) -> None:
         """Go to a panel."""
         self._board.focus_panel(number)
-        # A panel that was hidden knows its size after the next layout only.
+        # A hidden panel knows its size only after the next layout.
         self.call_after_refresh(self.draw, plots=True)
 
     def action_next_panel(self, by: int) -> None:
-        """Go to the panel after or before."""
+        """Go to the next or the previous panel."""
         self.action_panel((self._board.current - 1 + by) % len(PANELS) + 1)
 
     def action_checkpoints(self) -> None:
@@ -302,13 +302,13 @@ class MainScreen(FilteredScreen):
         self.action_panel(CHECKPOINTS.number)
 
     def action_zoom(self) -> None:
-        """One panel alone, or all again."""
+        """Show one panel alone, or all panels."""
         self._zoomed = not self._zoomed
         self._apply_layout()
         self._board.focus_panel(self._board.current)
 
     def action_back(self) -> None:
-        """End the filter or the zoom; then to the list of runs, if one came from there."""
+        """End the filter or the zoom, or clear the message."""
         if self.query_one(FilterBox).is_open:
             self._filter("")
             self._filter_kept()
@@ -319,7 +319,7 @@ class MainScreen(FilteredScreen):
             self.draw()
 
     def action_scope(self, by: int) -> None:
-        """Another front."""
+        """Switch to another front."""
         names = scopes(self.source.state)
         current = self.current_view().scope
         self._scope = names[(names.index(current) + by) % len(names)]
@@ -328,13 +328,13 @@ class MainScreen(FilteredScreen):
         self.draw(plots=True)
 
     def action_sort(self) -> None:
-        """Sort the ranking by another column."""
+        """Sort the ranking by the next column."""
         column = self._board.ranking.sort_next()
         self.show_message(f"ranking sorted by {column}")
         self.draw()
 
     def action_level(self) -> None:
-        """Another level of the log."""
+        """Switch the level of the log."""
         level = self._board.log_panel.level_next()
         self.show_message(
             {"detail": "log: all levels", "info": "log: without details"}.get(level, f"log: {level} and above")
@@ -342,46 +342,46 @@ class MainScreen(FilteredScreen):
         self.draw()
 
     def action_logarithmic(self) -> None:
-        """The front's impairment axis."""
+        """Switch between a logarithmic and a linear impairment axis of the front."""
         panel = self._board.front
         panel.logarithmic = not panel.logarithmic
         self.show_message("front: logarithmic impairment" if panel.logarithmic else "front: linear impairment")
         self.draw(plots=True)
 
     def action_worker_log(self) -> None:
-        """What the worker printed."""
+        """Open the worker's log."""
         self.app.push_screen(WorkerLogScreen(self.directory.worker_log, self.directory.id, self._get_palette))
 
     def action_runs(self) -> None:
-        """The list of all runs."""
+        """Open the list of runs."""
         self._open_runs()
 
     def action_freeze(self) -> None:
-        """Hold the panels still; reading goes on, and they can be moved in, sorted and filtered."""
+        """Freeze the panels, or unfreeze them. Reading continues; frozen panels can still be sorted and filtered."""
         if self._frozen is None:
             view = self.current_view()
             self._frozen = replace(view, state=deepcopy(view.state))
-            self.show_message("the panels are frozen; the run goes on · f again")
+            self.show_message("the panels are frozen; the run continues · f unfreezes")
         else:
             self._frozen = None
-            self.show_message("the panels follow again")
+            self.show_message("the panels follow the run again")
         self.draw(plots=True)
 
     def action_copy(self) -> None:
-        """The command that attaches to this run."""
+        """Copy the command that attaches to this run."""
         self.copy(shlex.join(["emodir", "watch", self.directory.id]))
 
     def copy(self, text: str) -> None:
-        """To the clipboard, as far as the terminal lets it; always shown too."""
-        # Names come from outside: what is pasted into a shell shows every character that it has.
+        """Copy to the clipboard if the terminal supports it, and show the text."""
+        # Names come from outside: text pasted into a shell must show all its characters.
         text = printable(text)
         self.app.copy_to_clipboard(text)
-        self.show_message(f"copied (where the terminal allows it): {text}", "good")
+        self.show_message(f"copied, if the terminal supports it: {text}", "good")
         if self.app.screen is not self:
-            self.explain("Copied, where the terminal allows it", literal(text))
+            self.explain("Copied, if the terminal supports it", literal(text))
 
     def action_filter(self) -> None:
-        """Open the filter of the ranking, or else of the log."""
+        """Open the filter of the ranking, or of the log from any other panel."""
         if self._board.filterable is None:
             self.action_panel(LOG.number)
         self._filter_target = self._board.filterable
@@ -406,7 +406,7 @@ class MainScreen(FilteredScreen):
         self.draw()
 
     def _filter(self, text: str) -> None:
-        """Filter the panel that the box was opened for, whichever is the current one by now."""
+        """Filter the panel for which the box was opened, even if another panel is current now."""
         if self._filter_target is not None:
             self._filter_target.filter_by(text)
         self.draw()
@@ -440,7 +440,7 @@ class MainScreen(FilteredScreen):
 
     @on(FrontPanel.HasNoDetails)
     def _point_without_details(self) -> None:
-        self.show_message("points have details once this front is finished")
+        self.show_message("details are available once this front is finished")
 
     @on(FrontPanel.Selected)
     def _point_selected(self, event: FrontPanel.Selected) -> None:
@@ -454,15 +454,15 @@ class MainScreen(FilteredScreen):
     # ---- replaying
 
     def action_play(self) -> None:
-        """Play or pause a replay."""
+        """Play or pause the replay."""
         self._play(lambda replay: replay.toggle())
 
     def action_step(self, by: int) -> None:
-        """Back or on by a fiftieth."""
+        """Step back or forward by 2 % of the recording."""
         self._play(lambda replay: replay.step(by / 50))
 
     def action_speed(self, by: int) -> None:
-        """Half or twice the speed."""
+        """Halve or double the speed."""
         self._play(lambda replay: replay.faster(2.0**by))
 
     def _play(self, act: Callable[[ReplaySource], None]) -> None:

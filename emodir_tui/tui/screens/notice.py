@@ -1,4 +1,4 @@
-"""A text that needs more than a line: an error with its hint, a command to copy."""
+"""A dialog with a text of several lines: an error with its hint, or a copied command."""
 
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ from textual.widgets import Static
 
 
 class NoticeScreen(ModalScreen[None]):
-    """Any of the usual keys closes it."""
+    """The dialog; Esc, Enter, q and Space close it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,q,space", "dismiss(None)", "Close", show=False)]
 
@@ -19,7 +19,7 @@ class NoticeScreen(ModalScreen[None]):
         self._title_text, self._body = title, body
 
     def compose(self) -> ComposeResult:
-        """Title and text, both literal."""
+        """Create title and text, both literal."""
         with Vertical(classes="dialog"):
             yield Static(self._title_text, classes="dialog-title", markup=False)
             with VerticalScroll(classes="dialog-body"):

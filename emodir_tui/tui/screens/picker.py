@@ -1,4 +1,4 @@
-"""The list of all runs: states, ages, the best pick of each; opens, resumes, replays and compares them."""
+"""The list of runs with their states, ages and best picks; opens, resumes, replays and compares them."""
 
 import time
 from collections.abc import Callable, Hashable
@@ -36,17 +36,17 @@ _COLUMNS = (
 
 
 class Opener(Protocol):
-    """What the application does for this screen."""
+    """The application, as this screen uses it."""
 
     def open_run(self, directory: RunDirectory, *, replay: bool | None = None) -> None:
-        """Open the main screen."""
+        """Open the main screen of a run."""
 
     def open_comparison(self, directories: list[RunDirectory]) -> None:
-        """Open the comparison."""
+        """Open the comparison of runs."""
 
 
 class PickerScreen(Screen[None]):
-    """All runs of a folder, newest first."""
+    """The runs of a folder, newest first."""
 
     SCREENS_OF_COMMANDS: tuple[str, ...] = (PICKER,)
     BINDINGS = bindings(PICKER)
@@ -65,34 +65,34 @@ class PickerScreen(Screen[None]):
         self._reading: Summaries | None = None
 
     def compose(self) -> ComposeResult:
-        """Title, table, message line, key line."""
+        """Create title, table, message line and key line."""
         yield Line("picker-title")
         yield Rows(_COLUMNS, name="runs")
         yield Line("message")
         yield Line("keys")
 
     def on_mount(self) -> None:
-        """Begin to read."""
+        """Start reading."""
         self._mailbox = Mailbox()
         self._reading = Summaries(self._runs_dir, self._receive)
         self.query_one(Rows).focus()
         self.draw()
 
     def on_unmount(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         if self._reading is not None:
             self._reading.close()
 
     def on_screen_resume(self) -> None:
-        """Back from a run."""
+        """Draw after the return from a run."""
         self.draw()
 
     def on_resize(self) -> None:
-        """Other widths."""
+        """Draw for the new width."""
         self.draw()
 
     def draw(self) -> None:
-        """Draw what changed."""
+        """Draw all changes."""
         palette, rows = self._get_palette(), self.query_one(Rows)
         by_id = {summary.directory.id: summary for summary in self._summaries}
         now = time.time()
@@ -106,16 +106,16 @@ class PickerScreen(Screen[None]):
         self.query_one("#picker-title", Line).show(
             Text(f" emodir runs in {literal(str(self._runs_dir))} · {found}", style=palette.strong)
         )
-        empty = "there are no runs here yet · start one: emodir run digits" if self._has_read else "reading …"
+        empty = "no runs here yet · start one: emodir run digits" if self._has_read else "reading …"
         rows.show(list(by_id), cells, palette, empty=empty)
         text, level = self._message
-        hint = f"Enter opens · Space marks for m compare{'' if self._read_only else ' · r resumes'} · v replays"
+        hint = f"Enter opens · Space marks, m compares{'' if self._read_only else ' · r resumes'} · v replays"
         style = {"error": palette.bad, "warning": palette.warn, "good": palette.good}.get(level, palette.dim)
         self.query_one("#message", Line).show(Text(f" {text or hint}", style=style))
         self.query_one("#keys", Line).show(key_line(key_line_commands(PICKER), self.size.width, palette))
 
     def show_message(self, text: str, level: str) -> None:
-        """Say something until the next thing is said."""
+        """Show a message until the next one."""
         self._message = (literal(text, 300), level)
         self.draw()
 
@@ -129,12 +129,12 @@ class PickerScreen(Screen[None]):
             self._opener.open_run(directory)
 
     def action_replay(self) -> None:
-        """Play its recording."""
+        """Replay the run under the cursor."""
         if (directory := self._directory()) is not None:
             self._opener.open_run(directory, replay=True)
 
     def action_mark(self) -> None:
-        """Mark it, or not."""
+        """Mark the run under the cursor, or unmark it."""
         key = self.query_one(Rows).key
         if key is None:
             return
@@ -153,12 +153,12 @@ class PickerScreen(Screen[None]):
         """Compare the marked runs."""
         chosen = [summary.directory for summary in self._summaries if summary.directory.id in self._marked]
         if len(chosen) < 2:
-            self.show_message("mark two to four runs with Space first", "warning")
+            self.show_message("first mark two to four runs with Space", "warning")
             return
         self._opener.open_comparison(chosen)
 
     def action_resume(self) -> None:
-        """Start a worker again on the run under the cursor."""
+        """Start a worker that resumes the run under the cursor."""
         directory = self._directory()
         if directory is None:
             return
@@ -166,7 +166,7 @@ class PickerScreen(Screen[None]):
             self.show_message("the dashboard was opened read-only", "warning")
             return
         if directory.id in self._starting:
-            self.show_message(f"the worker of {directory.id} is being started already", "warning")
+            self.show_message(f"the worker of {directory.id} is already starting", "warning")
             return
 
         def work() -> None:
@@ -187,13 +187,13 @@ class PickerScreen(Screen[None]):
         in_background(work, resumed, failed)
 
     def action_back(self) -> None:
-        """There is nothing behind it."""
+        """Do nothing: this is the first screen."""
 
     def _failed(self, error: EmodirError) -> None:
         self.show_message(error.message, "error")
         if error.hint:
             self.app.push_screen(
-                NoticeScreen("It did not work", f"{literal(error.message)}\n\n{literal_lines(error.hint)}")
+                NoticeScreen("Resume failed", f"{literal(error.message)}\n\n{literal_lines(error.hint)}")
             )
 
     def _directory(self) -> RunDirectory | None:
@@ -201,7 +201,7 @@ class PickerScreen(Screen[None]):
         return next((summary.directory for summary in self._summaries if summary.directory.id == key), None)
 
     def _receive(self, summaries: list[Summary]) -> None:
-        """From the reading thread."""
+        """Receive the summaries from the reading thread."""
 
         def take() -> None:
             self._summaries, self._has_read = summaries, True

@@ -1,4 +1,4 @@
-"""What the worker printed: the end of its log, followed, with a filter."""
+"""The end of the worker's log, followed, with a filter."""
 
 import os
 from collections.abc import Callable, Hashable
@@ -42,7 +42,7 @@ class WorkerLogScreen(FilteredScreen):
         self._problem = ""
 
     def compose(self) -> ComposeResult:
-        """Title, lines, filter, key line."""
+        """Create title, lines, filter and key line."""
         yield Line("log-title")
         yield Rows(_COLUMNS, show_header=False, follow=True, name="worker-lines")
         yield Line("message")
@@ -50,18 +50,18 @@ class WorkerLogScreen(FilteredScreen):
         yield Line("keys")
 
     def on_mount(self) -> None:
-        """Begin to read."""
+        """Start reading."""
         self.query_one(Rows).focus()
         self.set_interval(EVERY_SECONDS, self._read)
         self._read()
         self.draw()
 
     def on_resize(self) -> None:
-        """Other widths."""
+        """Draw for the new width."""
         self.draw()
 
     def draw(self) -> None:
-        """Draw what changed."""
+        """Draw all changes."""
         palette = self._get_palette()
         lines = {number: line for number, line in enumerate(self._lines, start=1) if self._filter in line.lower()}
 
@@ -70,18 +70,18 @@ class WorkerLogScreen(FilteredScreen):
             return ((str(key), palette.dim), literal(line))
 
         rows = self.query_one(Rows)
-        empty = self._problem or ("no line has it" if self._lines else "the worker has printed nothing: that is usual")
+        empty = self._problem or ("no line matches" if self._lines else "the worker has printed nothing, as usual")
         rows.show(tuple(lines), cells, palette, empty=empty)
-        facts = [f"{plural(len(lines), 'line')}", "following" if rows.is_following else "End follows"]
+        facts = [f"{plural(len(lines), 'line')}", "following" if rows.is_following else "End follow"]
         if self._filter:
             facts.append(f"with '{literal(self._filter, 40)}'")
         title = f" worker's log of {literal(self._run_id)} · {' · '.join(facts)}"
         self.query_one("#log-title", Line).show(Text(title, style=palette.strong))
-        self.query_one("#message", Line).show(Text(" Enter whole line · / filter · Esc back", style=palette.dim))
+        self.query_one("#message", Line).show(Text(" Enter full line · / filter · Esc back", style=palette.dim))
         self.query_one("#keys", Line).show(key_line(key_line_commands(LOG), self.size.width, palette))
 
     def action_back(self) -> None:
-        """End the filter, or go back."""
+        """End the filter, or return to the run."""
         if self.query_one(FilterBox).is_open:
             self._close_filter(keep=False)
         else:
@@ -129,12 +129,12 @@ class WorkerLogScreen(FilteredScreen):
 
     def _failed(self, error: EmodirError) -> None:
         self._reading = False
-        self._problem = f"the log can't be read: {error.message}"
+        self._problem = f"cannot read the log: {error.message}"
         self.draw()
 
 
 def read_tail(path: Path, size_before: int) -> tuple[int, list[str]] | None:
-    """(size, last lines) of a text file, or None when its size is what it was."""
+    """Return (size, last lines) of a text file, or None if its size is unchanged."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         if size == size_before:

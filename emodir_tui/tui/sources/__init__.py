@@ -1,1 +1,1 @@
-"""Where the dashboard reads: live runs, replays, summaries of runs, GPUs."""
+"""Data sources of the dashboard: live runs, replays, summaries of runs, GPUs."""

@@ -1,4 +1,4 @@
-"""Work beside the screen: in a daemon thread, because leaving must never wait for a file system that hangs."""
+"""Work in daemon threads, so that leaving never waits for a file system that hangs."""
 
 import asyncio
 import contextvars
@@ -13,19 +13,19 @@ T = TypeVar("T")
 
 
 class Mailbox:
-    """The way from a thread back to the thread of the screen in which this is made."""
+    """Calls from other threads into the screen's thread, where this is made."""
 
     def __init__(self) -> None:
         self._loop, self._context = asyncio.get_running_loop(), contextvars.copy_context()
 
     def post(self, call: Callable[[], None]) -> None:
-        """Have something called there; nothing happens once the application has ended."""
+        """Call something in the screen's thread; does nothing once the application has ended."""
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(call, context=self._context)
 
 
 def in_background(work: Callable[[], T], then: Callable[[T], None], failed: Callable[[EmodirError], None]) -> None:
-    """Do `work` in a thread, then one of the others in the screen's thread."""
+    """Do `work` in a thread, then call `then` or `failed` in the screen's thread."""
     mailbox = Mailbox()
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""The log of a watched run: the lines that its events make, the newest few thousand of them."""
+"""The log of a watched run: the newest lines made from its events."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class EventLog:
 
     def __init__(self) -> None:
         self._count = 0
-        # Details come by the thousand; they must not push a warning out.
+        # Kept apart, so that thousands of details cannot displace a warning.
         self._lines: dict[bool, deque[LogLine]] = {True: deque(maxlen=LINES_KEPT), False: deque(maxlen=LINES_KEPT)}
         self._fresh: dict[bool, deque[tuple[int, Event]]] = {
             True: deque(maxlen=LINES_KEPT),
@@ -36,7 +36,7 @@ class EventLog:
         self._merged: tuple[LogLine, ...] = ()
 
     def add(self, event: Event) -> None:
-        """Take an event in."""
+        """Add an event."""
         if isinstance(event, Progress):
             return
         self._count += 1

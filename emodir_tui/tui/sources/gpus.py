@@ -1,4 +1,4 @@
-"""Readings of this host's GPUs, where there are any and their driver can be asked."""
+"""Readings of this host's GPUs, through the NVIDIA driver."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,27 +17,27 @@ class Gpu:
 
 
 class GpuReader:
-    """Reads all GPUs; where there are none, or no driver, it reads nothing and does not ask again."""
+    """Reads all GPUs. Without a GPU or driver it reads nothing and does not try again."""
 
     def __init__(self) -> None:
         self._nvml: Any = None
         self._count: int | None = None
 
     def read(self) -> tuple[Gpu, ...]:
-        """The readings now."""
+        """Return the current readings."""
         if self._count is None:
             self._count = self._open()
         return tuple(gpu for index in range(self._count) if (gpu := self._one(index)) is not None)
 
     def _open(self) -> int:
         try:
-            import pynvml  # its import is only worth its time where somebody watches a run on this host
+            import pynvml  # imported only for a run on this host: it takes time
 
             pynvml.nvmlInit()
             self._nvml = pynvml
             return int(pynvml.nvmlDeviceGetCount())
         except Exception:
-            # No library, no driver, no permission: all the same to whoever only watches.
+            # No library, driver or permission: the dashboard works without GPU readings.
             return 0
 
     def _one(self, index: int) -> Gpu | None:

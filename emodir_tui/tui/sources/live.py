@@ -1,6 +1,6 @@
-"""Sources: a run as it is being watched. A thread reads files; the fold happens where the screen is drawn.
+"""A live run: a thread reads its files, and the screen's thread folds the events.
 
-A file system that hangs stalls the thread alone. RunState is touched by one thread only, so it needs no lock.
+A file system that hangs stalls only the reading thread. RunState belongs to one thread, so it needs no lock.
 """
 
 import queue
@@ -23,7 +23,7 @@ from emodir_tui.tui.sources.source import Playback
 POLL_SECONDS = 0.5
 GPU_SECONDS = 2.0
 STALLED_SECONDS = 10.0
-# One piece of reading and one of folding are small, so that keys are answered while a long run is caught up with.
+# Reading and folding proceed in small pieces, so that keys are answered while a long run is loaded.
 PIECE_BYTES = 256 << 10
 FOLD_SECONDS = 0.03
 _LIFE = (RunOpened, RunClosed, ConditionChanged)
@@ -38,7 +38,7 @@ class _Piece:
 
 
 class LiveSource:
-    """A run that is followed: its events, heartbeat and process."""
+    """A run that is followed live: its events, heartbeat and process."""
 
     def __init__(self, directory: RunDirectory, *, poll_seconds: float = POLL_SECONDS, gpus: bool = True) -> None:
         self.state = RunState()
@@ -53,7 +53,7 @@ class LiveSource:
         self._heard = time.monotonic()
         reading = _Reading(directory, self._pieces, poll_seconds, gpus)
         self._end = reading.end
-        # A daemon: leaving never waits for a file system that hangs.
+        # A daemon thread, so that leaving never waits for a file system that hangs.
         threading.Thread(target=reading.run, name="feed", daemon=True).start()
 
     @property
@@ -68,13 +68,13 @@ class LiveSource:
 
     @property
     def stalled_seconds(self) -> float:
-        """How long the reading thread has been silent, once that is unusual."""
+        """Seconds since the reading thread last answered; 0.0 while that is usual."""
         silent = time.monotonic() - self._heard
         return silent if silent > STALLED_SECONDS else 0.0
 
     @property
     def playback(self) -> Playback | None:
-        """A live run has none."""
+        """None: a live run is not played."""
         return None
 
     def pump(self) -> bool:
@@ -92,7 +92,7 @@ class LiveSource:
         return bool(self._pending) or not self._pieces.empty()
 
     def close(self) -> None:
-        """Let the thread end."""
+        """Stop the reading thread."""
         self._end.set()
 
     def _next_piece(self) -> bool:
@@ -106,7 +106,7 @@ class LiveSource:
         return True
 
     def _conclude(self) -> None:
-        """A piece is folded: what was read with it is true now."""
+        """Adopt the status and GPU readings of the piece just folded."""
         piece, self._after = self._after, None
         if piece is None:
             return
@@ -116,7 +116,7 @@ class LiveSource:
 
 
 class _Reading:
-    """The thread's side: reads pieces of the events, and once it has caught up the status and the GPUs."""
+    """The reading thread: pieces of the events and, once it has caught up, status and GPUs."""
 
     def __init__(self, directory: RunDirectory, pieces: "queue.Queue[_Piece]", poll_seconds: float, gpus: bool) -> None:
         self.end = threading.Event()
@@ -124,7 +124,7 @@ class _Reading:
         self._poll_seconds = poll_seconds
         self._reader = EventReader(directory.events_folder)
         self._observer = Observer(directory)
-        # As much of the state as the status needs; the whole of it is folded by the screen's thread.
+        # Only the part of the state that the status needs; the screen's thread folds the whole.
         self._life = RunState()
         self._gpu_reader = GpuReader() if gpus else None
         self._gpus: tuple[Gpu, ...] = ()
@@ -156,7 +156,7 @@ class _Reading:
     def _status(self, events: list[Event]) -> Status:
         status = self._observer.status(self._life)
         if status.word == "lost":
-            # It may have closed the run and ended since the events were read.
+            # The worker may have closed the run since the events were read.
             events.extend(self._poll())
             status = self._observer.status(self._life)
         return status

@@ -1,4 +1,4 @@
-"""A recorded run played at a chosen speed, through the same screens."""
+"""A recorded run, played at a chosen speed through the same screens."""
 
 import time
 from bisect import bisect_right
@@ -14,13 +14,13 @@ from emodir_tui.tui.sources.gpus import Gpu
 from emodir_tui.tui.sources.live import FOLD_SECONDS
 from emodir_tui.tui.sources.source import Playback
 
-# A night between two attempts is not worth watching.
+# Longer gaps, such as the time between two attempts, are cut to this length.
 LONGEST_GAP_SECONDS = 60.0
 SLOWEST, FASTEST = 0.125, 100_000.0
 
 
 class ReplaySource:
-    """Plays the events of a run; position and length are in seconds of the run, long gaps cut short."""
+    """Plays the events of a run. Position and length are in recorded seconds, with long gaps cut short."""
 
     def __init__(
         self, events_folder: Path, *, speed: float = 20.0, monotonic: Callable[[], float] = time.monotonic
@@ -44,7 +44,7 @@ class ReplaySource:
 
     @property
     def now(self) -> float:
-        """The recorded time at this position."""
+        """The recorded time at the current position."""
         if not self._next:
             return self._times[0] if self._times else 0.0
         return self._times[self._next - 1] + self._position - self._offsets[self._next - 1]
@@ -56,16 +56,16 @@ class ReplaySource:
 
     @property
     def stalled_seconds(self) -> float:
-        """A recording is read at once."""
+        """Always 0.0: a recording is read completely at first."""
         return 0.0
 
     @property
     def playback(self) -> Playback | None:
-        """Where it is."""
+        """Position, length and speed."""
         return Playback(position=self._position, length=self._length, speed=self._speed, playing=self._playing)
 
     def pump(self) -> bool:
-        """Go on to where the clock says."""
+        """Play up to the position given by the clock."""
         if not self.caught_up:
             return self._read()
         now = self._monotonic()
@@ -76,21 +76,21 @@ class ReplaySource:
         return self._fold()
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file is held open."""
 
     def toggle(self) -> None:
-        """Play or pause; at the end, from the beginning."""
+        """Play or pause; at the end, play from the beginning."""
         if not self._playing and self._position >= self._length:
             self.seek(0.0)
         self._playing = not self._playing
         self._looked = self._monotonic()
 
     def faster(self, factor: float) -> None:
-        """Change the speed."""
+        """Multiply the speed by a factor."""
         self._speed = min(FASTEST, max(SLOWEST, self._speed * factor))
 
     def seek(self, position: float) -> None:
-        """Go to a position; backwards means folding from the beginning."""
+        """Go to a position in seconds; going back folds again from the beginning."""
         self._position = min(self._length, max(0.0, position))
         if self._next and self._offsets[self._next - 1] > self._position:
             self.state, self._event_log, self._next = RunState(), EventLog(), 0
@@ -98,7 +98,7 @@ class ReplaySource:
             pass
 
     def step(self, share: float) -> None:
-        """Go on (or back) by a share of the whole recording."""
+        """Move by a share of the whole recording, forward or back."""
         self.seek(self._position + share * self._length)
 
     @property

@@ -1,4 +1,4 @@
-"""What a screen needs of a watched run, live or replayed."""
+"""The interface between screens and watched runs, live or replayed."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,7 +11,7 @@ from emodir_tui.tui.sources.gpus import Gpu
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Playback:
-    """Where a replay is. Times in seconds of the recorded run."""
+    """Position, length and speed of a replay, in seconds of the recorded run."""
 
     position: float
     length: float
@@ -20,7 +20,7 @@ class Playback:
 
 
 class Source(Protocol):
-    """What a screen needs of a watched run."""
+    """A watched run, live or replayed."""
 
     state: RunState
     status: Status
@@ -30,7 +30,7 @@ class Source(Protocol):
 
     @property
     def now(self) -> float:
-        """The time to which ages refer."""
+        """The time that ages refer to."""
 
     @property
     def lines(self) -> tuple[LogLine, ...]:
@@ -38,14 +38,14 @@ class Source(Protocol):
 
     @property
     def stalled_seconds(self) -> float:
-        """How long the files could not be read; 0.0 when all is well."""
+        """Seconds since the files could last be read; 0.0 while that is usual."""
 
     @property
     def playback(self) -> Playback | None:
-        """Where a replay is; None when the run is watched live."""
+        """Position of a replay; None for a live run."""
 
     def pump(self) -> bool:
-        """Take in what has come, for a short while; whether there is more at once."""
+        """Process new events for a short time; return whether more are waiting."""
 
     def close(self) -> None:
         """Stop reading."""

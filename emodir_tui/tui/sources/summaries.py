@@ -18,7 +18,7 @@ AGAIN_SECONDS = 3.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
-    """A run in one line. Accuracy and MACs are those of its best pick; `updated` is the last event's time."""
+    """A run in one line. Accuracy and MACs belong to its best pick; `updated` is the time of the last event."""
 
     directory: RunDirectory
     word: str = ""
@@ -32,7 +32,7 @@ class Summary:
 
 
 class Summaries:
-    """Reads one run after the other, newest first, and publishes all after each; again and again until closed."""
+    """Reads the runs again and again, newest first, and publishes all summaries as they change, until closed."""
 
     def __init__(self, runs_dir: Path, publish: Callable[[list[Summary]], None]) -> None:
         self._runs_dir, self._publish = runs_dir, publish
@@ -41,7 +41,7 @@ class Summaries:
         threading.Thread(target=self._read, name="summaries", daemon=True).start()
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._end.set()
 
     def _read(self) -> None:
@@ -63,7 +63,7 @@ class Summaries:
 
 
 class _Watched:
-    """One run; its whole state is kept only as long as it lives."""
+    """One run; its whole state is kept only while it is live."""
 
     def __init__(self, directory: RunDirectory) -> None:
         self.summary = Summary(directory=directory)
@@ -73,14 +73,14 @@ class _Watched:
         self._size = -1
 
     def update_safely(self) -> None:
-        """Bring the summary up to date; one run that can't be read must not hide the others."""
+        """Update the summary; a run that cannot be read must not hide the others."""
         try:
             self.update()
         except (OSError, ValueError, TypeError, KeyError, ArithmeticError, AttributeError):
             self.summary = Summary(directory=self.summary.directory, word="unreadable")
 
     def update(self) -> None:
-        """Bring the summary up to date."""
+        """Update the summary."""
         size = self._events_size()
         ended = self.summary.word in ("finished", "failed", "stopped", "lost")
         if ended and size == self._size:
@@ -91,7 +91,7 @@ class _Watched:
         while events := self._reader.poll(512 << 10):
             for event in events:
                 apply(self._state, event)
-            # The screen's thread gets its turn.
+            # Let the screen's thread run.
             time.sleep(0.001)
         self.summary = _summarise(self.summary.directory, self._state, self._observer)
         if self.summary.word in ("finished", "failed", "stopped", "lost"):

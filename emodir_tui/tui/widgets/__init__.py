@@ -1,1 +1,1 @@
-"""One widget a file; a widget draws a slice of RunState and holds no run data."""
+"""Widgets, one per module; each draws a part of RunState and holds no run data."""

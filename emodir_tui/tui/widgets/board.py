@@ -1,4 +1,4 @@
-"""The board: the six panels, all at once or one at a time; it knows which one is the current one."""
+"""The board: the six panels, shown all at once or one at a time."""
 
 from collections.abc import Hashable
 
@@ -18,7 +18,7 @@ from emodir_tui.tui.widgets.subnetworks import SubnetworksPanel
 
 
 class Board(Container):
-    """Six panels."""
+    """The six panels, one of which is current."""
 
     class CurrentChanged(Message):
         """Another panel has the focus."""
@@ -29,7 +29,7 @@ class Board(Container):
         self._single = False
 
     def compose(self) -> ComposeResult:
-        """The panels."""
+        """Create the panels."""
         yield SubnetworksPanel()
         yield HypervolumePanel()
         yield RankingPanel()
@@ -58,31 +58,31 @@ class Board(Container):
         return self.query_one(LogPanel)
 
     def apply_layout(self, *, single: bool) -> None:
-        """All panels, or the current one alone."""
+        """Show all panels, or the current one alone."""
         self._single = single
         for panel in self.query(Panel):
             panel.display = not single or self.current == panel.SPEC.number
 
     def focus_panel(self, number: int) -> None:
-        """Make a panel the current one and give it the focus."""
+        """Make a panel current and focus it."""
         self.current = number
         self.apply_layout(single=self._single)
         self.panel.query("Rows, Plot").first().focus(scroll_visible=False)
 
     def show(self, view: View) -> None:
-        """Draw the panels that are seen."""
+        """Draw the visible panels."""
         for panel in self.query(Panel):
             if panel.display and panel.size.width:
                 panel.show(view)
 
     @property
     def filterable(self) -> RankingPanel | LogPanel | None:
-        """The current panel, where it is one that can be filtered."""
+        """The current panel if it can be filtered, else None."""
         panel = self.panel
         return panel if isinstance(panel, RankingPanel | LogPanel) else None
 
     def reference_of(self, table: str, key: Hashable) -> Reference | None:
-        """What a row of a table stands for."""
+        """Return the reference to the item behind a row."""
         if table == "subnetworks":
             return Reference(kind="subnetwork", name=str(key))
         if table == "ranking" and isinstance(key, int):
@@ -93,7 +93,7 @@ class Board(Container):
         return Reference(kind="line", name=line.text) if line is not None else None
 
     def on_descendant_focus(self) -> None:
-        """The panel with the focus is the current one."""
+        """Make the focused panel current."""
         focused = next((panel.SPEC.number for panel in self.query(Panel) if panel.has_focus_within), self.current)
         if focused != self.current:
             self.current = focused

@@ -1,4 +1,4 @@
-"""Panel 5: checkpoints, and what became of the requests made here."""
+"""Panel 5: the checkpoints of a run."""
 
 from collections.abc import Hashable
 
@@ -23,12 +23,12 @@ _COLUMNS = (
 
 
 class CheckpointsPanel(Panel):
-    """The newest first; enter offers to resume from one."""
+    """Checkpoints, the newest first; Enter offers to resume from one."""
 
     SPEC = panels.CHECKPOINTS
 
     def compose(self) -> ComposeResult:
-        """The table."""
+        """Create the table."""
         yield Rows(_COLUMNS, newest_first=True, name="checkpoints")
 
     def show(self, view: View) -> None:
@@ -40,7 +40,7 @@ class CheckpointsPanel(Panel):
             item = checkpoints.get(str(key))
             return _cells(item, view, newest=bool(keys) and key == keys[0]) if item is not None else ()
 
-        empty = "none yet · s saves one now" if view.status.is_live else "none was saved"
+        empty = "none yet · s saves one" if view.status.is_live else "no checkpoint was saved"
         self.query_one(Rows).show(keys, cells, view.palette, empty=empty)
         facts = [f"last {age(view.now - checkpoints[keys[0]].saved)} ago"] if keys else []
         if view.disk_free is not None and view.status.is_live:

@@ -1,4 +1,4 @@
-"""The line in which a filter is typed; it takes the place of the message line while it is open."""
+"""The input line for a filter; it replaces the message line while it is open."""
 
 from textual import events
 from textual.message import Message
@@ -7,65 +7,65 @@ from textual.widgets import Input
 
 
 class FilterBox(Input):
-    """Tells each change; Enter and leaving keep the filter, Esc (which the screen hears) ends it."""
+    """Posts each change. Enter and leaving keep the filter; Esc, handled by the screen, ends it."""
 
     class Kept(Message):
-        """Enter was pressed."""
+        """The user pressed Enter."""
 
     class Left(Message):
-        """The focus went elsewhere."""
+        """The box lost the focus."""
 
     def __init__(self, what: str) -> None:
-        placeholder = f"words that {what} must have · Enter keeps · Esc ends"
+        placeholder = f"words in {what} · Enter keep · Esc end"
         super().__init__(id="filter", placeholder=placeholder, compact=True, select_on_focus=False)
         self.display = False
-        # A cursor that blinks is written twice a second.
+        # A blinking cursor would be written to the terminal twice a second.
         self.cursor_blink = False
 
     @property
     def is_open(self) -> bool:
-        """Whether something can be typed."""
+        """Whether the box accepts input."""
         return bool(self.display)
 
     def open(self) -> None:
-        """Begin a new filter."""
+        """Open the box for a new filter."""
         self.value, self.display = "", True
-        # At once, which focus() is not.
+        # Unlike focus(), this takes effect at once.
         self.screen.set_focus(self)
 
     def take(self, event: events.Key) -> None:
-        """A key that went to what had the focus when it was pressed."""
+        """Insert a key that was pressed before the box had the focus."""
         if event.is_printable and event.character:
             event.stop()
             self.insert_text_at_cursor(event.character)
 
     def close(self, *, keep: bool) -> None:
-        """Put it away; what was typed goes on to count, or not."""
+        """Close the box and keep or clear the filter."""
         if not keep:
             self.value = ""
         self.display = False
 
     def on_blur(self) -> None:
-        """Whoever goes elsewhere keeps what was typed."""
+        """Close the box and keep the filter."""
         if self.is_open:
             self.close(keep=True)
             self.post_message(self.Left())
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter."""
+        """Post Kept."""
         event.stop()
         self.post_message(self.Kept())
 
 
 class FilteredScreen(Screen[None]):
-    """A screen with a filter box. What is typed ahead of it, as in a paste or over a slow line, goes there.
+    """A screen with a filter box. Keys typed ahead of the box, as in a paste or over a slow line, go to it.
 
-    Keys come here on their way to the application, which acts on them: there the letters of a filter that is not open yet
-    would save, pause and stop the run.
+    The screen handles keys before the application does, where the letters of a filter that is not open yet would save,
+    pause and stop the run.
     """
 
     def on_key(self, event: events.Key) -> None:
-        """Open the filter on its way, and give it what follows."""
+        """Open the filter on a slash and pass the following keys to it."""
         box = self.query_one(FilterBox)
         if box.is_open:
             box.take(event)

@@ -1,4 +1,4 @@
-"""Panel 4: a front as a scatter with staircase, knee and picks; a point of it can be selected."""
+"""Panel 4: a front as a scatter plot with staircase, knee and picks; its points can be selected."""
 
 from typing import ClassVar
 
@@ -22,7 +22,7 @@ from emodir_tui.tui.widgets.plot import Plot
 
 
 class FrontPlot(Plot):
-    """The scatter; left and right select a point."""
+    """The scatter plot; left and right select a point."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h", "move(-1)", "Less kept", show=False),
@@ -33,17 +33,17 @@ class FrontPlot(Plot):
     ]
 
     class Moved(Message):
-        """Select another point: `by` places to the right."""
+        """The selection moves `by` points to the right."""
 
         def __init__(self, by: int) -> None:
             super().__init__()
             self.by = by
 
     class Opened(Message):
-        """Enter on the selected point."""
+        """The user pressed Enter."""
 
     def action_move(self, by: int) -> None:
-        """Left or right along the front."""
+        """Move the selection along the front."""
         self.post_message(self.Moved(by))
 
     def action_select(self) -> None:
@@ -52,19 +52,19 @@ class FrontPlot(Plot):
 
 
 class FrontPanel(Panel):
-    """The selected sub-network's front, all of them merged, or the joint one."""
+    """The front of a sub-network, the merged front or the joint front."""
 
     SPEC = panels.FRONT
 
     class Selected(Message):
-        """Enter on a point that stands for something."""
+        """The user opened a point with details."""
 
         def __init__(self, reference: Reference) -> None:
             super().__init__()
             self.reference = reference
 
     class HasNoDetails(Message):
-        """Enter on a point of which nothing more is known yet."""
+        """The user opened a point without details."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,19 +74,19 @@ class FrontPanel(Panel):
         self.logarithmic = False
 
     def compose(self) -> ComposeResult:
-        """The scatter, and a line about the selected point."""
+        """Create the plot and the line about the selected point."""
         yield FrontPlot("front-plot")
         yield Line("front-line")
 
     @property
     def reference(self) -> Reference | None:
-        """What is selected."""
+        """The item behind the selected point."""
         if self._selected is None or self._selected >= len(self._points):
             return None
         return self._points[self._selected].reference
 
     def move(self, by: int) -> None:
-        """Select another point; from nothing selected, the knee."""
+        """Select another point; without a selection, the knee."""
         if not self._points:
             return
         if self._selected is None:
@@ -95,7 +95,7 @@ class FrontPanel(Panel):
         self._selected = max(0, min(len(self._points) - 1, self._selected + by))
 
     def on_front_plot_opened(self, event: FrontPlot.Opened) -> None:
-        """Tell which point, the knee if none was selected."""
+        """Post the selected point, or the knee without a selection."""
         event.stop()
         if self._selected is None:
             self.move(0)
@@ -156,7 +156,7 @@ class FrontPanel(Panel):
         return [point for point in self._points if point.reference is not None and point.reference.number in schemes]
 
     def _line(self, state: RunState) -> str:
-        """About the selected point, else what the marks mean."""
+        """Describe the selected point, or the marks without a selection."""
         if not self._points:
             return ""
         if self._selected is None:

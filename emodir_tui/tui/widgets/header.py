@@ -1,4 +1,4 @@
-"""The header: two lines that say how the run is."""
+"""The header: two lines about the state of the run."""
 
 from emodir_tui.tui.presenters.headline import headline
 from emodir_tui.tui.presenters.view import View
@@ -6,19 +6,19 @@ from emodir_tui.tui.widgets.lines import Line
 
 
 class RunHeader(Line):
-    """State, progress, times, hardware."""
+    """State, progress, times and hardware of a run."""
 
     def __init__(self) -> None:
         super().__init__("header")
         self._view: View | None = None
 
     def show_run(self, view: View) -> None:
-        """Draw it."""
+        """Draw the header of a run."""
         self._view = view
         if self.size.width:
             self.show(*headline(view, self.size.width))
 
     def on_resize(self) -> None:
-        """Another width, other words."""
+        """Draw for the new width."""
         if self._view is not None:
             self.show_run(self._view)

@@ -1,4 +1,4 @@
-"""Panel 2: hypervolume over generations, one curve per sub-network and one of the joint search."""
+"""Panel 2: hypervolume over generations, one curve per sub-network and one for the joint search."""
 
 from rich.style import Style
 from textual.app import ComposeResult
@@ -15,7 +15,7 @@ from emodir_tui.tui.widgets.plot import Plot
 
 
 class HypervolumePanel(Panel):
-    """All curves, in the colours of panel 1; the joint search's is the bold one without colour."""
+    """All curves in the colours of panel 1; the curve of the joint search is bold and has no colour."""
 
     SPEC = panels.HYPERVOLUME
 
@@ -24,7 +24,7 @@ class HypervolumePanel(Panel):
         self._thinned: dict[str, tuple[int, float, tuple[Point, ...]]] = {}
 
     def compose(self) -> ComposeResult:
-        """The plot."""
+        """Create the plot."""
         yield Plot("hypervolume-plot")
 
     def show(self, view: View) -> None:
@@ -36,7 +36,7 @@ class HypervolumePanel(Panel):
         training = _baseline_chart(view.state, view.palette) if not chart.series else None
         self.query_one(Plot).show(training or chart, view.palette.dim)
         self.set_title(
-            "first the baseline is trained" if training else f"joint {number(joint)}" if joint is not None else ""
+            "the baseline is trained first" if training else f"joint {number(joint)}" if joint is not None else ""
         )
 
     def _chart(self, state: RunState, palette: Palette) -> Chart:
@@ -53,7 +53,7 @@ class HypervolumePanel(Panel):
         )
 
     def _points(self, item: Subnetwork) -> tuple[Point, ...]:
-        """Thinned once per change: a long history is costly to go through."""
+        """Return the thinned curve, cached because a long history takes time."""
         length, newest = len(item.hypervolumes), item.hypervolume or 0.0
         known = self._thinned.get(item.name)
         if known is None or known[:2] != (length, newest):
@@ -63,7 +63,7 @@ class HypervolumePanel(Panel):
 
 
 def curve(item: Subnetwork) -> tuple[Point, ...]:
-    """(generation, hypervolume) of all rounds; a second round goes on where the first one ended."""
+    """Return (generation, hypervolume) of all rounds; a second round continues after the first."""
     first = max((generation for number_of, generation in item.hypervolumes if number_of == 1), default=0)
     points = [
         (float(generation + (first if number_of > 1 else 0)), value)
@@ -73,7 +73,7 @@ def curve(item: Subnetwork) -> tuple[Point, ...]:
 
 
 def _baseline_chart(state: RunState, palette: Palette) -> Chart | None:
-    """The baseline's accuracy while it is trained: there is nothing else to see yet."""
+    """Return the accuracy curve of the baseline while it is trained, else None."""
     points = tuple(
         (float(epoch.epoch), epoch.accuracy)
         for epoch in state.epochs.values()

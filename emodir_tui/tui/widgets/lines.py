@@ -1,4 +1,4 @@
-"""Lines of text that are sent only when they change: header, tabs, message line, key line."""
+"""Lines of text that are redrawn only when they change: header, tabs, message line, key line."""
 
 from collections.abc import Sequence
 
@@ -12,14 +12,14 @@ from emodir_tui.tui.drawing.palette import Palette
 
 
 class Line(Widget):
-    """One line of styled text, or a few."""
+    """One or a few lines of styled text."""
 
     def __init__(self, name: str) -> None:
         super().__init__(id=name)
         self._lines: list[Text] = []
 
     def show(self, *lines: Text) -> None:
-        """Show these; only those that changed are sent."""
+        """Show these lines; redraw only those that changed."""
         before, self._lines = self._lines, list(lines)
         rows = range(max(len(before), len(lines)))
         changed = [
@@ -30,28 +30,28 @@ class Line(Widget):
 
     @property
     def plain(self) -> str:
-        """What it says."""
+        """The text without styles."""
         return "\n".join(line.plain for line in self._lines)
 
     def render_line(self, y: int) -> Strip:
-        """The line of that number."""
+        """Render one line."""
         width = self.size.width
         if y >= len(self._lines):
             return Strip.blank(width, self.rich_style)
         line = self._lines[y]
-        # Rich leaves the style of the whole out where no part has one of its own.
+        # Rich omits the style of the whole text where no part has a style.
         whole = line.style if isinstance(line.style, Style) else Style()
         strip = Strip(line.render(self.app.console)).apply_style(whole)
         return strip.adjust_cell_length(width).apply_style(self.rich_style)
 
 
 def _same(before: Sequence[Text], after: Sequence[Text], row: int) -> bool:
-    """Rich calls texts equal that differ in the style of the whole."""
+    """Return whether the style of a row is unchanged; Rich ignores it when it compares texts."""
     return row < len(before) and row < len(after) and before[row].style == after[row].style
 
 
 def tabs(names: Sequence[str], current: int, palette: Palette) -> Text:
-    """The panels of a narrow screen; each can be clicked."""
+    """Return the tabs of the narrow layout; each can be clicked."""
     text = Text(no_wrap=True, end="")
     for number, name in enumerate(names, start=1):
         style = palette.cursor if number == current else palette.dim
@@ -61,7 +61,7 @@ def tabs(names: Sequence[str], current: int, palette: Palette) -> Text:
 
 
 def key_line(keys: Sequence[tuple[str, str, str]], width: int, palette: Palette, *, always: int = 2) -> Text:
-    """(key, label, action) as far as they fit, the last `always` of them in any case; each can be clicked."""
+    """Return the key line: as many keys as fit, always with the last `always`; each can be clicked."""
     shown = [(name.replace("Ctrl+", "^"), label, action) for name, label, action in keys]
     first, last = shown[: len(shown) - always], shown[len(shown) - always :]
     room = width - sum(_key_width(item) for item in last)

@@ -1,4 +1,4 @@
-"""Panel 6: the log, with levels and a filter; it follows as long as its end is in sight."""
+"""Panel 6: the log, with levels and a filter; it follows while the cursor is on the last line."""
 
 from collections.abc import Hashable
 
@@ -20,7 +20,7 @@ _PREFIX = {"warning": "WARN ", "error": "ERROR "}
 
 
 class LogPanel(Panel):
-    """Lines at or above a level that contain the filter."""
+    """The log lines at or above a level that contain the filter."""
 
     SPEC = panels.LOG
 
@@ -31,20 +31,20 @@ class LogPanel(Panel):
         self._passing: tuple[object, dict[int, LogLine]] = ((), {})
 
     def compose(self) -> ComposeResult:
-        """The lines."""
+        """Create the table of lines."""
         yield Rows(_COLUMNS, show_header=False, follow=True, name="log")
 
     def level_next(self) -> str:
-        """The next level; its name."""
+        """Switch to the next level and return its name."""
         self._level = LEVELS[(LEVELS.index(self._level) + 1) % len(LEVELS)]
         return self._level
 
     def filter_by(self, text: str) -> None:
-        """Show lines only that contain this."""
+        """Show only lines that contain this text."""
         self._filter = text.strip().lower()
 
     def line(self, number: int) -> LogLine | None:
-        """A line by its number."""
+        """Return a line by its number."""
         return self._passing[1].get(number)
 
     def show(self, view: View) -> None:
@@ -65,7 +65,7 @@ class LogPanel(Panel):
         self.set_title(" · ".join(word for word in words if word))
 
     def _passing_lines(self, view: View) -> dict[int, LogLine]:
-        """The lines that pass; the same as before while log, level and filter are unchanged."""
+        """Return the lines at this level with the filter's text, cached until log, level or filter change."""
         ends = (view.lines[0].number, view.lines[-1].number) if view.lines else ()
         criteria = (ends, self._level, self._filter)
         if self._passing[0] != criteria:
@@ -80,8 +80,8 @@ class LogPanel(Panel):
 
     def _empty(self, view: View) -> str:
         if view.lines:
-            return "no line passes level and filter"
-        return "the worker is loading · l shows its own log" if view.word == "starting" else "nothing was logged yet"
+            return "no line matches the level and filter"
+        return "the worker is loading · l shows its log" if view.word == "starting" else "no messages yet"
 
 
 def _cells(line: LogLine, view: View) -> Cells:

@@ -1,4 +1,4 @@
-"""A panel: one of the six parts of the main screen."""
+"""The base class of the six panels of the main screen."""
 
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ from emodir_tui.tui.presenters.view import View
 
 
 class Panel(Vertical):
-    """Has a number, a title and one widget that takes the focus."""
+    """A panel with a number, a title and one widget that takes the focus."""
 
     SPEC: ClassVar[PanelSpec]
 
@@ -19,17 +19,17 @@ class Panel(Vertical):
         self._shown_title = ""
 
     def on_mount(self) -> None:
-        """Name it before the first data comes."""
+        """Show the title before the first data."""
         self.set_title("")
 
     def show(self, view: View) -> None:
-        """Draw what this panel shows of a run."""
+        """Draw this panel for a run."""
         raise NotImplementedError
 
     def set_title(self, detail: str) -> None:
-        """Number, title, and what there is to say beside it, literally."""
+        """Set the title: the heading and a literal detail after it."""
         title = self.SPEC.heading + (f"  {detail}" if detail else "")
         if title != self._shown_title:
             self._shown_title = title
-            # Content is what keeps a title from being read as markup.
+            # Content keeps a title from being parsed as markup.
             self.border_title = Content(title)

@@ -1,4 +1,4 @@
-"""A plot of a chart; only lines that changed are sent to the terminal."""
+"""A plot of a chart that redraws only lines that changed."""
 
 from rich.style import Style
 from textual.geometry import Region
@@ -9,7 +9,7 @@ from emodir_tui.tui.drawing.chart import Chart, draw
 
 
 class Plot(Widget, can_focus=True):
-    """Draws a chart as braille. It takes the focus, so that each panel can be gone to and zoomed."""
+    """Draws a chart in braille. It takes the focus, so that every panel can be selected and zoomed."""
 
     def __init__(self, name: str) -> None:
         super().__init__(id=name)
@@ -19,7 +19,7 @@ class Plot(Widget, can_focus=True):
         self._strips: list[Strip] = []
 
     def show(self, chart: Chart, axis: Style) -> None:
-        """Draw this chart, unless it is there already."""
+        """Draw this chart, unless it is already shown."""
         if chart == self._chart and axis == self._axis:
             return
         self._chart, self._axis = chart, axis
@@ -34,7 +34,7 @@ class Plot(Widget, can_focus=True):
             self.refresh(*(Region(0, row, size[0], 1) for row in changed))
 
     def render_line(self, y: int) -> Strip:
-        """One line of it."""
+        """Render one line."""
         size = (self.size.width, self.size.height)
         if self._drawn != size:
             self._strips, self._drawn = draw(self._chart, *size, self._axis), size

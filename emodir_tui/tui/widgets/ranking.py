@@ -1,4 +1,4 @@
-"""Panel 3: the merged ranking (GPIR), sortable and filterable."""
+"""Panel 3: the ranking by global performance impairment (GPIR), with sorting and a filter."""
 
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -39,7 +39,7 @@ _SORTS: dict[str, Callable[[RankingRow], Any]] = {
 
 
 class RankingPanel(Panel):
-    """Every front's members in one list: what each does to the whole network, and which the joint schemes use."""
+    """The members of all fronts in one list: their effect on the whole network and their use in joint schemes."""
 
     SPEC = panels.RANKING
 
@@ -49,11 +49,11 @@ class RankingPanel(Panel):
         self._filter = ""
 
     def compose(self) -> ComposeResult:
-        """The table."""
+        """Create the table."""
         yield Rows(_COLUMNS, name="ranking")
 
     def sort_next(self) -> str:
-        """Sort by the next column; its name."""
+        """Sort by the next column and return its name."""
         names = list(_SORTS)
         self._sort = names[(names.index(self._sort) + 1) % len(names)]
         return self._sort
@@ -63,7 +63,7 @@ class RankingPanel(Panel):
         self._sort = column if column in _SORTS else "subnetwork"
 
     def filter_by(self, text: str) -> None:
-        """Show rows only that have all these words."""
+        """Show only rows with all these words."""
         self._filter = text.strip().lower()
 
     def show(self, view: View) -> None:

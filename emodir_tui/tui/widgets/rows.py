@@ -1,6 +1,6 @@
-"""Rows: a table that formats only the rows in sight and sends only lines that changed.
+"""Rows: a table that formats only visible rows and redraws only lines that changed.
 
-Textual's own table costs time in proportion to all its rows when refilled, and fixed widths fit no narrow terminal.
+Refilling Textual's DataTable takes time in proportion to all rows, and its fixed widths do not fit a narrow terminal.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -25,7 +25,7 @@ Cells = Sequence[str | Cell]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Column:
-    """A column: its width in cells; `stretch` takes what is left; the highest `drop` goes first where room lacks."""
+    """A column. `width` is in cells, `stretch` takes the remaining space, and the highest `drop` is left out first."""
 
     key: str
     label: str
@@ -36,7 +36,7 @@ class Column:
 
 
 class Rows(ScrollView, can_focus=True):
-    """Keyed rows under a header line, with a cursor that stays on its key when rows move."""
+    """Rows with keys under a header line; the cursor stays on its key when rows move."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False),
@@ -49,7 +49,7 @@ class Rows(ScrollView, can_focus=True):
     ]
 
     class Moved(Message):
-        """The cursor went to another key."""
+        """The cursor moved to another key."""
 
         def __init__(self, rows: "Rows", key: Hashable) -> None:
             super().__init__()
@@ -57,14 +57,14 @@ class Rows(ScrollView, can_focus=True):
 
         @property
         def control(self) -> "Rows":
-            """The table it came from."""
+            """The table that posted the message."""
             return self.rows
 
     class Selected(Moved):
-        """Enter, or a second click, on a row."""
+        """The user pressed Enter or double-clicked on a row."""
 
     class HeaderClicked(Message):
-        """A click on a column's head."""
+        """The user clicked on the header of a column."""
 
         def __init__(self, rows: "Rows", column: str) -> None:
             super().__init__()
@@ -72,7 +72,7 @@ class Rows(ScrollView, can_focus=True):
 
         @property
         def control(self) -> "Rows":
-            """The table it came from."""
+            """The table that posted the message."""
             return self.rows
 
     def __init__(
@@ -89,7 +89,7 @@ class Rows(ScrollView, can_focus=True):
         self._header_height = 1 if show_header else 0
         # As long as the cursor is on the first row it stays there, whatever comes before that.
         self._newest_first = newest_first
-        # Following: as long as the cursor is on the last row it stays there.
+        # Following: a cursor on the last row stays on the last row.
         self._follow = follow
         self._keys: Sequence[Hashable] = ()
         self._cells: Callable[[Hashable], Cells] = lambda _: ()
@@ -107,7 +107,7 @@ class Rows(ScrollView, can_focus=True):
 
     @property
     def is_following(self) -> bool:
-        """Whether the newest row is kept in sight."""
+        """Whether the newest row is kept visible."""
         return self._follow and self._on_last
 
     def show(
@@ -119,7 +119,7 @@ class Rows(ScrollView, can_focus=True):
         empty: str = "",
         sorted_by: str = "",
     ) -> None:
-        """Show these rows. `cells` is asked for the rows in sight only."""
+        """Show these rows. `cells` is called for visible rows only."""
         before = self.key
         rows_before = len(self._keys)
         self._keys, self._cells, self._palette = keys, cells, palette
@@ -128,34 +128,34 @@ class Rows(ScrollView, can_focus=True):
         if len(keys) != rows_before:
             self.virtual_size = Size(1, len(keys) + self._header_height)
         if self.is_following and not self._cursor_is_visible:
-            # How far it can be scrolled is known after the next layout only.
+            # The scroll range is known only after the next layout.
             self.call_after_refresh(self._scroll_to_cursor)
         self._refresh_changes()
 
     def select(self, key: Hashable) -> None:
-        """Put the cursor on a key, if it is there."""
+        """Move the cursor to a key, if it is there."""
         if key in self._keys:
             self._move_to(self._keys.index(key))
 
     def action_move(self, rows: int) -> None:
-        """Up or down."""
+        """Move the cursor up or down."""
         self._move_to(self._cursor + rows)
 
     def action_page(self, pages: int) -> None:
-        """A page up or down."""
+        """Move the cursor by pages."""
         self._move_to(self._cursor + pages * max(1, self.size.height - self._header_height - 1))
 
     def action_jump(self, to_end: int) -> None:
-        """To the first or the last row."""
+        """Move the cursor to the first or the last row."""
         self._move_to(len(self._keys) - 1 if to_end else 0)
 
     def action_select(self) -> None:
-        """Open what the cursor is on."""
+        """Post Selected for the row under the cursor."""
         if self.key is not None:
             self.post_message(self.Selected(self, self.key))
 
     def on_click(self, event: events.Click) -> None:
-        """Head: sort. Row: go there; on the cursor's row: choose."""
+        """Post HeaderClicked, move the cursor, or select on a double click."""
         if self._header_height and event.y == 0:
             column = self._column_at(event.x)
             if column is not None:
@@ -170,30 +170,30 @@ class Rows(ScrollView, can_focus=True):
             self._move_to(index)
 
     def on_mouse_scroll_up(self) -> None:
-        """Whoever looks back is not pulled to the end again."""
+        """Stop following."""
         self._on_last = False
 
     def on_focus(self) -> None:
-        """The cursor's line looks different with the focus."""
+        """Redraw the cursor, which looks different with the focus."""
         self._refresh_changes()
 
     def on_blur(self) -> None:
-        """And without."""
+        """Redraw the cursor, which looks different without the focus."""
         self._refresh_changes()
 
     def on_resize(self) -> None:
-        """The cursor stays in sight."""
+        """Keep the cursor visible."""
         if self.is_following or self._cursor:
             self.call_after_refresh(self._scroll_to_cursor)
 
     def render_line(self, y: int) -> Strip:
-        """One line of the table."""
+        """Render one line."""
         strip = self._line(y)
         self._rendered[y] = strip
         return strip.apply_style(self.rich_style)
 
     def _refresh_changes(self) -> None:
-        """Have those lines drawn anew whose text or style is not what was drawn last."""
+        """Redraw the lines whose text or style changed."""
         width, height = self.size
         changed = [y for y in range(height) if self._rendered.get(y) != self._line(y)]
         if len(changed) == height:
@@ -237,7 +237,7 @@ class Rows(ScrollView, can_focus=True):
         return strip
 
     def _layout(self, width: int) -> list[tuple[Column, int]]:
-        """The columns that have room, and their widths."""
+        """Return the columns that fit, and their widths."""
         kept = list(self._columns)
 
         def needed() -> int:
