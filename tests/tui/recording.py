@@ -154,3 +154,25 @@ async def wait_for(pilot: object, true: Callable[[], bool], seconds: float = 8.0
         if time.monotonic() > end:
             raise AssertionError("it never came true; the screen:\n" + screen_text(pilot.app))  # type: ignore[attr-defined]
         await pilot.pause(0.05)  # type: ignore[attr-defined]
+
+
+class At:
+    """A dashboard at a size, with keys pressed and the screen read."""
+
+    def __init__(self, app, pilot):
+        self.app, self.pilot = app, pilot
+
+    async def press(self, *keys):
+        for key in keys:
+            await self.pilot.press(key)
+        await self.pilot.pause(0.15)
+        return screen_text(self.app)
+
+    @property
+    def message(self):
+        return screen_text(self.app).splitlines()[-2]
+
+
+async def at(app, pilot):
+    await pilot.pause(0.2)
+    return At(app, pilot)

@@ -1,4 +1,4 @@
-"""Every state of the dashboard, made from the recorded run: for the tests of what each says and how it looks."""
+"""Every state of the dashboard, made from the recorded run, with the words that must be on its screen."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +12,14 @@ from emodir_tui.tui.sources.source import Playback
 from tests.support.events import event
 from tests.tui.recording import Still, beat, live, recorded_events, until
 
-SIZES = ((80, 24), (100, 30), (120, 40), (200, 60))
-at_each_size = pytest.mark.parametrize("size", SIZES, ids=lambda size: "{}x{}".format(*size))
+# The narrow and the wide layout at their usual sizes; the other two repeat them.
+SIZES = ((80, 24), (120, 40))
+MORE_SIZES = ((100, 30), (200, 60))
+at_each_size = pytest.mark.parametrize(
+    "size",
+    [*SIZES, *(pytest.param(size, marks=pytest.mark.full) for size in MORE_SIZES)],
+    ids=lambda size: "{}x{}".format(*size),
+)
 
 GPUS = (Gpu(index=0, name="NVIDIA H100", utilisation=93, memory_used=21 << 30, memory_total=80 << 30, temperature=71),)
 
@@ -38,9 +44,10 @@ def _last(after: Sequence[Event], later: float, kind: str, **values: object) -> 
 
 @dataclass(frozen=True)
 class State:
-    """A state, and the keys that open the panel which shows it best where only one panel has room."""
+    """A state, words on its screen at any size, and keys to the panel that shows it best in a small window."""
 
     still: Still
+    words: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     read_only: bool = False
 
@@ -58,13 +65,21 @@ def _catching_up() -> Still:
 
 
 STATES = {
-    "starting": State(Still([], live("starting", "the worker is loading"))),
-    "catching-up": State(_catching_up()),
-    "waiting": State(Still(WAITING, live(), gpus=GPUS), ("2",)),
-    "searching": State(Still(SEARCHING, live(), gpus=GPUS)),
-    "joint": State(Still(MIDDLE, live(), gpus=GPUS), ("4",)),
-    "paused": State(Still(now_at("paused"), live("paused"), gpus=GPUS), ("5",)),
-    "stopping": State(Still(now_at("stopping"), live("stopping"), gpus=GPUS), ("5",)),
+    "starting": State(
+        Still([], live("starting", "the worker is loading")), ("starting", "the worker is loading", "l worker's log")
+    ),
+    "catching-up": State(_catching_up(), ("starting", "reading…", "reading the run's events")),
+    "waiting": State(Still(WAITING, live(), gpus=GPUS), ("running", "1/8 baseline", "ETA ~", "♥"), ("2",)),
+    "searching": State(Still(SEARCHING, live(), gpus=GPUS), ("running", "3/8 search", "ETA ~", "♥", "93%", "71°C")),
+    "joint": State(Still(MIDDLE, live(), gpus=GPUS), ("running", "6/8 joint", "ETA ~", "♥", "93%", "71°C"), ("4",)),
+    "paused": State(
+        Still(now_at("paused"), live("paused"), gpus=GPUS),
+        ("paused", "since 20:21", "memory is kept", "p continues"),
+        ("5",),
+    ),
+    "stopping": State(
+        Still(now_at("stopping"), live("stopping"), gpus=GPUS), ("stopping", "saving a checkpoint", "♥"), ("5",)
+    ),
     "no-progress": State(
         Still(
             MIDDLE,
@@ -72,28 +87,52 @@ STATES = {
             later=192,
             gpus=GPUS,
         ),
+        ("no progress", "03:12", "alive", "l worker's log", "kill -QUIT 4242"),
         ("6",),
     ),
-    "unsure": State(Still(MIDDLE, live("unsure", "no heartbeat for 9 s (NFS, or an overloaded host?)"), later=9)),
+    "unsure": State(
+        Still(MIDDLE, live("unsure", "no heartbeat for 9 s (NFS, or an overloaded host?)"), later=9),
+        ("unsure", "no heartbeat for 9 s", "l worker's log", "counts as lost"),
+    ),
     "lost": State(
         Still(MIDDLE, Status(word="lost", reason="process 4242 on workbench is gone", heartbeat=beat()), later=900),
+        ("lost", "15m ago", "process 4242 on workbench is gone", "r resume from ck-0005", "l worker's log"),
         ("5",),
     ),
     "failed": State(
-        Still(closed("failed", "OutOfMemoryError: no memory", "lower search.batch"), Status(word="failed")), ("6",)
+        Still(closed("failed", "OutOfMemoryError: no memory", "lower search.batch"), Status(word="failed")),
+        ("failed", "OutOfMemoryError: no memory", "lower search.batch", "r resume", "l worker's log"),
+        ("6",),
     ),
-    "stopped": State(Still(closed("stopped"), Status(word="stopped")), ("5",)),
-    "finished": State(Still(recorded_events(), Status(word="finished")), ("3",)),
+    "stopped": State(
+        Still(closed("stopped"), Status(word="stopped")),
+        ("stopped", "61%", "r resume from ck-0005", "emodir resume digits-8322"),
+        ("5",),
+    ),
+    "finished": State(
+        Still(recorded_events(), Status(word="finished")),
+        ("finished", "knee", "98.89%", "MACs -61.1%", "emodir export", "emodir show"),
+        ("3",),
+    ),
     "replay": State(
         Still(
-            SEARCHING,
-            Status(word="running"),
-            playback=Playback(position=230.0, length=376.3, speed=20.0, playing=True),
-        )
+            SEARCHING, Status(word="running"), playback=Playback(position=230.0, length=376.3, speed=20.0, playing=True)
+        ),
+        ("replay", "00:03:50", "00:06:16", "×20", "Space Play"),
     ),
-    "read-only": State(Still(MIDDLE, live(), gpus=GPUS), read_only=True),
-    "frozen": State(Still(SEARCHING, live(), gpus=GPUS), ("f",)),
-    "damaged-events": State(Still(MIDDLE, live(dropped=2), gpus=GPUS, damaged=3), ("6",)),
-    "disk-low": State(Still(MIDDLE, live(disk_free_bytes=900_000_000), gpus=GPUS), ("5",)),
-    "stalled": State(_stalled()),
+    "read-only": State(
+        Still(MIDDLE, live(), gpus=GPUS), ("running", "read-only", "6/8 joint", "ETA ~"), read_only=True
+    ),
+    "frozen": State(Still(SEARCHING, live(), gpus=GPUS), ("running", "frozen", "f Unfreeze", "3/8 search"), ("f",)),
+    "damaged-events": State(
+        Still(MIDDLE, live(dropped=2), gpus=GPUS, damaged=3),
+        ("running", "3 damaged events", "2 events dropped", "6/8 joint"),
+        ("6",),
+    ),
+    "disk-low": State(
+        Still(MIDDLE, live(disk_free_bytes=900_000_000), gpus=GPUS),
+        ("running", "disk low: 900 MB", "6/8 joint", "00:05:38"),
+        ("5",),
+    ),
+    "stalled": State(_stalled(), ("the run directory has not answered for 00:00:42", "does its file system hang?")),
 }

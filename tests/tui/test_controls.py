@@ -139,7 +139,7 @@ async def test_going_back_to_an_older_checkpoint_asks_first(recorded):
         await pilot.press("c", "end", "enter")
         await wait_for(pilot, shows(app, "ck-0002", "r resume from here"))
         await pilot.press("r")
-        await wait_for(pilot, shows(app, "Resume from ck-0002?", "put aside"))
+        await wait_for(pilot, shows(app, "Resume from ck-0002?", "set aside"))
         await pilot.press("escape")
         await pilot.pause(0.1)
         assert "Resume from" not in screen_text(app)
@@ -152,7 +152,7 @@ async def test_realising_a_scheme_of_a_live_run_asks_the_worker(recorded):
         async with app.run_test(size=SIZE) as pilot:
             await wait_for(pilot, shows(app, "running", "joint"))
             await pilot.press("4", "left", "left", "left", "enter")
-            await wait_for(pilot, shows(app, "e realise this one too"))
+            await wait_for(pilot, shows(app, "e realise this scheme"))
             await pilot.press("e")
             request = await requested(pilot, worker)
             assert request.command == "realise"

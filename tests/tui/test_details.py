@@ -4,8 +4,7 @@ import pytest
 
 from emodir_tui.runs.events import decode
 from emodir_tui.runs.status import Status
-from tests.tui.recording import Still, StillDashboard, live, recorded_events, screen_text, until
-from tests.tui.test_keys import At, at
+from tests.tui.recording import At, Still, StillDashboard, at, live, recorded_events, screen_text, until
 
 
 @pytest.fixture
@@ -54,7 +53,7 @@ async def test_a_ranking_row_shows_its_sub_network_and_leads_to_its_schemes(app)
 async def test_a_joint_scheme_shows_members_macs_and_accuracy(app):
     async with app.run_test(size=(120, 40)) as pilot:
         shown = await (await at(app, pilot)).press("4", "right", "right", "right", "enter")
-        for words in ("Joint scheme", "expected accuracy", "kept", "sn1", "sn2", "sn3", "realise this one too"):
+        for words in ("Joint scheme", "expected accuracy", "kept", "sn1", "sn2", "sn3", "realise this scheme"):
             assert words in shown
 
 
@@ -64,7 +63,7 @@ async def test_a_pick_says_what_became_of_it(app):
         for words in ("pick knee", "98.89 %", "38.9 %", "export/knee.safetensors"):
             assert words in shown
         # What is a pick already is not offered again.
-        assert "realise this one too" not in shown
+        assert "realise this scheme" not in shown
 
 
 async def test_a_checkpoint_shows_where_it_stands(app):

@@ -1,4 +1,4 @@
-"""Pictures of every state at four sizes. After a wanted change: pytest tests/tui/test_snapshots.py --snapshot-update."""
+"""Words and picture of every state. After a wanted change: pytest tests/tui/test_snapshots.py -m "" --snapshot-update."""
 
 import asyncio
 import re
@@ -65,7 +65,17 @@ def then(*keys):
 def test_state(snap_compare, recorded, name, size):
     state = STATES[name]
     app = Pictured(recorded, state.still, read_only=state.read_only)
-    assert snap_compare(app, terminal_size=size, run_before=then(*state.keys))
+    shown = ""
+
+    async def press(pilot):
+        nonlocal shown
+        await then(*state.keys)(pilot)
+        shown = screen_text(app)
+
+    is_same = snap_compare(app, terminal_size=size, run_before=press)
+    for words in state.words:
+        assert words in shown, shown
+    assert is_same
 
 
 @at_each_size

@@ -1,4 +1,4 @@
-"""Every state has its own words and names the next step, at each size."""
+"""The header in every state, and what a window shows that is too small, grows, or is ASCII only."""
 
 import re
 from dataclasses import replace
@@ -10,6 +10,7 @@ from emodir_tui.tui.drawing.palette import palette_of
 from emodir_tui.tui.presenters.headline import headline
 from emodir_tui.tui.presenters.view import View
 from tests.tui.recording import RUN_ID, Still, StillDashboard, live, recorded_events, screen_text
+<<<<<<< HEAD
 from tests.tui.states import MIDDLE, SIZES, STATES, State, at_each_size, closed
 
 WORDS = {
@@ -47,6 +48,9 @@ async def test_a_state_says_what_is_so_and_what_to_do(recorded, name, size):
         shown = screen_text(app)
         for expected in WORDS[name]:
             assert expected in shown, shown
+=======
+from tests.tui.states import MIDDLE, MORE_SIZES, SIZES, STATES, State, closed
+>>>>>>> 479978b (Check words and picture of a state in one pass; reword docs/dashboard.md)
 
 
 def view_of(state):
@@ -80,7 +84,7 @@ def test_a_header_is_cut_between_words_at_any_width(name):
                 assert set(re.split("[ ,]+", line.plain.removesuffix("…"))) <= whole, line.plain
 
 
-@pytest.mark.parametrize("width", [width for width, _ in SIZES])
+@pytest.mark.parametrize("width", [width for width, _ in (*SIZES, *MORE_SIZES)])
 def test_a_long_hint_leaves_room_for_the_next_step(width):
     hint = "lower search.batch and baseline.batch, or choose a device with more memory than this one has, " * 2
     view = view_of(State(Still(closed("failed", "OutOfMemoryError", hint), Status(word="failed"))))

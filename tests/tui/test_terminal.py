@@ -14,8 +14,6 @@ from emodir_tui.runs.fold import replay
 from emodir_tui.runs.process import start_ticks
 from tests.tui.recording import copy_recording
 
-pytestmark = pytest.mark.xdist_group("terminal")
-
 # Long enough that a person has time to press keys.
 SLOWER = ("--set", "joint.generations=400", "--set", "joint.images=60", "--set", "checkpoint.seconds=0.5")
 
@@ -60,7 +58,7 @@ def kill(pid):
         time.sleep(0.02)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.full
 def test_a_run_is_started_watched_controlled_lost_resumed_and_finished(emodir, terminals):
     terminal = terminals("run", "tiny.toml", *SLOWER)
     terminal.wait_for("Sub-networks", "running", seconds=90)
@@ -93,7 +91,7 @@ def test_a_run_is_started_watched_controlled_lost_resumed_and_finished(emodir, t
     assert terminal.wait() == 0
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.full
 def test_leaving_never_stops_the_run_and_says_how_to_come_back(emodir, terminals):
     terminal = terminals("run", "tiny.toml", "--set", "joint.generations=4000", width=80, height=24)
     terminal.wait_for("running", seconds=90)
@@ -130,6 +128,7 @@ def test_a_recording_is_played_and_stepped_through(emodir, terminals):
     assert terminal.wait() == 0
 
 
+@pytest.mark.full
 def test_without_a_name_one_chooses_among_the_runs_and_compares_them(emodir, terminals):
     for name in ("digits-8322", "digits-b200", "other-0001"):
         copy_recording(emodir.folder / "runs", name)
@@ -145,6 +144,7 @@ def test_without_a_name_one_chooses_among_the_runs_and_compares_them(emodir, ter
     assert terminal.wait() == 0
 
 
+@pytest.mark.full
 def test_nothing_is_written_when_nothing_happens(emodir, terminals):
     directory = copy_recording(emodir.folder / "runs")
     # Every age on the screen is ten days and some hours, so none of them can change while the test looks.

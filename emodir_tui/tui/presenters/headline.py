@@ -132,7 +132,7 @@ def _lost_work(state: RunState, newest: Checkpoint | None) -> str:
     if newest is None or state.updated is None:
         return "no checkpoint within this stage; finished parts are kept"
     again = max(0.0, state.updated - newest.saved)
-    return f"work lost since {literal(newest.id)}: at most {duration(again)}"
+    return f"lost since {literal(newest.id)}: at most {duration(again)}"
 
 
 def _result(state: RunState) -> str:
