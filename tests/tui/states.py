@@ -70,8 +70,8 @@ STATES = {
     ),
     "catching-up": State(_catching_up(), ("starting", "reading…", "reading the run's events")),
     "waiting": State(Still(WAITING, live(), gpus=GPUS), ("running", "1/8 baseline", "ETA ~", "♥"), ("2",)),
-    "searching": State(Still(SEARCHING, live(), gpus=GPUS), ("running", "3/8 search", "ETA ~", "♥", "93%", "71°C")),
-    "joint": State(Still(MIDDLE, live(), gpus=GPUS), ("running", "6/8 joint", "ETA ~", "♥", "93%", "71°C"), ("4",)),
+    "searching": State(Still(SEARCHING, live(), gpus=GPUS), ("running", "3/8 search", "ETA ~", "♥", "93 %", "71°C")),
+    "joint": State(Still(MIDDLE, live(), gpus=GPUS), ("running", "6/8 joint", "ETA ~", "♥", "93 %", "71°C"), ("4",)),
     "paused": State(
         Still(now_at("paused"), live("paused"), gpus=GPUS),
         ("paused", "since 20:21", "memory is kept", "p continues"),
@@ -96,7 +96,7 @@ STATES = {
     ),
     "lost": State(
         Still(MIDDLE, Status(word="lost", reason="process 4242 on workbench is gone", heartbeat=beat()), later=900),
-        ("lost", "15m ago", "process 4242 on workbench is gone", "r resume from ck-0005", "l worker's log"),
+        ("lost", "15 min ago", "process 4242 on workbench is gone", "r resume from ck-0005", "l worker's log"),
         ("5",),
     ),
     "failed": State(
@@ -106,19 +106,19 @@ STATES = {
     ),
     "stopped": State(
         Still(closed("stopped"), Status(word="stopped")),
-        ("stopped", "61%", "r resume from ck-0005", "emodir resume digits-8322"),
+        ("stopped", "61 %", "r resume from ck-0005", "emodir resume digits-8322"),
         ("5",),
     ),
     "finished": State(
         Still(recorded_events(), Status(word="finished")),
-        ("finished", "knee", "98.89%", "MACs -61.1%", "emodir export", "emodir show"),
+        ("finished", "knee", "98.89 %", "MACs -61.1 %", "emodir export", "emodir show"),
         ("3",),
     ),
     "replay": State(
         Still(
             SEARCHING, Status(word="running"), playback=Playback(position=230.0, length=376.3, speed=20.0, playing=True)
         ),
-        ("replay", "00:03:50", "00:06:16", "×20", "Space Play"),
+        ("replay", "0:03:50", "0:06:16", "×20", "Space Play"),
     ),
     "read-only": State(
         Still(MIDDLE, live(), gpus=GPUS), ("running", "read-only", "6/8 joint", "ETA ~"), read_only=True
@@ -131,8 +131,8 @@ STATES = {
     ),
     "disk-low": State(
         Still(MIDDLE, live(disk_free_bytes=900_000_000), gpus=GPUS),
-        ("running", "disk low: 900 MB", "6/8 joint", "00:05:38"),
+        ("running", "disk low: 900 MB", "6/8 joint", "0:05:38"),
         ("5",),
     ),
-    "stalled": State(_stalled(), ("the run directory has not answered for 00:00:42", "does its file system hang?")),
+    "stalled": State(_stalled(), ("the run directory has not answered for 0:00:42", "does its file system hang?")),
 }

@@ -10,47 +10,7 @@ from emodir_tui.tui.drawing.palette import palette_of
 from emodir_tui.tui.presenters.headline import headline
 from emodir_tui.tui.presenters.view import View
 from tests.tui.recording import RUN_ID, Still, StillDashboard, live, recorded_events, screen_text
-<<<<<<< HEAD
-from tests.tui.states import MIDDLE, SIZES, STATES, State, at_each_size, closed
-
-WORDS = {
-    "starting": ["starting", "the worker is loading", "l worker's log"],
-    "catching-up": ["starting", "reading…", "reading the run's events"],
-    "waiting": ["running", "1/8 baseline", "ETA ~", "♥"],
-    "searching": ["running", "3/8 search", "ETA ~", "♥", "93 %", "71°C"],
-    "joint": ["running", "6/8 joint", "ETA ~", "♥", "93 %", "71°C"],
-    "paused": ["paused", "since 20:21", "memory is kept", "p continues"],
-    "stopping": ["stopping", "saving a checkpoint", "♥"],
-    "no-progress": ["no progress", "03:12", "alive", "l worker's log", "kill -QUIT 4242"],
-    "unsure": ["unsure", "no heartbeat for 9 s", "l worker's log", "counts as lost"],
-    "lost": ["lost", "15 min ago", "process 4242 on workbench is gone", "r resume from ck-0005", "l worker's log"],
-    "failed": ["failed", "OutOfMemoryError: no memory", "lower search.batch", "r resume", "l worker's log"],
-    "stopped": ["stopped", "61 %", "r resume from ck-0005", "emodir resume digits-8322"],
-    "finished": ["finished", "knee", "98.89 %", "MACs -61.1 %", "emodir export", "emodir show"],
-    "replay": ["replay", "0:03:50", "0:06:16", "×20", "Space Play"],
-    "read-only": ["running", "read-only", "6/8 joint", "ETA ~"],
-    "frozen": ["running", "frozen", "f Unfreeze", "3/8 search"],
-    "damaged-events": ["running", "3 damaged events", "2 events dropped", "6/8 joint"],
-    "disk-low": ["running", "disk low: 900 MB", "6/8 joint", "0:05:38"],
-    "stalled": ["the run directory has not answered for 0:00:42", "does its file system hang?"],
-}
-
-
-@at_each_size
-@pytest.mark.parametrize("name", STATES)
-async def test_a_state_says_what_is_so_and_what_to_do(recorded, name, size):
-    state = STATES[name]
-    app = StillDashboard(recorded, state.still, read_only=state.read_only)
-    async with app.run_test(size=size) as pilot:
-        await pilot.pause()
-        await pilot.press(*state.keys)
-        await pilot.pause()
-        shown = screen_text(app)
-        for expected in WORDS[name]:
-            assert expected in shown, shown
-=======
 from tests.tui.states import MIDDLE, MORE_SIZES, SIZES, STATES, State, closed
->>>>>>> 479978b (Check words and picture of a state in one pass; reword docs/dashboard.md)
 
 
 def view_of(state):
