@@ -1,4 +1,4 @@
-"""`python -m emodir_tui`: the same as the command `emodir`."""
+"""`python -m emodir_tui`: the command `emodir`."""
 
 from emodir_tui.cli import main
 

@@ -1,4 +1,4 @@
-"""The command line. The only place where an error becomes an exit code; everything heavy is loaded inside commands."""
+"""The command line: commands, options and exit codes. Commands import what is slow to load themselves."""
 
 import os
 import sys
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from emodir_tui.errors import EmodirError, ExitCode, NotFoundError, ProfileError, nearest
 
@@ -19,25 +20,40 @@ EPILOG = (
     "5 worker lost or did not start · 6 left while running · 75 stopped, resumable · 130 interrupted. "
     "Runs live in ./runs, --runs-dir or EMODIR_RUNS."
 )
+# Newer releases of Typer contain a copy of click, and export only this subclass of its error.
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+
+class _Commands(TyperGroup):
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        command = super().get_command(ctx, cmd_name)
+        if command is None:
+            raise ProfileError(
+                f"unknown command '{cmd_name}'",
+                nearest(cmd_name, self.list_commands(ctx)) or "'emodir --help' lists all commands.",
+            )
+        return command
+
+
 app = typer.Typer(
     name="emodir",
-    no_args_is_help=True,
+    cls=_Commands,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, a unique prefix of one, or @latest.")]
-RunsDir = Annotated[Path | None, typer.Option("--runs-dir", help="Where runs live.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, a unique prefix of it, or @latest.")]
+RunsDir = Annotated[Path | None, typer.Option("--runs-dir", help="Folder of the runs.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait for the worker's answer.")]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override a key, such as search.population=40."),
 ]
-Detach = Annotated[bool, typer.Option("--detach", "-d", help="Return as soon as the worker is ready.")]
-NoTui = Annotated[bool, typer.Option("--no-tui", help="Follow with a progress bar or plain lines.")]
-Foreground = Annotated[bool, typer.Option("--foreground", help="Run the worker in this process.")]
-Shared = Annotated[bool, typer.Option("--shared", help="Let other users watch this run (not control it).")]
+Detach = Annotated[bool, typer.Option("--detach", "-d", help="Print the run's id and return when the worker is ready.")]
+NoTui = Annotated[bool, typer.Option("--no-tui", help="Show a progress bar or plain lines instead of the dashboard.")]
+Foreground = Annotated[bool, typer.Option("--foreground", help="Run the worker in this process (Slurm, systemd).")]
+Shared = Annotated[bool, typer.Option("--shared", help="Let other users watch this run, but not control it.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -48,25 +64,27 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog=EPILOG)
+@app.callback(epilog=EPILOG, invoke_without_command=True)
 def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Prune convolutional networks by evolutionary multi-objective search."""
+    if context.invoked_subcommand is None:
+        _note(context.get_help())
+        raise typer.Exit(ExitCode.USAGE)
 
 
 @app.command(epilog=EPILOG)
 def run(
-    profile: Annotated[str, typer.Argument(help="A profile's file, or the name of a shipped one.")],
+    profile: Annotated[str, typer.Argument(help="A profile's file, or the name of a shipped profile.")],
     sets: Sets = None,
-    name: Annotated[str, typer.Option("--name", help="Name of the run; the profile's if not given.")] = "",
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Print the run's id and return at once.")] = False,
+    name: Annotated[str, typer.Option("--name", help="Name of the run; default: the profile's.")] = "",
+    detach: Detach = False,
     no_tui: NoTui = False,
-    foreground: Annotated[
-        bool, typer.Option("--foreground", help="Run the worker in this process (Slurm, systemd).")
-    ] = False,
+    foreground: Foreground = False,
     shared: Shared = False,
     runs_dir: RunsDir = None,
 ) -> None:
@@ -74,7 +92,7 @@ def run(
     from emodir_tui.runs.directory import runs_directory
     from emodir_tui.runs.launch import discard, prepare, start
 
-    _one_way(detach=detach, foreground=foreground)
+    _check_exclusive(detach=detach, foreground=foreground)
     settings = _profile(profile, sets or [])
     new = not runs_directory(runs_dir).exists()
     directory = prepare(settings, runs_directory(runs_dir), name or settings.name, shared=shared)
@@ -84,7 +102,7 @@ def run(
             _in_foreground(directory)
         start(directory)
     except ProfileError:
-        # Nothing was computed, so nothing is left behind.
+        # Nothing was computed, so the run is not worth keeping.
         discard(directory, with_folder=new)
         raise
     _after_start(directory, detach=detach, no_tui=no_tui)
@@ -95,9 +113,7 @@ def resume(
     run_name: RunArgument = "@latest",
     checkpoint: Annotated[
         str | None,
-        typer.Option(
-            "--from", metavar="CHECKPOINT", help="Go back to this checkpoint; what came after it is kept aside."
-        ),
+        typer.Option("--from", metavar="CHECKPOINT", help="Go back to this checkpoint; later results are moved aside."),
     ] = None,
     detach: Detach = False,
     no_tui: NoTui = False,
@@ -105,13 +121,13 @@ def resume(
     runs_dir: RunsDir = None,
 ) -> None:
     """Continue an interrupted run exactly where it stopped."""
-    from emodir_tui.reports.resumption import what_is_lost
+    from emodir_tui.reports.resumption import resumption
     from emodir_tui.runs.launch import check_resumable, start
 
-    _one_way(detach=detach, foreground=foreground)
+    _check_exclusive(detach=detach, foreground=foreground)
     directory = _find(run_name, runs_dir)
     check_resumable(directory, checkpoint)
-    _note(what_is_lost(directory, checkpoint))
+    _note(resumption(directory, checkpoint))
     if foreground:
         _in_foreground(directory, checkpoint)
     start(directory, checkpoint)
@@ -121,21 +137,25 @@ def resume(
 @app.command(epilog=EPILOG)
 def watch(
     run_name: Annotated[
-        str | None, typer.Argument(metavar="RUN", help="A run's id, a unique prefix, or @latest; none: choose.")
+        str | None,
+        typer.Argument(
+            metavar="RUN", help="A run's id, a unique prefix of it, or @latest; default: choose from a list."
+        ),
     ] = None,
-    replay: Annotated[bool, typer.Option("--replay", help="Play the run's recording.")] = False,
+    replay: Annotated[bool, typer.Option("--replay", help="Replay the run's events.")] = False,
     speed: Annotated[
-        float, typer.Option("--speed", min=0.1, max=100000, help="How many times faster than it was.")
+        float, typer.Option("--speed", min=0.1, max=100000, help="Speed of the replay, relative to the run.")
     ] = 20.0,
-    read_only: Annotated[bool, typer.Option("--read-only", help="Without controls.")] = False,
-    ascii_only: Annotated[bool, typer.Option("--ascii", help="Without braille and box characters.")] = False,
-    refresh: Annotated[
-        float, typer.Option("--refresh", min=0.5, max=10, help="Seconds between updates of the screen.")
-    ] = 1.0,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Disable controls.")] = False,
+    ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters only.")] = False,
+    refresh: Annotated[float, typer.Option("--refresh", min=0.5, max=10, help="Seconds between screen updates.")] = 1.0,
     no_tui: NoTui = False,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Attach a dashboard to a run, running or not; leaving it never stops the run."""
+    """Open a run in the dashboard.
+
+    Any run can be watched, running or not. Leaving the dashboard never stops the run.
+    """
     from emodir_tui.runs.directory import runs_directory
 
     directory = _find(run_name, runs_dir) if run_name else None
@@ -155,29 +175,29 @@ def watch(
 @app.command(epilog=EPILOG)
 def stop(
     run_name: RunArgument,
-    now: Annotated[bool, typer.Option("--now", help="At once, without saving what is new.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="Stop at once, without saving.")] = False,
     no_wait: NoWait = False,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Finish the current evaluation, save, and end the run's worker."""
+    """Save and stop a run after its current evaluation."""
     _control(_find(run_name, runs_dir), "stop-now" if now else "stop", wait=not no_wait)
 
 
 @app.command(epilog=EPILOG)
 def pause(run_name: RunArgument, no_wait: NoWait = False, runs_dir: RunsDir = None) -> None:
-    """Save and pause; memory is kept."""
+    """Save and pause a run; its memory is kept."""
     _control(_find(run_name, runs_dir), "pause", wait=not no_wait)
 
 
 @app.command(name="continue", epilog=EPILOG)
 def continue_(run_name: RunArgument, no_wait: NoWait = False, runs_dir: RunsDir = None) -> None:
-    """Go on after a pause."""
+    """Continue a paused run."""
     _control(_find(run_name, runs_dir), "continue", wait=not no_wait)
 
 
 @app.command(epilog=EPILOG)
 def save(run_name: RunArgument, no_wait: NoWait = False, runs_dir: RunsDir = None) -> None:
-    """Save a checkpoint now."""
+    """Save a checkpoint of a run now."""
     _control(_find(run_name, runs_dir), "save", wait=not no_wait)
 
 
@@ -187,31 +207,34 @@ def realise(
     kept: Annotated[
         float | None,
         typer.Option(
-            "--kept", min=0.0, max=1.0, help="The best scheme that keeps at most this share of what was searched."
+            "--kept", min=0.0, max=1.0, help="The best scheme that keeps at most this share of the complexity."
         ),
     ] = None,
     scheme: Annotated[
-        int | None, typer.Option("--scheme", help="The scheme of this number in the joint front.")
+        int | None, typer.Option("--scheme", help="The scheme with this number in the joint front.")
     ] = None,
     detach: Detach = False,
     no_tui: NoTui = False,
     foreground: Foreground = False,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Make a network of one more scheme; a run that has ended is started again for it."""
+    """Build one more pruned network from the joint front.
+
+    A finished run is restarted if needed.
+    """
     from emodir_tui.reports.control import ask_for_scheme, find_scheme
     from emodir_tui.reports.views import look_at
     from emodir_tui.runs.launch import check_resumable, start
     from emodir_tui.runs.picks import extra_pick_recorded
 
-    _one_way(detach=detach, foreground=foreground)
+    _check_exclusive(detach=detach, foreground=foreground)
     directory = _find(run_name, runs_dir)
     state, status = look_at(directory)
     number = find_scheme(directory, state, scheme, kept)
-    if told := ask_for_scheme(directory, state, status, number):
-        sys.stdout.write(told + "\n")
+    if answer := ask_for_scheme(directory, state, status, number):
+        sys.stdout.write(answer + "\n")
         return
-    _note(f"realises scheme {number} of {directory.id}")
+    _note(f"realising scheme {number} of {directory.id}")
     with extra_pick_recorded(directory, number):
         check_resumable(directory)
         if foreground:
@@ -223,26 +246,25 @@ def realise(
 @app.command(epilog=EPILOG)
 def runs(as_json: Json = False, runs_dir: RunsDir = None) -> None:
     """List all runs, newest first."""
-    from emodir_tui.reports.summary import print_runs
+    from emodir_tui.reports.listing import print_runs, run_row
     from emodir_tui.reports.tables import print_json
-    from emodir_tui.reports.views import run_row
     from emodir_tui.runs.directory import list_runs, runs_directory
 
-    directories = list_runs(runs_directory(runs_dir))
+    rows = [run_row(directory) for directory in list_runs(runs_directory(runs_dir))]
     if as_json:
-        print_json({"runs": [run_row(directory) for directory in directories]})
-    elif directories:
-        print_runs(directories)
+        print_json({"runs": rows})
+    elif rows:
+        print_runs(rows)
     else:
         _note(f"there are no runs in {runs_directory(runs_dir)}; start one: emodir run digits")
 
 
 @app.command(epilog=EPILOG)
 def show(run_name: RunArgument = "@latest", as_json: Json = False, runs_dir: RunsDir = None) -> None:
-    """Show a run: state, sub-networks, joint front, picks, checkpoints."""
-    from emodir_tui.reports.summary import print_run
+    """Show a run: state, sub-networks, picks, checkpoints."""
+    from emodir_tui.reports.show import print_run, run_view
     from emodir_tui.reports.tables import print_json
-    from emodir_tui.reports.views import look_at, run_view
+    from emodir_tui.reports.views import look_at
 
     directory = _find(run_name, runs_dir)
     state, status = look_at(directory)
@@ -253,33 +275,27 @@ def show(run_name: RunArgument = "@latest", as_json: Json = False, runs_dir: Run
 @app.command(epilog=EPILOG)
 def ranking(
     run_name: RunArgument = "@latest",
-    top: Annotated[int, typer.Option("--top", min=0, help="Only so many rows; 0 for all.")] = 0,
+    top: Annotated[int, typer.Option("--top", min=0, help="Number of rows; 0: all.")] = 0,
     as_json: Json = False,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Show the global performance impairment ranking (GPIR) of a run."""
-    from emodir_tui.reports.summary import print_ranking
+    """Show the impairment ranking (GPIR) of a run."""
+    from emodir_tui.reports.ranking import print_ranking, ranking_view
     from emodir_tui.reports.tables import print_json
-    from emodir_tui.reports.views import ranking_view
 
-    directory = _find(run_name, runs_dir)
-    if as_json:
-        print_json(ranking_view(directory, top))
-    else:
-        print_ranking(directory, top)
+    view = ranking_view(_find(run_name, runs_dir), top)
+    print_json(view) if as_json else print_ranking(view)
 
 
 @app.command(epilog=EPILOG)
 def logs(
     run_name: RunArgument = "@latest",
-    count: Annotated[int, typer.Option("-n", "--lines", min=1, help="How many lines.")] = 50,
-    worker: Annotated[
-        bool, typer.Option("--worker", help="What the worker printed, instead of the run's log.")
-    ] = False,
+    count: Annotated[int, typer.Option("-n", "--lines", min=1, help="Number of lines.")] = 50,
+    worker: Annotated[bool, typer.Option("--worker", help="Print the worker's output instead.")] = False,
     runs_dir: RunsDir = None,
 ) -> None:
     """Print the last lines of a run's log."""
-    from emodir_tui.reports.summary import print_logs
+    from emodir_tui.reports.logs import print_logs
 
     print_logs(_find(run_name, runs_dir), count, worker=worker)
 
@@ -287,10 +303,10 @@ def logs(
 @app.command(epilog=EPILOG)
 def events(
     run_name: RunArgument = "@latest",
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more until the run ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for new events until the run ends.")] = False,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Print a run's events, a JSON object a line."""
+    """Print a run's events, one JSON object a line."""
     from emodir_tui.reports.events import print_events
 
     print_events(_find(run_name, runs_dir), follow=follow)
@@ -300,21 +316,26 @@ def events(
 def export(
     run_name: RunArgument = "@latest",
     pick: Annotated[
-        str, typer.Option("--pick", help="A pick's name or rule, or macs=SHARE: the most accurate within it.")
+        str,
+        typer.Option("--pick", help="A pick's name or rule; or macs=SHARE, the most accurate pick within that share."),
     ] = "knee",
     kind: Annotated[str, typer.Option("--format", help="state, torch-export or onnx.")] = "onnx",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where to; beside the pruned file if not given.")
+        Path | None, typer.Option("--output", "-o", help="Target file or folder; default: next to the pruned file.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Write a pruned network as a file that other programs load; it is checked before it is written."""
+    """Write a pruned network in a standard format.
+
+    The exported network is compared with the original file before it is written.
+    """
+    from emodir_tui.formatting import number
     from emodir_tui.reports.export import export_pick
 
-    _see_own_modules()
+    _see_user_modules()
     path, difference = export_pick(_find(run_name, runs_dir), pick, kind, output, force=force)
-    _note(f"largest difference to the network {difference:.1e}")
+    _note(f"largest difference to the network's outputs: {number(difference)}")
     sys.stdout.write(f"{path}\n")
 
 
@@ -322,35 +343,38 @@ def export(
 def verify(
     file: Annotated[Path, typer.Argument(help="A pruned network's file.")],
     profile: Annotated[
-        str | None, typer.Option("--profile", help="Whose test images to use; the run's own if not given.")
+        str | None, typer.Option("--profile", help="Profile with the test images; default: the run's.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a pruned file holds, measure it again, and compare."""
-    from emodir_tui.reports.export import verify as verify_file
-    from emodir_tui.reports.summary import print_verification
+    """Re-measure a pruned file, compare with its metadata."""
+    from emodir_tui.reports.tables import print_json
+    from emodir_tui.reports.verify import print_verification
+    from emodir_tui.reports.verify import verify as verify_file
 
-    _see_own_modules()
-    facts, checks = verify_file(file, _profile_file(profile) if profile else None)
-    print_verification(facts, checks, as_json=as_json)
-    if any(check.agrees is False for check in checks):
+    _see_user_modules()
+    view = verify_file(file, _profile_file(profile) if profile else None)
+    print_json(view) if as_json else print_verification(view)
+    if view["agrees"] is False:
         raise typer.Exit(ExitCode.RUN_FAILED)
 
 
 @app.command(epilog=EPILOG)
 def check(
-    profile: Annotated[str, typer.Argument(help="A profile's file, or the name of a shipped one.")],
+    profile: Annotated[str, typer.Argument(help="A profile's file, or the name of a shipped profile.")],
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Try a profile without a run: the division, what can't be pruned and why, the reach, time and memory."""
+    """Dry-run a profile.
+
+    Shows the division, protected layers, reach, time and memory.
+    """
     settings = _profile(profile, sets or [])
     from emodir_tui.problems.reach import require_some_rule
-    from emodir_tui.reports.check import check_profile
-    from emodir_tui.reports.summary import print_check
+    from emodir_tui.reports.check import check_profile, print_check
     from emodir_tui.reports.tables import print_json
 
-    _see_own_modules()
+    _see_user_modules()
     view = check_profile(settings)
     print_json(view) if as_json else print_check(view)
     require_some_rule(settings, view["rules_beyond_reach"])
@@ -358,13 +382,12 @@ def check(
 
 @app.command(epilog=EPILOG)
 def compare(
-    run_names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids, unique prefixes, or @latest.")],
+    run_names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids, unique prefixes of them, or @latest.")],
     as_json: Json = False,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Show runs side by side, a line for each pick."""
-    from emodir_tui.reports.compare import comparison
-    from emodir_tui.reports.summary import print_comparison
+    """Compare runs, one line for each pick."""
+    from emodir_tui.reports.compare import comparison, print_comparison
     from emodir_tui.reports.tables import print_json
 
     rows = comparison([_find(name, runs_dir) for name in run_names])
@@ -373,13 +396,15 @@ def compare(
 
 @app.command(epilog=EPILOG)
 def doctor(as_json: Json = False, runs_dir: RunsDir = None) -> None:
-    """Look at this machine: torch, GPUs, disk, file system, sessions, terminal."""
-    from emodir_tui.reports.doctor import examine
-    from emodir_tui.reports.summary import print_findings
+    """Check this machine: torch, GPUs, disk, terminal."""
+    from dataclasses import asdict
+
+    from emodir_tui.reports.doctor import examine, print_findings
+    from emodir_tui.reports.tables import print_json
     from emodir_tui.runs.directory import runs_directory
 
     findings = examine(runs_directory(runs_dir))
-    print_findings(findings, as_json=as_json)
+    print_json({"findings": [asdict(item) for item in findings]}) if as_json else print_findings(findings)
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(ExitCode.RUN_FAILED)
 
@@ -387,9 +412,9 @@ def doctor(as_json: Json = False, runs_dir: RunsDir = None) -> None:
 @app.command(epilog=EPILOG)
 def tensorboard(
     run_names: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN...]", help="Which runs; all if none is named.")
+        list[str] | None, typer.Argument(metavar="[RUN...]", help="Runs to show; default: all.")
     ] = None,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Where to listen.")] = 6006,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port of the server.")] = 6006,
     runs_dir: RunsDir = None,
 ) -> None:
     """Start TensorBoard on the runs' logs."""
@@ -404,52 +429,31 @@ def tensorboard(
 
 
 def main() -> None:
-    """Entry point of the command `emodir`."""
+    """Entry point of the command `emodir`: run it and exit with its code."""
     try:
         result = app(standalone_mode=False)
     except EmodirError as error:
         _fail(error)
-    except typer.Exit as leaving:
-        sys.exit(leaving.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(ExitCode.INTERRUPTED)
     except BrokenPipeError:
-        _leave_without_reader()
+        _exit_without_reader()
     except SystemExit as leaving:
-        # What typer makes of the same.
+        # Typer turns a broken pipe into an exit of its own.
         if isinstance(leaving.__context__, BrokenPipeError):
-            _leave_without_reader()
+            _exit_without_reader()
         raise
-    except Exception as error:
-        if not hasattr(error, "format_message"):
-            raise
-        if type(error).__name__ == "NoArgsIsHelpError":
-            # Its message is the whole help.
-            _note(str(error))
-            sys.exit(ExitCode.USAGE)
-        _fail(_usage_error(error))
+    except UsageError as error:
+        message = error.format_message().strip()  # type: ignore[attr-defined]
+        message = message[:1].lower() + message[1:].rstrip(".")
+        _fail(ProfileError(message, "See 'emodir --help' and 'emodir COMMAND --help'."))
     sys.exit(result if isinstance(result, int) else ExitCode.OK)
 
 
-def _leave_without_reader() -> NoReturn:
-    """Who read went away (head, say); nothing is left to tell, and nobody to tell it to."""
+def _exit_without_reader() -> NoReturn:
+    """Exit quietly when the reader of stdout, such as `head`, has gone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(ExitCode.OK)
-
-
-def _usage_error(error: Any) -> ProfileError:
-    """What the command-line parser found, in one sentence with the nearest right name."""
-    message, hint = str(error.format_message()).strip(), ""
-    word = getattr(error, "option_name", None) or ""
-    if message.startswith("No such command"):
-        word = message.split("'")[1] if "'" in message else ""
-        hint = nearest(
-            word, [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
-        )
-        message = f"there is no command '{word}'"
-    return ProfileError(
-        message[:1].lower() + message[1:].rstrip("."), hint or "'emodir --help' and 'emodir COMMAND --help' tell more."
-    )
 
 
 def _fail(error: EmodirError) -> NoReturn:
@@ -465,8 +469,8 @@ def _note(text: str) -> None:
     sys.stderr.flush()
 
 
-def _see_own_modules() -> None:
-    """Modules of the user's own are found where emodir is started, behind all libraries, as the worker finds them."""
+def _see_user_modules() -> None:
+    """Make the user's modules importable from the current folder, after all libraries, as in the worker."""
     with suppress(OSError):
         sys.path.append(str(Path.cwd()))
 
@@ -483,21 +487,21 @@ def _profile(name: str, sets: list[str]) -> Any:
 
 
 def _profile_file(name: str) -> Path:
-    """A profile's file, of this path or of this name among the shipped ones."""
+    """The file at this path, or the shipped profile of this name."""
     path = Path(name)
-    # Path.is_file raises where a name is too long for a file.
+    # Path.is_file raises if a name is too long for a file.
     if not os.path.isfile(path):  # noqa: PTH113
         shipped = {file.stem: file for folder in _profile_folders() for file in sorted(folder.glob("*.toml"))}
         if name.removesuffix(".toml") not in shipped or os.sep in name:
             hint = nearest(path.stem, shipped) or "Shipped profiles: " + ", ".join(sorted(shipped)) + "."
-            raise NotFoundError(f"there is no profile '{name}'", hint)
+            raise NotFoundError(f"unknown profile '{name}'", hint)
         path = shipped[name.removesuffix(".toml")]
     return path
 
 
 def _profile_folders() -> list[Path]:
     package = Path(__file__).parent
-    # Installed, the profiles lie in the package; in a checkout beside it.
+    # Profiles are inside the installed package, but next to the package in a checkout.
     return [folder for folder in (package / "_profiles", package.parent / "profiles") if folder.is_dir()]
 
 
@@ -507,10 +511,10 @@ def _find(name: str, runs_dir: Path | None) -> "RunDirectory":
     return find(runs_directory(runs_dir), name)
 
 
-def _one_way(*, detach: bool, foreground: bool) -> None:
+def _check_exclusive(*, detach: bool, foreground: bool) -> None:
     if detach and foreground:
         raise ProfileError(
-            "--detach returns at once and --foreground when the run has ended", "Give one of them, or neither."
+            "--detach and --foreground exclude each other", "--detach returns at once, --foreground after the run."
         )
 
 
@@ -525,7 +529,7 @@ def _after_start(directory: "RunDirectory", *, detach: bool, no_tui: bool) -> No
 
 def _follow(directory: "RunDirectory", *, owns: bool) -> NoReturn:
     from emodir_tui.reports.follow import follow
-    from emodir_tui.reports.summary import print_result
+    from emodir_tui.reports.show import print_result
 
     result, state = follow(directory, owns=owns)
     if result == ExitCode.OK:
@@ -544,7 +548,7 @@ def _dashboard(
     refresh: float = 1.0,
     from_run: bool = False,
 ) -> NoReturn:
-    from emodir_tui.reports.leaving import say_goodbye
+    from emodir_tui.reports.leaving import leave
     from emodir_tui.tui.app import run_dashboard
 
     last = run_dashboard(
@@ -556,23 +560,23 @@ def _dashboard(
         ascii_only=ascii_only,
         refresh_seconds=refresh,
     )
-    raise typer.Exit(say_goodbye(last, from_run=from_run))
+    raise typer.Exit(leave(last, from_run=from_run))
 
 
 def _in_foreground(directory: "RunDirectory", checkpoint: str | None = None) -> NoReturn:
-    """The worker in this process; its lines go to stderr, the result to stdout, and its exit code is the run's.
+    """Run the worker in this process: log lines on stderr, the result on stdout, the run's exit code.
 
     Raises:
-        EmodirError: It could not begin.
+        EmodirError: The worker could not start.
     """
     from emodir_tui.reports.follow import how_to_resume
-    from emodir_tui.reports.summary import print_result
+    from emodir_tui.reports.show import print_result
     from emodir_tui.reports.views import look_at
     from emodir_tui.runs.directory import RunDirectory
     from emodir_tui.runs.launch import times_opened
     from emodir_tui.worker import run_attempt
 
-    # The worker changes to the folder where the run was started first.
+    # The worker changes to the folder where the run was first started.
     directory = RunDirectory(directory.path.resolve())
     before = times_opened(directory)
     try:
@@ -591,7 +595,7 @@ def _in_foreground(directory: "RunDirectory", checkpoint: str | None = None) -> 
 
 @contextmanager
 def _stdout_on_stderr() -> Iterator[None]:
-    """What a user's own code prints is no result."""
+    """Redirect stdout to stderr: output of user code is not a result."""
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)

@@ -232,9 +232,9 @@ def test_a_shared_run_can_be_read_by_others_and_any_other_run_cannot(finished, o
         (["run"], 2, "missing argument"),
         (["verify", "nothing.safetensors"], 3, "there is no file nothing.safetensors"),
         (["check", "tiny.toml", "--set", "data.mean=[76.5]"], 2, "values must be between 0 and 1, not 76.5"),
-        (["run", "tiny.toml", "--detach", "--foreground"], 2, "Give one of them"),
-        (["check", "tiny.toml", "--set", "device=gpu"], 2, "devices are 'auto', 'cpu', 'cuda' and 'cuda:N'"),
-        (["check", "tiny.toml", "--set", "data.std=0.3"], 2, "it is a list"),
+        (["run", "tiny.toml", "--detach", "--foreground"], 2, "exclude each other"),
+        (["check", "tiny.toml", "--set", "device=gpu"], 2, "device must be 'auto', 'cpu', 'cuda' or 'cuda:N'"),
+        (["check", "tiny.toml", "--set", "data.std=0.3"], 2, "data.std must be a list"),
         (["check", "tiny.toml", "--set", "model=resnet20"], 2, "unknown key 'model'"),
     ],
 )
@@ -338,7 +338,7 @@ def test_exports_of_what_is_not_there_name_the_nearest(finished):
     emodir, run, _ = finished
     assert "Did you mean 'knee'?" in emodir("export", run, "--pick", "kne").stderr
     assert "Did you mean 'onnx'?" in emodir("export", run, "--format", "onx").stderr
-    assert "the least is" in emodir("export", run, "--pick", "macs=0.000001").stderr
+    assert "The smallest keeps" in emodir("export", run, "--pick", "macs=0.000001").stderr
 
 
 def test_verify_measures_again_and_tells_a_lie(finished, tmp_path):
@@ -359,7 +359,7 @@ def test_verify_measures_again_and_tells_a_lie(finished, tmp_path):
     assert json.loads(emodir("verify", str(elsewhere), "--json").stdout)["agrees"] is None
     # What the network's inputs have to be is said by the file itself.
     assert header["details"]["mean"] == [0.3053]
-    assert "pixels of 0 to 1, less [0.3053], then divided by [0.376]" in honest.stdout
+    assert "(x - [0.3053]) / [0.376], with x between 0 and 1" in honest.stdout
     assert "Did you mean" in emodir("verify", str(elsewhere), "--profile", "digts").stderr
     assert emodir("verify", str(elsewhere), "--profile", "tin.toml").returncode == 3
     pixels = np.zeros((1200, 16, 16), dtype=np.uint8)
@@ -370,7 +370,7 @@ def test_verify_measures_again_and_tells_a_lie(finished, tmp_path):
     )
     others = emodir("verify", str(elsewhere), "--profile", str(tmp_path / "others.toml"))
     assert others.returncode == 2
-    assert "has 2 classes of images [1, 16, 16]" in others.stderr
+    assert "has 2 classes and images of shape [1, 16, 16]" in others.stderr
     header["details"]["macs"] += 1
     liar = tmp_path / "liar.safetensors"
     save_file(load_file(path), liar, metadata={"emodir": json.dumps(header)})
@@ -425,7 +425,7 @@ def test_one_more_scheme_of_a_finished_run_is_realised(finished, tmp_path):
     wanted = min((s for s in schemes if s["complexity"] <= kept), key=lambda s: s["impairment"])["scheme"]
     made = emodir("realise", run, "--kept", str(kept), "--no-tui", *there)
     assert made.returncode == 0, made.stderr
-    assert f"realises scheme {wanted} of {run}" in made.stderr
+    assert f"realising scheme {wanted} of {run}" in made.stderr
     assert f"scheme-{wanted}" in made.stdout
     assert (tmp_path / run / "export" / f"scheme-{wanted}.safetensors").is_file()
     again = emodir("realise", run, "--scheme", str(wanted), *there)

@@ -1,4 +1,4 @@
-"""`emodir check`: a profile tried without a run. Loads torch, because only the traced network can tell."""
+"""`emodir check`: a dry run of a profile. It loads torch to trace the network."""
 
 import time
 from typing import Any
@@ -7,12 +7,15 @@ import numpy as np
 import torch
 
 from emodir_tui.bench import Bench, keep_all, open_bench
+from emodir_tui.formatting import count, duration, layer_range, percent, size
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
 from emodir_tui.nets.execution.evaluators import FeatureError, SubnetworkEvaluator
 from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.nets.measures.complexity import ComplexityModel
 from emodir_tui.problems.reach import reach, unreachable_rules
 from emodir_tui.profile import Profile
+from emodir_tui.reports.tables import print_table
+from emodir_tui.reports.views import input_scaling
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.costs import expected_costs, images_read
 
@@ -21,10 +24,10 @@ READ = 256
 
 
 def check_profile(profile: Profile) -> dict[str, Any]:
-    """The division, what is protected, the range of MACs, and an estimate of time and memory, as JSON values.
+    """Division, protected layers, reach, and estimates of time and memory, as JSON values.
 
     Raises:
-        ProfileError: Something in the profile can't work; says what.
+        ProfileError: The profile does not fit the network or the data.
     """
     bench = open_bench(profile)
     graph, division = bench.try_division()
@@ -46,7 +49,7 @@ def check_profile(profile: Profile) -> dict[str, Any]:
     seconds = _seconds_per_image(bench, graph)
     reading = _reading_seconds(bench)
     read = images_read(bench)
-    # Images are read while the batch before is computed with.
+    # The next batch is read while the current one is computed.
     estimated = {
         name: max(cost * seconds, read.get(name, 0.0) * reading)
         for name, cost in expected_costs(bench, len(division.subnetworks)).items()
@@ -77,7 +80,7 @@ def check_profile(profile: Profile) -> dict[str, Any]:
 
 
 def _seconds_per_image(bench: Bench, graph: ChannelGraph) -> float:
-    """A forward pass of the whole network on one image, measured on a few batches with random masks."""
+    """Seconds of a forward pass of the network on one image, measured with a few random masks."""
     batch = min(bench.profile.search.batch, len(bench.data.search))
     inputs = [pixels for pixels, _ in bench.batches(bench.data.search, batch, batch)]
     features = graph.network.features
@@ -98,7 +101,7 @@ def _seconds_per_image(bench: Bench, graph: ChannelGraph) -> float:
 
 
 def _reading_seconds(bench: Bench) -> float:
-    """Reading one training image, measured on a few hundred."""
+    """Seconds to read one training image, measured on a few hundred."""
     few = bench.data.train.first(READ)
     began = time.perf_counter()
     for _ in few.batches(len(few)):
@@ -107,7 +110,52 @@ def _reading_seconds(bench: Bench) -> float:
 
 
 def _memory(bench: Bench, parts: Any) -> float:
-    """Cached inputs and outputs of the widest sub-network, four bytes each, bounded by the profile."""
+    """Megabytes for cached inputs and outputs of the widest sub-network in float32, bounded by search.memory."""
     shapes = [part.start.shape for part in parts if part.start is not None]
     widest = max([bench.example[0].numel(), *(int(np.prod(shape[1:])) for shape in shapes)])
     return min(float(bench.profile.search.memory), bench.profile.search.images * widest * 8 / 1e6)
+
+
+def print_check(view: dict[str, Any]) -> None:
+    """Print the check of a profile."""
+    images, classes = view["images"], f"{view['classes']} classes"
+    if view["classes_seen"] < view["classes"]:
+        classes += f", {view['classes_seen']} of them with training images"
+    lines = [
+        ["model", f"{view['model']} on {view['device']}, {count(view['macs'])} MACs"],
+        ["images", f"{images['train']} training, {images['search']} search, {images['test']} test"],
+        ["input", f"{'×'.join(str(size) for size in view['input_shape'])}, {classes}"],
+        ["input scaling", input_scaling(view["mean"], view["std"])],
+        [
+            "reach",
+            f"down to {percent(view['least_macs_kept'])} of the MACs, {percent(view['least_params_kept'])} of the parameters",
+        ],
+        *(["unreachable", f"{rule}: {reason}"] for rule, reason in view["rules_beyond_reach"].items()),
+        ["memory", f"about {size(1e6 * view['memory_megabytes'])} of cached features"],
+        [
+            "time",
+            f"about {duration(sum(view['estimated_seconds'].values()))}: "
+            + ", ".join(f"{name} {duration(seconds)}" for name, seconds in view["estimated_seconds"].items()),
+        ],
+    ]
+    print_table(["What", "Value"], lines)
+    rows = [
+        [
+            part["name"],
+            layer_range(part["layers"]),
+            str(part["groups"]),
+            str(part["channels"]),
+            count(part["macs"]),
+            percent(part["share"]),
+        ]
+        for part in view["subnetworks"]
+    ]
+    print_table(["Part", "Layers", "Groups", "Channels", "MACs", "Share"], rows)
+    if view["streams"]:
+        fate = "pruned by the joint step" if view["streams_pruned"] else "not pruned; divide.streams = true prunes them"
+        print_table(
+            ["Stream", "Channels", "Fate"], [[item["name"], str(item["channels"]), fate] for item in view["streams"]]
+        )
+    if view["protected"]:
+        rows = [[item["place"], str(item["channels"]), item["reason"]] for item in view["protected"]]
+        print_table(["Protected", "Channels", "Reason"], rows)

@@ -2,13 +2,15 @@
 
 from typing import Any
 
+from emodir_tui.formatting import duration, number, percent, points
+from emodir_tui.reports.tables import print_table
 from emodir_tui.reports.views import look_at
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.state import Pick
 
 
 def comparison(directories: list[RunDirectory]) -> list[dict[str, Any]]:
-    """One row for each pick of each run (one without a pick for a run that has none yet)."""
+    """One row for each pick of each run; a run without picks has one row."""
     rows = []
     for directory in directories:
         state, status = look_at(directory)
@@ -35,3 +37,35 @@ def comparison(directories: list[RunDirectory]) -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+def print_comparison(rows: list[dict[str, Any]]) -> None:
+    """Print runs as a table."""
+    cells = [
+        [
+            row["run"],
+            row["state"],
+            row["pick"] or "—",
+            percent(row["macs_kept"]),
+            percent(row["params_kept"]),
+            percent(row["accuracy"], 2),
+            points(row["accuracy_change"]),
+            number(row["joint_hypervolume"]),
+            str(row["evaluations"]),
+            duration(row["seconds"]),
+        ]
+        for row in rows
+    ]
+    columns = [
+        "Run",
+        "State",
+        "Pick",
+        "MACs kept",
+        "Params kept",
+        "Accuracy",
+        "Change",
+        "Joint HV",
+        "Evaluations",
+        "Time",
+    ]
+    print_table(columns, cells, optional=("Evaluations", "Joint HV", "Params kept", "Time"))

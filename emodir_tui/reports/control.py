@@ -1,8 +1,9 @@
-"""Asking a worker for something from a script, and waiting for its answer."""
+"""The control commands: send a request to a worker and wait for its answer."""
 
 import time
 
 from emodir_tui.errors import ConflictError, NotFoundError, ProfileError, WorkerLostError
+from emodir_tui.formatting import percent
 from emodir_tui.reports.views import look_at
 from emodir_tui.runs.control import send
 from emodir_tui.runs.directory import RunDirectory
@@ -15,17 +16,18 @@ GONE_SECONDS = 2.0
 
 
 def ask(directory: RunDirectory, command: str, *, wait: bool, **arguments: int) -> str:
-    """Send a request; the worker's answer as a sentence.
+    """Send a request and return the worker's answer as a sentence.
 
     Raises:
-        ConflictError: The run can't do this now, or belongs to somebody else.
-        WorkerLostError: There is no worker, or it went away before it answered.
+        ConflictError: The run cannot do this now, or belongs to another user.
+        WorkerLostError: There is no worker, or it disappeared before it answered.
     """
     watcher = Watcher(directory)
     _, status = watcher.look()
     if status.word in ("finished", "stopped", "failed"):
         raise ConflictError(
-            f"{directory.id} has {status.word}; there is no worker to {command}", f"emodir show {directory.id}"
+            f"cannot {command} {directory.id}: the run is {status.word} and has no worker",
+            f"emodir show {directory.id}",
         )
     if status.word == "lost":
         raise WorkerLostError(f"the worker of {directory.id} is lost: {status.reason}", f"emodir resume {directory.id}")
@@ -41,34 +43,36 @@ def ask(directory: RunDirectory, command: str, *, wait: bool, **arguments: int) 
         if answer is not None and answer.state == "refused":
             raise ConflictError(f"{command} refused: {answer.message}")
         gone_since = None if status.is_live else gone_since or time.monotonic()
-        # The last events may come a moment after the last sign of life.
+        # The last events may arrive a moment after the last heartbeat.
         if gone_since is not None and time.monotonic() - gone_since > GONE_SECONDS:
             raise WorkerLostError(
-                f"the worker of {directory.id} went away before it answered", f"emodir show {directory.id}"
+                f"the worker of {directory.id} disappeared before it answered", f"emodir show {directory.id}"
             )
         time.sleep(POLL_SECONDS)
 
 
 def find_scheme(directory: RunDirectory, state: RunState, number: int | None, kept: float | None) -> int:
-    """A scheme of the joint front: the one of this number, or the least impaired that keeps at most this complexity.
+    """Find a scheme of the joint front by number, or the least impaired one that keeps at most this share.
 
     Args:
         directory: The run.
-        state: Its state.
-        number: The scheme's.
-        kept: A share of the searched complexity, 0 to 1; instead of the number.
+        state: The run's state.
+        number: Number of the scheme, or None.
+        kept: Share of the searched complexity, 0 to 1, instead of the number.
 
     Raises:
-        ProfileError: Not exactly one of both is given.
+        ProfileError: Both or none of `number` and `kept` are given.
         ConflictError: The run has no joint front yet.
         NotFoundError: The front has no such scheme.
     """
     if (number is None) == (kept is None):
-        raise ProfileError("give either --kept SHARE or --scheme NUMBER", "--kept 0.4 keeps 40 % of what was searched")
+        raise ProfileError(
+            "exactly one of --kept SHARE and --scheme NUMBER must be given", "--kept 0.4 keeps at most 40 %."
+        )
     schemes = state.joint.schemes
     if not schemes:
         raise ConflictError(
-            f"{directory.id} has no joint front yet, of which a scheme could be realised",
+            f"{directory.id} has no joint front yet",
             f"emodir show {directory.id}",
         )
     if number is not None:
@@ -79,21 +83,23 @@ def find_scheme(directory: RunDirectory, state: RunState, number: int | None, ke
     fitting = [scheme for scheme in schemes if scheme.complexity_kept <= (kept or 0.0)]
     if not fitting:
         least = min(scheme.complexity_kept for scheme in schemes)
-        raise NotFoundError(f"{directory.id} has no scheme that keeps so little", f"The least keeps {least:.3f}.")
+        raise NotFoundError(
+            f"no scheme of {directory.id} keeps at most {percent(kept)}", f"The smallest keeps {percent(least)}."
+        )
     return min(fitting, key=lambda scheme: scheme.impairment).scheme
 
 
 def ask_for_scheme(directory: RunDirectory, state: RunState, status: Status, scheme: int) -> str | None:
-    """Have a live worker realise a scheme besides the run's picks; a sentence, or None where a worker must be started."""
+    """Ask a live worker to realise a scheme; return its answer, or None if a worker must be started."""
     for pick in state.picks.values():
         if pick.scheme == scheme and (path := directory.path / (pick.file or "none")).is_file():
-            return f"scheme {scheme} is pick '{pick.name}' already: {path}"
+            return f"scheme {scheme} is already realised as pick '{pick.name}': {path}"
     if not status.is_live:
         return None
     try:
         return ask(directory, "realise", wait=True, scheme=scheme)
     except (ConflictError, WorkerLostError):
-        # It may just have ended; what it left is then gone on with.
+        # The worker may just have ended; then a new one continues from its results.
         if look_at(directory)[1].is_live:
             raise
         return None

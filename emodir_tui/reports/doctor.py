@@ -1,4 +1,4 @@
-"""`emodir doctor`: whether this machine is one on which runs go well, with one line of advice for each thing that is not."""
+"""`emodir doctor`: check this machine, with one line of advice for each problem."""
 
 import json
 import locale
@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emodir_tui.formatting import locale_is_utf8, size
+from emodir_tui.reports.tables import print_table
 from emodir_tui.runs.process import has_nvidia_driver
 
 ENOUGH_BYTES = 5 << 30
 NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "lustre", "beegfs")
-# Counting GPUs may work where using them doesn't, and so may naming one for which this torch has no kernels.
+# Counting and naming GPUs may work where computing does not, such as without kernels for the card.
 TORCH = """
 import json, torch
 gpus, name, trouble = 0, "", ""
@@ -31,7 +32,7 @@ print(json.dumps({"version": torch.__version__, "gpus": gpus, "name": name, "tro
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """One thing that was looked at; `level` is ok, warning or error."""
+    """The result of one check; `level` is ok, warning or error."""
 
     level: str
     what: str
@@ -40,7 +41,7 @@ class Finding:
 
 
 def examine(runs_dir: Path) -> list[Finding]:
-    """Look at everything; torch is asked in a process of its own."""
+    """Check everything; torch is loaded in a separate process."""
     return [_python(), *_torch(), _disk(runs_dir), _file_system(runs_dir), _sessions(), _encoding(), _colours()]
 
 
@@ -61,28 +62,28 @@ def _torch() -> list[Finding]:
             )
         ]
     if result.returncode:
-        reason = (result.stderr.strip().splitlines() or ["it does not load"])[-1]
+        reason = (result.stderr.strip().splitlines() or ["does not load"])[-1]
         return [Finding(level="error", what="torch", found=reason, advice="Install emodir again: pip install -e .")]
-    told = json.loads(result.stdout.splitlines()[-1])
-    findings = [Finding(level="ok", what="torch", found=told["version"])]
-    if told["trouble"]:
+    answer = json.loads(result.stdout.splitlines()[-1])
+    findings = [Finding(level="ok", what="torch", found=answer["version"])]
+    if answer["trouble"]:
         findings.append(
             Finding(
                 level="error",
                 what="GPUs",
-                found=f"{told['gpus']} × {told['name']}, but torch can't compute there: {told['trouble']}",
-                advice="nvidia-smi tells who uses it and its driver; pytorch.org has builds for other cards and drivers.",
+                found=f"{answer['gpus']} × {answer['name']}, but torch cannot compute there: {answer['trouble']}",
+                advice="nvidia-smi shows its users and its driver; pytorch.org has builds for other cards and drivers.",
             )
         )
-    elif told["gpus"]:
-        findings.append(Finding(level="ok", what="GPUs", found=f"{told['gpus']} × {told['name']}"))
+    elif answer["gpus"]:
+        findings.append(Finding(level="ok", what="GPUs", found=f"{answer['gpus']} × {answer['name']}"))
     elif has_nvidia_driver():
         findings.append(
             Finding(
                 level="error",
                 what="GPUs",
-                found="an NVIDIA driver is here, but torch can't use a GPU",
-                advice="Is the driver too old for this torch? nvidia-smi tells its version; pytorch.org has builds for older ones.",
+                found="an NVIDIA driver is installed, but torch cannot use a GPU",
+                advice="Is the driver too old for this torch? nvidia-smi shows its version; pytorch.org has builds for older drivers.",
             )
         )
     else:
@@ -117,15 +118,15 @@ def _file_system(runs_dir: Path) -> Finding:
         if (place == mount or place.startswith(mount.rstrip("/") + "/")) and len(mount) >= len(best):
             best, kind = mount, system
     if kind in NETWORK_FILE_SYSTEMS:
-        advice = "Works, but controls answer late; a local --runs-dir is faster."
+        advice = "Works, but controls react late; a local --runs-dir is faster."
         return Finding(level="warning", what="file system", found=kind, advice=advice)
     return Finding(level="ok", what="file system", found=kind)
 
 
 def _sessions() -> Finding:
-    """Whether logging out ends processes in the background."""
+    """Whether logging out ends background processes."""
     if shutil.which("loginctl") is None:
-        return Finding(level="ok", what="logging out", found="no session manager that ends processes")
+        return Finding(level="ok", what="logging out", found="no session manager")
     configured = ""
     for path in (Path("/etc/systemd/logind.conf"), *sorted(Path("/etc/systemd/logind.conf.d").glob("*.conf"))):
         try:
@@ -134,7 +135,7 @@ def _sessions() -> Finding:
             continue
     kills = any(line.strip().lower() == "killuserprocesses=yes" for line in configured.splitlines())
     if not kills:
-        return Finding(level="ok", what="logging out", found="leaves background processes alone")
+        return Finding(level="ok", what="logging out", found="does not end background processes")
     return Finding(
         level="error",
         what="logging out",
@@ -157,9 +158,16 @@ def _colours() -> Finding:
     if colours in ("truecolor", "24bit"):
         return Finding(level="ok", what="colours", found=colours)
     found = f"{os.environ.get('TERM', 'no TERM')}, COLORTERM not set"
-    return Finding(level="ok", what="colours", found=found, advice="The dashboard uses the terminal's own 16 colours.")
+    return Finding(level="ok", what="colours", found=found, advice="The dashboard uses the terminal's 16 colours.")
 
 
 def _existing(path: Path) -> Path:
     path = path.absolute()
     return path if path.exists() else _existing(path.parent)
+
+
+def print_findings(findings: list[Finding]) -> None:
+    """Print findings as a table."""
+    marks = {"ok": "✓", "warning": "!", "error": "✗"}
+    rows = [[marks[finding.level], finding.what, finding.found, finding.advice] for finding in findings]
+    print_table(["", "What", "Found", "Advice"], rows)

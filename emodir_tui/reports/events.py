@@ -1,4 +1,4 @@
-"""A run's raw events on stdout."""
+"""`emodir events`: a run's events as lines of JSON."""
 
 import sys
 import time

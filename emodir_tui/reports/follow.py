@@ -1,4 +1,4 @@
-"""Following a run without the dashboard: Rich progress on a terminal, plain lines elsewhere; always on stderr."""
+"""Follow a run without the dashboard: a progress bar on a terminal, plain lines elsewhere, always on stderr."""
 
 import signal
 import sys
@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from emodir_tui.errors import EmodirError, ExitCode
-from emodir_tui.formatting import duration, number, printable
+from emodir_tui.formatting import clock, duration, number, percent, printable
 from emodir_tui.runs.control import send
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.narration import EventFormatter
@@ -25,10 +25,10 @@ LINE_SHARE = 0.1
 
 
 def follow(directory: RunDirectory, *, owns: bool) -> tuple[ExitCode, RunState]:
-    """Follow a run until it ends or the reader leaves; the exit code that says which, and the run's state then.
+    """Follow a run until it ends or the user leaves; return the exit code and the run's last state.
 
-    On a terminal Ctrl+C leaves and the run goes on. Elsewhere (a job script, say) INT and TERM stop the run, because
-    whoever sends them means the job; but not where the run was started by somebody else, and is only watched.
+    On a terminal Ctrl+C leaves and the run continues. Elsewhere, as in a job script, INT and TERM stop the run if this
+    command started it.
 
     Args:
         directory: The run.
@@ -41,21 +41,21 @@ def follow(directory: RunDirectory, *, owns: bool) -> tuple[ExitCode, RunState]:
 
 
 class _LeavingError(Exception):
-    """The reader was told to leave, and the run goes on."""
+    """A signal ends this command, but not the run."""
 
 
 def how_to_return(directory: RunDirectory) -> str:
-    """What leaving prints."""
-    return f"{directory.id} goes on · emodir watch {directory.id} · emodir stop {directory.id}"
+    """The line that is printed on leaving."""
+    return f"{directory.id} is still running · emodir watch {directory.id} · emodir stop {directory.id}"
 
 
 def how_to_resume(directory: RunDirectory) -> str:
-    """What is printed of a run that was stopped."""
+    """The line that is printed when a run was stopped."""
     return f"stopped and saved · emodir resume {directory.id}"
 
 
-def _result(status: Status) -> ExitCode | None:
-    """The exit code, once the run has ended."""
+def result_of(status: Status) -> ExitCode | None:
+    """The exit code of a run that has ended, else None."""
     words = {
         "finished": ExitCode.OK,
         "stopped": ExitCode.STOPPED,
@@ -66,7 +66,7 @@ def _result(status: Status) -> ExitCode | None:
 
 
 def _on_terminal(watcher: Watcher) -> ExitCode:
-    console, teller = Console(stderr=True), EventFormatter()
+    console, formatter = Console(stderr=True), EventFormatter()
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
@@ -80,17 +80,17 @@ def _on_terminal(watcher: Watcher) -> ExitCode:
             while True:
                 events, status = watcher.look()
                 for event in events:
-                    if line := teller.line(event):
+                    if line := formatter.line(event):
                         console.print(Text(line))
                 progress.update(task, completed=watcher.state.progress, description=_headline(watcher.state, status))
                 live.refresh()
-                if (result := _result(status)) is not None:
+                if (result := result_of(status)) is not None:
                     break
                 time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         console.print(Text(how_to_return(watcher.directory)))
         return ExitCode.STILL_RUNNING
-    _say_end(watcher, status)
+    _print_end(watcher, status)
     return result
 
 
@@ -105,9 +105,9 @@ def _in_lines(watcher: Watcher, *, owns: bool) -> ExitCode:
             try:
                 asked.append(send(watcher.directory, "stop"))
             except EmodirError as error:
-                _print(f"{name}: the run can't be stopped ({printable(error.message)})")
+                _print(f"{name}: cannot stop the run ({printable(error.message)})")
                 raise _LeavingError from error
-        _print(f"{name}: stops the run; it can be resumed")
+        _print(f"{name}: stopping the run; it can be resumed")
 
     old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -121,18 +121,18 @@ def _in_lines(watcher: Watcher, *, owns: bool) -> ExitCode:
 
 
 def _lines_until_end(watcher: Watcher) -> ExitCode:
-    said, said_at, teller = 0.0, time.monotonic(), EventFormatter()
+    printed, printed_at, formatter = 0.0, time.monotonic(), EventFormatter()
     while True:
         events, status = watcher.look()
         for event in events:
-            if line := teller.line(event):
+            if line := formatter.line(event):
                 _print(line)
         share, now = watcher.state.progress, time.monotonic()
-        if events and (share - said >= LINE_SHARE or now - said_at >= LINE_SECONDS):
-            said, said_at = share, now
-            _print(f"{100 * share:3.0f} %  {_headline(watcher.state, status)}")
-        if (result := _result(status)) is not None:
-            _say_end(watcher, status)
+        if events and (share - printed >= LINE_SHARE or now - printed_at >= LINE_SECONDS):
+            printed, printed_at = share, now
+            _print(f"{percent(share, 0):>5}  {_headline(watcher.state, status)}")
+        if (result := result_of(status)) is not None:
+            _print_end(watcher, status)
             return result
         time.sleep(POLL_SECONDS)
 
@@ -144,7 +144,7 @@ def _headline(state: RunState, status: Status) -> str:
         return status.word if status.word != "running" else "loading"
     words = [status.word if status.word != "running" else "", stage.name]
     if stage.steps:
-        # Steps are the stage's, of which a part is only what it is at.
+        # Steps count the whole stage; the note names its current part.
         words += [f"{stage.unit} {stage.step}/{stage.steps}", *filter(None, [stage.note])]
     hypervolume = _hypervolume(state)
     if hypervolume is not None:
@@ -152,7 +152,7 @@ def _headline(state: RunState, status: Status) -> str:
     eta = state.eta_seconds(now)
     words.append(f"elapsed {duration(state.elapsed_seconds(now))}")
     if eta is not None:
-        words.append(f"ETA {duration(eta)} ({time.strftime('%H:%M', time.localtime(now + eta))})")
+        words.append(f"ETA {duration(eta)} ({clock(now + eta, seconds=False)})")
     return printable(" · ".join(word for word in words if word))
 
 
@@ -166,14 +166,14 @@ def _hypervolume(state: RunState) -> float | None:
     return running[-1].hypervolume if running else None
 
 
-def _say_end(watcher: Watcher, status: Status) -> None:
+def _print_end(watcher: Watcher, status: Status) -> None:
     directory, state = watcher.directory, watcher.state
     if status.word == "failed":
         _print(f"error: {printable(state.error)}")
         _print(
             f"  hint: {printable(state.hint)}"
             if state.hint
-            else f"  hint: the whole story is in {directory.worker_log}"
+            else f"  hint: see {directory.worker_log} for the traceback"
         )
     elif status.word == "lost":
         _print(f"error: the worker is lost: {printable(status.reason)}")

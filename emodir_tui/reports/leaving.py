@@ -1,16 +1,16 @@
-"""What is said when somebody leaves the dashboard, and with which exit code."""
+"""Leave the dashboard: what is printed then, and the exit code."""
 
 import sys
 
 from emodir_tui.errors import ExitCode
-from emodir_tui.reports.follow import how_to_return
-from emodir_tui.reports.summary import print_result
+from emodir_tui.reports.follow import how_to_return, result_of
+from emodir_tui.reports.show import print_result
 from emodir_tui.reports.views import look_at
 from emodir_tui.runs.directory import RunDirectory
 
 
-def say_goodbye(directory: RunDirectory | None, *, from_run: bool) -> ExitCode:
-    """How to come back. After `emodir run` the exit code is the run's result, or 6 while it goes on."""
+def leave(directory: RunDirectory | None, *, from_run: bool) -> ExitCode:
+    """Print how to return to a run. After `emodir run` the exit code is the run's result, or 6 while it is running."""
     if directory is None:
         return ExitCode.OK
     state, status = look_at(directory)
@@ -21,5 +21,4 @@ def say_goodbye(directory: RunDirectory | None, *, from_run: bool) -> ExitCode:
         print_result(state)
         return ExitCode.OK
     sys.stderr.write(f"{directory.id} is {status.word} · emodir resume {directory.id} · emodir logs {directory.id}\n")
-    codes = {"stopped": ExitCode.STOPPED, "failed": ExitCode.RUN_FAILED, "lost": ExitCode.WORKER_LOST}
-    return codes.get(status.word, ExitCode.OK) if from_run else ExitCode.OK
+    return result_of(status) or ExitCode.OK if from_run else ExitCode.OK

@@ -1,4 +1,4 @@
-"""What a resume starts from, and what of the work has to be done again."""
+"""`emodir resume`: where a run resumes, and how much work is repeated."""
 
 from emodir_tui.formatting import duration
 from emodir_tui.reports.views import look_at
@@ -6,13 +6,13 @@ from emodir_tui.runs.checkpoint import CheckpointInfo, Checkpoints, Results
 from emodir_tui.runs.directory import RunDirectory
 
 
-def what_is_lost(directory: RunDirectory, checkpoint: str | None) -> str:
-    """One sentence for the user."""
+def resumption(directory: RunDirectory, checkpoint: str | None) -> str:
+    """Where a run resumes and how much work is repeated, in one sentence."""
     state, _ = look_at(directory)
     checkpoints = Checkpoints(directory, keep=1)
     if checkpoint is not None:
         info = checkpoints.find(checkpoint)
-        return f"resumes {directory.id} from {_named(info)}; what came after it is kept aside"
+        return f"resuming {directory.id} from {_named(info)}; later results are moved aside"
     results = Results(directory).names()
     useful = [info for info in checkpoints.infos() if set(info.results) == set(results)]
     newest = max((info.saved for info in checkpoints.infos()), default=None)
@@ -20,13 +20,13 @@ def what_is_lost(directory: RunDirectory, checkpoint: str | None) -> str:
     lost = (
         ""
         if saved is None or state.updated is None
-        else f"; about {duration(max(0.0, state.updated - saved))} of work is done again"
+        else f"; about {duration(state.updated - saved)} of work is repeated"
     )
     if useful:
-        return f"resumes {directory.id} from {_named(useful[-1])}{lost}"
+        return f"resuming {directory.id} from {_named(useful[-1])}{lost}"
     if results:
-        return f"resumes {directory.id} after the last finished part{lost}"
-    return f"resumes {directory.id} from its beginning: nothing was saved yet"
+        return f"resuming {directory.id} after the last finished part{lost}"
+    return f"resuming {directory.id} from the beginning: nothing was saved yet"
 
 
 def _named(info: CheckpointInfo) -> str:

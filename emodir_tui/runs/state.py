@@ -111,6 +111,17 @@ class Pick:
     baseline_latency_ms: float | None = None
     file: str | None = None
 
+    @property
+    def satisfies_rule(self) -> bool:
+        """Whether the realised network is within its rule's limit, as far as it was measured."""
+        name, _, limit = self.rule.partition("=")
+        measured = {"max_macs": self.macs_kept, "max_params": self.params_kept, "max_latency_ms": self.latency_ms}
+        value = measured.get(name)
+        try:
+            return value is None or value <= float(limit)
+        except ValueError:
+            return False
+
 
 @dataclass(kw_only=True, slots=True)
 class Checkpoint:
@@ -176,6 +187,15 @@ class RunState:
         running = [stage for stage in self.stages.values() if stage.state == StageState.RUNNING]
         done = [stage for stage in self.stages.values() if stage.state == StageState.DONE]
         return running[-1] if running else done[-1] if done else None
+
+    @property
+    def best_pick(self) -> Pick | None:
+        """The most accurate finished pick of those that satisfy their rule; of equally accurate ones the smallest."""
+        candidates = [
+            (pick.accuracy, -pick.complexity_kept, pick) for pick in self.picks.values() if pick.satisfies_rule
+        ]
+        finished = [(accuracy, small, pick) for accuracy, small, pick in candidates if accuracy is not None]
+        return max(finished, key=lambda item: item[:2])[2] if finished else None
 
     @property
     def progress(self) -> float:

@@ -10,8 +10,13 @@ from emodir_tui.reports import doctor
     ("told", "driver", "level", "words"),
     [
         ((1, "NVIDIA H100", ""), True, "ok", "1 × NVIDIA H100"),
-        ((2, "Tesla K80", "no kernel image"), True, "error", "2 × Tesla K80, but torch can't compute there: no kernel"),
-        ((0, "", ""), True, "error", "torch can't use a GPU"),
+        (
+            (2, "Tesla K80", "no kernel image"),
+            True,
+            "error",
+            "2 × Tesla K80, but torch cannot compute there: no kernel",
+        ),
+        ((0, "", ""), True, "error", "torch cannot use a GPU"),
         ((0, "", ""), False, "warning", "none"),
     ],
 )

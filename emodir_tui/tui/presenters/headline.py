@@ -8,7 +8,7 @@ from rich.text import Text
 
 from emodir_tui.formatting import age, clock, duration, literal, percent, plural, points, size
 from emodir_tui.runs.names import StageName
-from emodir_tui.runs.state import Checkpoint, Pick, RunState, Stage
+from emodir_tui.runs.state import Checkpoint, RunState, Stage
 from emodir_tui.tui.drawing.palette import STAGE_GLYPHS, STATUS_GLYPHS, STATUS_WORDS, bar
 from emodir_tui.tui.presenters.view import View
 from emodir_tui.tui.sources.gpus import Gpu
@@ -136,9 +136,10 @@ def _lost_work(state: RunState, newest: Checkpoint | None) -> str:
 
 
 def _result(state: RunState) -> str:
-    best = _best_pick(state)
+    best = state.best_pick
     if best is None:
-        return f"after {duration(state.elapsed_seconds(state.updated or 0.0))}"
+        missed = "no pick satisfies its rule · " if state.picks else ""
+        return f"{missed}after {duration(state.elapsed_seconds(state.updated or 0.0))}"
     original = state.baseline.accuracy if state.baseline is not None else None
     change = points(best.accuracy - original) if best.accuracy is not None and original is not None else ""
     unit, kept = state.complexity.unit, best.complexity_kept
@@ -157,14 +158,8 @@ def _picks(state: RunState) -> str:
 
 
 def _best(state: RunState) -> str:
-    best = _best_pick(state)
+    best = state.best_pick or next(iter(state.picks.values()), None)
     return literal(best.name, 40) if best is not None else "knee"
-
-
-def _best_pick(state: RunState) -> Pick | None:
-    """The first pick that was finished, else the first."""
-    finished = [pick for pick in state.picks.values() if pick.accuracy is not None]
-    return finished[0] if finished else next(iter(state.picks.values()), None)
 
 
 def _where(state: RunState, *, short: bool = False) -> str:

@@ -173,8 +173,7 @@ def _curve(state: RunState, scope: str) -> tuple[Point, ...]:
 def _cells(name: str, index: int, source: Source, palette: Palette) -> Cells:
     state, word = source.state, source.status.word
     original = state.baseline.accuracy if state.baseline is not None else None
-    finished = [pick for pick in state.picks.values() if pick.accuracy is not None]
-    best = max(finished, key=lambda pick: pick.accuracy or 0.0, default=None)
+    best = state.best_pick
     accuracy = percent(best.accuracy, 2) if best is not None else NOTHING
     if best is not None and best.accuracy is not None and original is not None:
         accuracy += f" {points(best.accuracy - original)}"

@@ -106,8 +106,7 @@ class _Watched:
 
 def _summarise(directory: RunDirectory, state: RunState, observer: Observer) -> Summary:
     stage = state.stage
-    finished = [pick for pick in state.picks.values() if pick.accuracy is not None]
-    best = max(finished, key=lambda pick: pick.accuracy or 0.0, default=None)
+    best = state.best_pick
     original = state.baseline.accuracy if state.baseline is not None else None
     change = best.accuracy - original if best and best.accuracy is not None and original is not None else None
     return Summary(
