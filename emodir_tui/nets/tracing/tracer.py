@@ -1,11 +1,10 @@
-"""A torch.fx graph of a user's model in which every node says what it makes and whose module it belongs to."""
+"""Symbolic tracing of a user's model by torch.fx, with the module that each node belongs to."""
 
 import inspect
 import operator
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
-from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +21,7 @@ from emodir_tui.nets.modules.channel_modules import (
 from emodir_tui.nets.tracing.functionalize import AliasError, functionalise
 
 _OWN_LEAVES = (ChannelPad, ChannelSplit, ChannelGather, ChannelView, ChannelConstant)
-# Modules of other packages that are known by name, so that those packages need not be installed.
+# Modules of other packages, recognised by name so that those packages need not be installed.
 _FOREIGN_LEAVES = {
     "torchvision.ops.stochastic_depth.StochasticDepth",
     "timm.layers.drop.DropPath",
@@ -30,23 +29,30 @@ _FOREIGN_LEAVES = {
     "timm.layers.conv2d_same.Conv2dSame",
 }
 _ASSERTIONS = {"_assert", "_assert_is_none"}
-# Functions that make tensors of sizes; torch.fx itself can't see them when a size is one of a traced tensor.
+# Functions that make a tensor of given sizes. torch.fx cannot trace their calls when a size is that of a traced tensor.
 _CREATORS = ("zeros", "ones", "full", "empty", "arange", "rand", "randn")
 
 
 def qualified(kind: type) -> str:
-    """The full name of a class: package, module and name."""
+    """The qualified name of a class, with its module."""
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def symbolic(model: nn.Module, example: Tensor) -> tuple[fx.Graph, dict[str, tuple[str, ...]]]:
-    """The model's graph in evaluation mode, and for each node's name the modules whose output it is, innermost first.
+    """Trace a model in evaluation mode.
 
-    A module that can't be traced becomes a leaf of the graph: it works, and protects the channels that reach it.
-    Decisions that depend on shapes alone are taken as for the example.
+    A module that cannot be traced becomes a leaf of the graph: it works, and protects the channels that reach it.
+    Branches that depend on shapes alone are resolved as for the example.
+
+    Args:
+        model: In evaluation mode.
+        example: A batch of inputs on the model's device.
+
+    Returns:
+        The graph, and for each node's name the modules whose output it is, innermost first.
 
     Raises:
-        ProfileError: The model itself can't be traced, takes more than one tensor, or returns anything but a tensor.
+        ProfileError: The model itself cannot be traced, takes more than one tensor, or does not return one tensor.
     """
     opaque: list[str] = []
     while True:
@@ -63,26 +69,26 @@ def symbolic(model: nn.Module, example: Tensor) -> tuple[fx.Graph, dict[str, tup
             place, reason = (tracer.path[-1] if tracer.path else ""), first_line(error)
         if not place:
             raise ProfileError(
-                f"{type(model).__name__} can't be traced by torch.fx: {reason}",
-                "keep branches on tensors' values and changes of parts of tensors out of its own forward(); inside a "
-                "submodule they are allowed, and protect that submodule's channels",
+                f"{type(model).__name__} cannot be traced by torch.fx: {reason}",
+                "Its own forward() must not branch on tensor values nor assign to parts of tensors. A submodule may, "
+                "and its channels are then protected.",
             )
         opaque.append(place)
     erase_unused_nodes(graph)
     _single_input(graph, type(model).__name__)
-    alive = {node.name for node in graph.nodes}
-    return graph, {name: tuple(paths) for name, paths in tracer.outputs.items() if name in alive}
+    names = {node.name for node in graph.nodes}
+    return graph, {name: tuple(paths) for name, paths in tracer.outputs.items() if name in names}
 
 
 def erase_unused_nodes(graph: fx.Graph) -> None:
-    """Erase the nodes whose result nobody reads; right where nothing is changed in place."""
+    """Erase the nodes whose result is never read; correct for graphs that change nothing in place."""
     for node in reversed(list(graph.nodes)):
         if not node.users and node.op not in ("placeholder", "output"):
             graph.erase_node(node)
 
 
 def operation(node: fx.Node) -> str | None:
-    """The name of the function or method a node calls, without marks of being in place; None if it isn't torch's."""
+    """The name of the function or method a node calls, without in-place underscores; None if it is not torch's."""
     if node.op == "call_method":
         return str(node.target).rstrip("_")
     if node.op != "call_function" or not callable(node.target):
@@ -95,12 +101,14 @@ def operation(node: fx.Node) -> str | None:
 
 
 class _Proxy(fx.Proxy):
+    """A proxy whose len() is that of the example's value."""
+
     def __len__(self) -> int:
         return len(self.tracer.concrete(self.node))  # type: ignore[attr-defined]
 
 
 class _Tracer(fx.Tracer):
-    """Keeps modules whole that have one meaning, and notes where it is and what each module returns."""
+    """Keeps known modules as leaves, and records the module being traced and what each module returns."""
 
     def __init__(self, opaque: list[str], example: Tensor) -> None:
         super().__init__()
@@ -109,7 +117,7 @@ class _Tracer(fx.Tracer):
         self.outputs: dict[str, list[str]] = {}
         self._values: dict[fx.Node, Any] = {}
         self._example = example
-        self._untouched = (nn.Module.__call__, nn.Module.__getattr__)
+        self._plain_methods = {name: getattr(nn.Module, name) for name in ("__call__", "__getattr__")}
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if module_qualified_name in self.opaque or isinstance(m, _OWN_LEAVES):
@@ -124,7 +132,7 @@ class _Tracer(fx.Tracer):
         try:
             path = self.path_of_module(m)
         except NameError:
-            # A container made in forward(), such as a slice of a Sequential: its layers are the model's own.
+            # A container made in forward(), such as a slice of a Sequential, has no path; its layers have.
             return forward(*args, **kwargs)
         leaf = self.is_leaf_module(m, path)
         if not leaf:
@@ -155,16 +163,12 @@ class _Tracer(fx.Tracer):
         return super().iter(obj) if isinstance(value, Tensor) else iter([obj[i] for i in range(len(value))])  # type: ignore[index]
 
     def concrete(self, wanted: fx.Node) -> Any:
-        """What a node makes of the example, with the modules as they are outside of tracing."""
-        traced = (nn.Module.__call__, nn.Module.__getattr__)
-        nn.Module.__call__, nn.Module.__getattr__ = self._untouched  # type: ignore[method-assign, assignment]
-        try:
-            with torch.no_grad():
-                for node in self.graph.nodes:
-                    if node not in self._values:
-                        self._values[node] = self._run(node)
-        finally:
-            nn.Module.__call__, nn.Module.__getattr__ = traced  # type: ignore[method-assign, assignment]
+        """A node's value for the example."""
+        # While torch.fx traces, it has its own methods on nn.Module, which would record these calls too.
+        with torch.no_grad(), _replaced(nn.Module, self._plain_methods):
+            for node in self.graph.nodes:
+                if node not in self._values:
+                    self._values[node] = self._run(node)
         return self._values[wanted]
 
     def _run(self, node: fx.Node) -> Any:
@@ -182,9 +186,14 @@ class _Tracer(fx.Tracer):
 
 
 def _traced(tracer: _Tracer, model: nn.Module) -> fx.Graph:
-    """The raw graph; constants that torch.fx stores on the model on the way are taken off it again by the caller."""
+    """The raw graph. torch.fx stores constants on the model on the way; the caller removes them.
 
-    def visible(function: Callable[..., Any]) -> Callable[..., Any]:
+    In torch.zeros(x.size(1)) the size is a proxy. Such a function refuses it while it parses its arguments, before it
+    would consult __torch_function__ or a TorchFunctionMode. These functions are therefore replaced while torch.fx
+    traces, by ones that record the call.
+    """
+
+    def recording(function: Callable[..., Any]) -> Callable[..., Any]:
         def create(*args: Any, **kwargs: Any) -> Any:
             proxies: list[fx.Proxy] = []
             fx.node.map_aggregate((args, kwargs), lambda a: proxies.append(a) if isinstance(a, fx.Proxy) else None)
@@ -194,14 +203,25 @@ def _traced(tracer: _Tracer, model: nn.Module) -> fx.Graph:
 
         return create
 
-    with ExitStack() as stack:
-        for name in _CREATORS:
-            stack.enter_context(patch.object(torch, name, visible(getattr(torch, name))))
+    with _replaced(torch, {name: recording(getattr(torch, name)) for name in _CREATORS}):
         return tracer.trace(model, concrete_args=_defaults(model))
 
 
+@contextmanager
+def _replaced(owner: Any, attributes: Mapping[str, Any]) -> Iterator[None]:
+    """Give a module or class other attributes, and its own back at the end."""
+    originals = {name: getattr(owner, name) for name in attributes}
+    for name, value in attributes.items():
+        setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        for name, value in originals.items():
+            setattr(owner, name, value)
+
+
 def _inherits_forward(module: nn.Module) -> bool:
-    """A subclass of one of torch's layers that computes what its base computes."""
+    """Whether a module's class derives from one of torch's layers and overrides nothing of its computation."""
     bases = (base for base in type(module).__mro__ if base.__module__.startswith("torch.nn.modules"))
     base = next(bases, nn.Module)
     containers = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -213,14 +233,14 @@ def _inherits_forward(module: nn.Module) -> bool:
 
 
 def _defaults(model: nn.Module) -> dict[str, Any] | None:
-    """The values of all arguments of forward() but the first, where it has defaults."""
+    """The default values of the arguments of forward() after the first."""
     parameters = list(inspect.signature(model.forward).parameters.values())[1:]
     plain = [p for p in parameters if p.default is not p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     return {p.name: p.default for p in plain} or None
 
 
 def _place_inputs(graph: fx.Graph) -> None:
-    """f(input=x) as f(x), so that the first argument is what a function works on."""
+    """Rewrite f(input=x) as f(x), so that a function's first argument is its input."""
     for node in graph.nodes:
         if node.op == "call_function" and not node.args and isinstance(node.kwargs.get("input"), fx.Node):
             node.args = (node.kwargs["input"],)
@@ -240,11 +260,11 @@ def _single_input(graph: fx.Graph, name: str) -> None:
             graph.erase_node(extra)
         else:
             raise ProfileError(
-                f"{name}.forward() reads more than one input", "wrap it in a module that takes one image"
+                f"{name}.forward() reads more than one input", "Wrap it in a module that takes one image."
             )
     output = next(node for node in graph.nodes if node.op == "output")
     if not isinstance(output.args[0], fx.Node):
         raise ProfileError(
             f"{name}.forward() returns {type(output.args[0]).__name__}, not one tensor",
-            "wrap it in a module that returns the tensor to be kept",
+            "Wrap it in a module that returns that tensor.",
         )
