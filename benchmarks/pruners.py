@@ -5,6 +5,7 @@ with searched ratios may empty a residual branch, as emodir may.
 """
 
 import copy
+import operator
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +19,7 @@ from emodir_tui.emo.nsga2 import Nsga2
 from emodir_tui.emo.position_space import PositionSpace
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
 from emodir_tui.nets.measures.complexity import ComplexityModel
-from emodir_tui.nets.measures.importance import bn_scale, l1, taylor
+from emodir_tui.nets.measures.importance import taylor
 from emodir_tui.nets.removal import remove
 from emodir_tui.problems.network import NetworkProblem
 from emodir_tui.results import Adapted, Parts
@@ -60,6 +61,29 @@ class Context:
         if self._taylor is None:
             self._taylor = taylor(self.graph, self._batches, cross_entropy)
         return self._taylor
+
+
+def l1(graph: ChannelGraph) -> np.ndarray:
+    """Mean absolute weight of the filters that make a gene, float64[genes] (Li et al. 2017), summed over its layers."""
+    values = np.zeros(graph.genes + 1)
+    seen: dict[str, None] = {}
+    for layer in graph.layers:
+        if layer.weight and layer.weight not in seen:
+            seen[layer.weight] = None
+            weight = operator.attrgetter(layer.weight)(graph.network.model).detach()
+            norms = weight.abs().transpose(0, layer.output_dim).flatten(1).mean(1).double().cpu().numpy()
+            np.add.at(values, layer.outputs, norms)
+    return values[:-1]
+
+
+def bn_scale(graph: ChannelGraph) -> np.ndarray:
+    """Absolute scale of the batch normalisations on a gene, float64[genes] (Liu et al. 2017); 0 where there is none."""
+    values = np.zeros(graph.genes + 1)
+    for name, module in graph.graph_module.named_modules():
+        axes = graph.tensors.get(f"{name}.weight", {})
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and 0 in axes:
+            np.add.at(values, axes[0], module.weight.detach().abs().double().cpu().numpy())
+    return values[:-1]
 
 
 def uniform(context: Context, level: float, importance: np.ndarray) -> np.ndarray:

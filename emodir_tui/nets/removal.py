@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from emodir_tui.arrays import KeepVectors
+from emodir_tui.arrays import KeepVectors, extended
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph, analyse
 from emodir_tui.nets.execution.program import CHANNEL_LEAVES
 from emodir_tui.nets.execution.sliced import SlicedNetwork
@@ -23,7 +23,7 @@ __all__ = ["ChannelConstant", "apply_structure", "remove", "structure"]
 _SHAPELESS = {"relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "sigmoid", "hardsigmoid", "hardswish", "tanh"}
 
 
-class Nothing(nn.Module):
+class NoChannels(nn.Module):
     """Stands where a layer of an emptied branch was: gives a view without channels, which costs nothing."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,20 +47,20 @@ def remove(graph: ChannelGraph, keep: KeepVectors, *, statistics: str = "running
         ValueError: The keep vector empties a group that must keep a gene.
     """
     emptied = graph.check(keep)
-    extended = np.append(keep, True)
+    extended_keep = extended(keep)
     model = deep_copy(graph.network.model, graph.network.model)
     constants = _constants(graph, keep, emptied, statistics)
-    _shrink(graph, model, extended)
-    as_graph = _as_graph(graph, model, extended, constants).eval()
-    if not _fits_own_class(graph, model, extended, emptied):
+    _shrink(graph, model, extended_keep)
+    as_graph = _as_graph(graph, model, extended_keep, constants).eval()
+    if not _fits_user_class(graph, model, extended_keep, emptied):
         return as_graph
     for number in emptied:
-        _hollow_out(graph, model, number, constants[number])
-    return model.eval() if _agree(model.eval(), as_graph, graph.network.example) else as_graph
+        _replace_branch(graph, model, number, constants[number])
+    return model.eval() if _computes_the_same(model.eval(), as_graph, graph.network.example) else as_graph
 
 
 @torch.no_grad()
-def _agree(own: nn.Module, as_graph: nn.Module, example: Tensor) -> bool:
+def _computes_the_same(own: nn.Module, as_graph: nn.Module, example: Tensor) -> bool:
     """Whether the user's own code still works with fewer channels: it may add in place, or assert a size."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(example.shape, generator=generator, dtype=torch.float32).to(example)
@@ -125,24 +125,26 @@ def _constants(
     return {number: ChannelConstant(values[statistics][number].clone(), values["batch"][number]) for number in emptied}
 
 
-def _shrink(graph: ChannelGraph, model: nn.Module, extended: np.ndarray) -> None:
+def _shrink(graph: ChannelGraph, model: nn.Module, extended_keep: np.ndarray) -> None:
     """Every tensor cut to its kept channels, under all of its names; then the numbers beside them."""
     modules, originals = _modules(model), _modules(graph.network.model)
     touched: dict[str, None] = {}
     for first, axes in graph.tensors.items():
-        if first in _constants_of_graph(graph):
+        if first in _graph_constants(graph):
             continue
         smaller: Tensor | None = None
         for name in graph.aliases.get(first, (first,)):
             owner, _, attribute = name.rpartition(".")
             value = getattr(modules[owner], attribute)
             if smaller is None:
-                smaller = _cut(value, axes, extended)
+                smaller = _cut(value, axes, extended_keep)
             setattr(modules[owner], attribute, smaller)
             touched[owner] = None
-    for owner in dict.fromkeys([*touched, *graph.norms]):
-        axis = graph.norms.get(owner)
-        fit_sizes(modules[owner], originals[owner], None if axis is None else int(np.count_nonzero(extended[axis])))
+    for owner in dict.fromkeys([*touched, *graph.sized_layers]):
+        axis = graph.sized_layers.get(owner)
+        fit_sizes(
+            modules[owner], originals[owner], None if axis is None else int(np.count_nonzero(extended_keep[axis]))
+        )
 
 
 def _modules(model: nn.Module) -> dict[str, nn.Module]:
@@ -150,15 +152,15 @@ def _modules(model: nn.Module) -> dict[str, nn.Module]:
     return dict(model.named_modules(remove_duplicate=False))
 
 
-def _constants_of_graph(graph: ChannelGraph) -> set[str]:
+def _graph_constants(graph: ChannelGraph) -> set[str]:
     """Tensors that the graph reads and that are none of the model's parameters or buffers."""
     return {name for name in graph.tensors if name not in graph.aliases}
 
 
-def _cut(value: Tensor, axes: dict[int, np.ndarray], extended: np.ndarray) -> Tensor:
+def _cut(value: Tensor, axes: dict[int, np.ndarray], extended_keep: np.ndarray) -> Tensor:
     data = value.detach()
     for dim, axis in axes.items():
-        data = data.index_select(dim, torch.from_numpy(np.flatnonzero(extended[axis])).to(data.device))
+        data = data.index_select(dim, torch.from_numpy(np.flatnonzero(extended_keep[axis])).to(data.device))
     # Gathering puts the channels first in memory again.
     form = torch.channels_last if data.dim() == 4 and _channels_last(value) else torch.contiguous_format
     data = data.clone(memory_format=form)
@@ -170,9 +172,9 @@ def _channels_last(value: Tensor) -> bool:
     return not value.is_contiguous() and value.is_contiguous(memory_format=torch.channels_last)
 
 
-def _fits_own_class(graph: ChannelGraph, model: nn.Module, extended: np.ndarray, emptied: list[int]) -> bool:
+def _fits_user_class(graph: ChannelGraph, model: nn.Module, extended_keep: np.ndarray, emptied: list[int]) -> bool:
     """Whether leaves of the model hold every number that changes; those leaves are set on the way."""
-    if graph.unreached or _constants_of_graph(graph):
+    if graph.unused_parameters or _graph_constants(graph):
         return False
     modules = _modules(model)
     for node in graph.graph_module.graph.nodes:
@@ -185,18 +187,18 @@ def _fits_own_class(graph: ChannelGraph, model: nn.Module, extended: np.ndarray,
         own = modules.get(target)
         if isinstance(own, CHANNEL_LEAVES):
             own.genes = leaf.genes  # type: ignore[assignment]
-            own.select(extended, _device(model))
+            own.select(extended_keep, _device(model))
             own.genes = None
-        elif any(bool((~extended[axis]).any()) for axis in leaf.genes):
+        elif any(bool((~extended_keep[axis]).any()) for axis in leaf.genes):
             return False
     calls: dict[str, int] = {}
     for node in graph.graph_module.graph.nodes:
         if node.op == "call_module":
             calls[str(node.target)] = calls.get(str(node.target), 0) + 1
-    return all(_can_hollow_out(graph, number, calls, modules) for number in emptied)
+    return all(_can_replace_branch(graph, number, calls, modules) for number in emptied)
 
 
-def _can_hollow_out(graph: ChannelGraph, number: int, calls: dict[str, int], modules: dict[str, nn.Module]) -> bool:
+def _can_replace_branch(graph: ChannelGraph, number: int, calls: dict[str, int], modules: dict[str, nn.Module]) -> bool:
     """Whether a branch of the user's class can be emptied by replacing modules: functions in it must not mind."""
     branch = graph.branches[number]
     nodes = {node.name: node for node in graph.graph_module.graph.nodes}
@@ -212,7 +214,7 @@ def _can_hollow_out(graph: ChannelGraph, number: int, calls: dict[str, int], mod
     return True
 
 
-def _hollow_out(graph: ChannelGraph, model: nn.Module, number: int, constant: ChannelConstant) -> None:
+def _replace_branch(graph: ChannelGraph, model: nn.Module, number: int, constant: ChannelConstant) -> None:
     branch = graph.branches[number]
     nodes = {node.name: node for node in graph.graph_module.graph.nodes}
     for name in branch.nodes:
@@ -224,11 +226,11 @@ def _hollow_out(graph: ChannelGraph, model: nn.Module, number: int, constant: Ch
         elif name in branch.constant_tail:
             model.set_submodule(str(node.target), nn.Identity())
         else:
-            model.set_submodule(str(node.target), Nothing())
+            model.set_submodule(str(node.target), NoChannels())
 
 
 def _as_graph(
-    graph: ChannelGraph, model: nn.Module, extended: np.ndarray, constants: dict[int, ChannelConstant]
+    graph: ChannelGraph, model: nn.Module, extended_keep: np.ndarray, constants: dict[int, ChannelConstant]
 ) -> fx.GraphModule:
     """The normalised graph on the smaller modules; emptied branches are one constant each."""
     modules = _modules(model)
@@ -250,31 +252,31 @@ def _as_graph(
     for node in result.nodes:
         target = str(node.target)
         if node.op == "call_module" and target not in root:
-            root[target] = _module(graph, modules, target, extended, _device(model))
+            root[target] = _module(graph, modules, target, extended_keep, _device(model))
         elif node.op == "get_attr":
-            root[target] = _read(graph, model, target, extended)
+            root[target] = _read(graph, model, target, extended_keep)
     result.lint()
     return fx.GraphModule(root, result, type(graph.network.model).__name__)
 
 
 def _module(
-    graph: ChannelGraph, modules: dict[str, nn.Module], target: str, extended: np.ndarray, device: torch.device
+    graph: ChannelGraph, modules: dict[str, nn.Module], target: str, extended_keep: np.ndarray, device: torch.device
 ) -> nn.Module:
     leaf = graph.graph_module.get_submodule(target)
     if isinstance(leaf, CHANNEL_LEAVES):
         own = copy.deepcopy(leaf)
-        own.select(extended, device)
+        own.select(extended_keep, device)
         own.genes = None
         return own
     return modules[target] if target in modules else copy.deepcopy(leaf)
 
 
-def _read(graph: ChannelGraph, model: nn.Module, target: str, extended: np.ndarray) -> Tensor:
+def _read(graph: ChannelGraph, model: nn.Module, target: str, extended_keep: np.ndarray) -> Tensor:
     """A tensor that the graph reads itself: the smaller model's, or a constant that tracing met."""
     if target in graph.aliases or target in {name for names in graph.aliases.values() for name in names}:
         return operator.attrgetter(target)(model)  # type: ignore[no-any-return]
     value: Tensor = operator.attrgetter(target)(graph.graph_module)
-    return _cut(value, graph.tensors.get(target, {}), extended)
+    return _cut(value, graph.tensors.get(target, {}), extended_keep)
 
 
 def _device(model: nn.Module) -> torch.device:

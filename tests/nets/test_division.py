@@ -3,11 +3,12 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.pruners import bn_scale, l1
 from emodir_tui.errors import ProfileError
 from emodir_tui.nets.division import comparison_cut, divide_network
 from emodir_tui.nets.execution.evaluators import FeatureError, NetworkEvaluator, SubnetworkEvaluator
 from emodir_tui.nets.execution.sliced import SlicedNetwork
-from emodir_tui.nets.measures.importance import bn_scale, l1, taylor
+from emodir_tui.nets.measures.importance import taylor
 from emodir_tui.nets.sources.models import load_model, read_weights
 from tests.support import models
 from tests.support.models import ZOO, graph_of, random_keep, zoo_model
@@ -216,8 +217,8 @@ def test_importances_are_one_finite_number_a_gene_and_see_what_matters():
         ("resnet21", "is not in the zoo", "resnet20"),
         ("torchvision:resnet5", "no classification model", "resnet50"),
         ("no.such.module:f", "cannot be imported", ""),
-        ("tests.nets.models:Unet", "has no function", "UNet"),
-        ("tests.nets.models:graph_of", "fails: TypeError", ""),
+        ("tests.support.models:Unet", "has no function", "UNet"),
+        ("tests.support.models:graph_of", "fails: TypeError", ""),
     ],
 )
 def test_models_that_are_not_there_are_named_with_the_nearest(source, sentence, hint):
@@ -240,14 +241,14 @@ def test_models_that_are_not_there_are_named_with_the_nearest(source, sentence, 
 )
 def test_a_users_own_factory_is_given_the_number_of_classes_as_it_takes_it(monkeypatch, make):
     monkeypatch.setattr(models, "make", make, raising=False)
-    model = load_model("tests.nets.models:make", "", 7)
+    model = load_model("tests.support.models:make", "", 7)
     assert (model.in_features, model.out_features) == (8, 7)
 
 
 def test_how_a_users_own_factory_was_called_is_told_where_it_fails(monkeypatch):
     monkeypatch.setattr(models, "make", lambda width, num_classes=10: None, raising=False)
     with pytest.raises(ProfileError, match=r"models:make\(num_classes=7\) fails: TypeError"):
-        load_model("tests.nets.models:make", "", 7)
+        load_model("tests.support.models:make", "", 7)
 
 
 def test_weights_with_prefixes_load_and_others_are_refused_by_name(tmp_path):

@@ -268,7 +268,7 @@ class Wild(nn.Module):
 @pytest.mark.parametrize(
     ("forward", "sentence"),
     [
-        (lambda m, x: m.one(x) if x.sum() > 0 else x, "can't be traced by torch.fx"),
+        (lambda m, x: m.one(x) if x.sum() > 0 else x, "cannot be traced by torch.fx"),
         (lambda m, x: (m.one(x), x), "returns tuple, not one tensor"),
         (lambda m, x: (F.relu_((y := m.one(x)).view(-1)), m.head(y.mean((2, 3))))[1], "changes a view of a tensor"),
         (lambda m, x: m.head(m.one(x).mean((2, 3)) + torch.rand(1)), "computes something else than its graph"),

@@ -43,25 +43,25 @@ class Branch:
     groups: tuple[int, ...]
 
 
-def find_branches(p: Propagation, group_of_label: np.ndarray, group_nodes: list[set[str]]) -> list[Branch]:
+def find_branches(propagation: Propagation, group_of_label: np.ndarray, group_nodes: list[set[str]]) -> list[Branch]:
     """The branches that may be emptied, in order.
 
     Args:
-        p: The labelled graph.
+        propagation: The labelled graph.
         group_of_label: int64[labels], -1 where a label is in no group.
         group_nodes: For each group the names of all nodes that read a tensor with its channels.
     """
-    order = list(p.module.graph.nodes)
+    order = list(propagation.module.graph.nodes)
     position = {node: index for index, node in enumerate(order)}
-    above = _ancestors(order, position)
-    mixing_layers = {mixer.node: mixer for mixer in p.mixing_layers}
+    ancestors = _ancestors(order, position)
+    layers_by_node = {layer.node: layer for layer in propagation.mixing_layers}
     found: list[Branch] = []
     taken = 0
     for node in order:
         sides = list(node.all_input_nodes)
         if operation(node) not in _ADDITIONS or len(sides) != 2:
             continue
-        regions = [_region(order, position, above, sides[i], sides[1 - i]) for i in (0, 1)]
+        regions = [_region(order, position, ancestors, sides[i], sides[1 - i]) for i in (0, 1)]
         inside = [_groups_in(region, group_nodes) for region in regions]
         for i in (0, 1):
             region, other = regions[i], inside[1 - i]
@@ -70,7 +70,7 @@ def find_branches(p: Propagation, group_of_label: np.ndarray, group_nodes: list[
             same_size = sides[1 - i].meta.get("shape") == node.meta.get("shape")
             if not region or not inside[i] or other or bits & taken or not same_size:
                 continue
-            branch = _branch(p, region, inside[i], group_of_label, mixing_layers)
+            branch = _branch(propagation, region, inside[i], group_of_label, layers_by_node)
             if branch is not None:
                 found.append(branch)
                 taken |= bits
@@ -79,20 +79,20 @@ def find_branches(p: Propagation, group_of_label: np.ndarray, group_nodes: list[
 
 def _ancestors(order: list[fx.Node], position: dict[fx.Node, int]) -> list[int]:
     """For each node a bit set of the positions of itself and all that it depends on."""
-    above: list[int] = []
+    ancestors: list[int] = []
     for index, node in enumerate(order):
         bits = 1 << index
         for source in node.all_input_nodes:
-            bits |= above[position[source]]
-        above.append(bits)
-    return above
+            bits |= ancestors[position[source]]
+        ancestors.append(bits)
+    return ancestors
 
 
 def _region(
-    order: list[fx.Node], position: dict[fx.Node, int], above: list[int], end: fx.Node, other: fx.Node
+    order: list[fx.Node], position: dict[fx.Node, int], ancestors: list[int], end: fx.Node, other: fx.Node
 ) -> list[fx.Node]:
     """The nodes that only `end` depends on, if one tensor enters and nothing but `end` leaves; else none."""
-    bits = above[position[end]] & ~above[position[other]]
+    bits = ancestors[position[end]] & ~ancestors[position[other]]
     region: list[fx.Node] = []
     while bits:
         low = bits & -bits
@@ -110,17 +110,17 @@ def _groups_in(region: list[fx.Node], group_nodes: list[set[str]]) -> list[int]:
 
 
 def _branch(
-    p: Propagation,
+    propagation: Propagation,
     region: list[fx.Node],
     groups: list[int],
     group_of_label: np.ndarray,
-    mixing_layers: dict[str, ChannelMixingLayer],
+    layers_by_node: dict[str, ChannelMixingLayer],
 ) -> Branch | None:
     """The region as a branch, if emptying the groups makes its last node the same at every position."""
     end = region[-1]
     members = set(region)
     entry = next(s for n in region for s in n.all_input_nodes if s not in members and s.op != "get_attr")
-    if set(_groups_of(p.values[end], group_of_label)) & set(groups):
+    if set(_groups_of(propagation.values[end], group_of_label)) & set(groups):
         return None
     zero_input_layers: list[str] = []
     constant: set[fx.Node] = set()
@@ -132,30 +132,30 @@ def _branch(
             if sum(size > 1 for size in node.meta.get("shape", ())) <= 1:
                 constant.add(node)
             continue
-        mixer = mixing_layers.get(node.name)
+        layer = layers_by_node.get(node.name)
         if (
-            mixer is not None
-            and mixer.inputs is not None
-            and set(_groups_of(mixer.inputs, group_of_label)) <= set(groups)
+            layer is not None
+            and layer.inputs is not None
+            and set(_groups_of(layer.inputs, group_of_label)) <= set(groups)
         ):
             zero_input_layers.append(node.name)
             constant.add(node)
-        elif _keeps_constant(p, node) and set(node.all_input_nodes) <= constant:
+        elif _keeps_constant(propagation, node) and set(node.all_input_nodes) <= constant:
             constant.add(node)
     if end not in constant:
         return None
-    constant_tail, pending = set[fx.Node](), [end]
+    tail, pending = set[fx.Node](), [end]
     while pending:
         node = pending.pop()
-        constant_tail.add(node)
+        tail.add(node)
         if node.name not in zero_input_layers:
-            pending.extend(source for source in node.all_input_nodes if source not in constant_tail)
+            pending.extend(source for source in node.all_input_nodes if source not in tail)
     return Branch(
         entry=entry.name,
         exit=end.name,
         nodes=tuple(node.name for node in region),
-        zero_input_layers=tuple(name for name in zero_input_layers if any(node.name == name for node in constant_tail)),
-        constant_tail=tuple(node.name for node in region if node in constant_tail),
+        zero_input_layers=tuple(name for name in zero_input_layers if any(node.name == name for node in tail)),
+        constant_tail=tuple(node.name for node in region if node in tail),
         groups=tuple(groups),
     )
 
@@ -165,11 +165,11 @@ def _groups_of(labels: Tensor, group_of_label: np.ndarray) -> list[int]:
     return groups
 
 
-def _keeps_constant(p: Propagation, node: fx.Node) -> bool:
+def _keeps_constant(propagation: Propagation, node: fx.Node) -> bool:
     """Whether a node makes the same number everywhere of inputs that are the same everywhere."""
     if node.op != "call_module":
         return operation(node) in _CONSTANT_FUNCTIONS
-    module = p.module.get_submodule(str(node.target))
+    module = propagation.module.get_submodule(str(node.target))
     if isinstance(module, nn.Conv2d):
         return module.kernel_size == (1, 1) and module.padding == (0, 0) and module.groups == 1
     return isinstance(module, _CONSTANT_MODULES) or type(module).__name__ in _CONSTANT_FOREIGN

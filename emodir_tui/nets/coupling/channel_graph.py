@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, fx
 
-from emodir_tui.arrays import Axis, KeepVectors
+from emodir_tui.arrays import Axis, KeepVectors, extended
 from emodir_tui.errors import ProfileError, first_line
 from emodir_tui.nets.coupling.branches import Branch, find_branches
 from emodir_tui.nets.coupling.dispatch import propagate
@@ -49,7 +49,7 @@ class ChannelGroup:
 class Layer:
     """One call of a convolution or linear layer: MACs = macs × outputs kept × inputs kept (1 for grouped layers).
 
-    `weight` names its weight (nothing where that is computed), whose dimension `made` runs along the outputs.
+    `weight` names its weight (nothing where that is computed), whose dimension `output_dim` runs along the outputs.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Layer:
     outputs: Axis
     macs: int
     weight: str
-    made: int
+    output_dim: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,8 +77,8 @@ class ChannelGraph:
         tensors: For each parameter and buffer the genes of each dimension that has any; first names only.
         aliases: All names of a tensor that has several, by its first.
         readers: For each tensor of the graph the nodes that read it.
-        norms: For layers that keep a number of channels beside their weights the genes of those channels.
-        unreached: The model's parameters that nothing reads in evaluation mode.
+        sized_layers: For layers that keep a number of channels beside their weights the genes of those channels.
+        unused_parameters: The model's parameters that nothing reads in evaluation mode.
     """
 
     network: Network
@@ -91,8 +91,8 @@ class ChannelGraph:
     tensors: dict[str, dict[int, Axis]]
     aliases: dict[str, tuple[str, ...]]
     readers: dict[str, tuple[str, ...]]
-    norms: dict[str, Axis]
-    unreached: tuple[str, ...]
+    sized_layers: dict[str, Axis]
+    unused_parameters: tuple[str, ...]
     _labels: dict[str, Tensor] = field(repr=False)
     _gene_of_label: Axis = field(repr=False)
     # Asked for at every candidate, and always the same.
@@ -157,16 +157,16 @@ def analyse(network: Network) -> ChannelGraph:
     Raises:
         ProfileError: The graph works for the example's number of images only.
     """
-    p = propagate(network)
-    resolution = Resolution(p)
-    atoms = _atoms(p, resolution)
+    propagation = propagate(network)
+    resolution = Resolution(propagation)
+    atoms = _atoms(propagation, resolution)
     families = _families(atoms)
-    nodes = [{p.slices[i].node for i, _ in signature} for signature in families]
+    nodes = [{propagation.slices[i].node for i, _ in signature} for signature in families]
     of_root = {root: number for number, roots in enumerate(families.values()) for root in roots}
     group_of_root = np.full(len(resolution.roots), -1)
     group_of_root[list(of_root)] = list(of_root.values())
-    branches = find_branches(p, group_of_root[resolution.roots], nodes)
-    graph = _assemble(network, p, resolution, list(families.items()), branches)
+    branches = find_branches(propagation, group_of_root[resolution.roots], nodes)
+    graph = _assemble(network, propagation, resolution, list(families.items()), branches)
     _check_other_batches(network, graph.graph_module)
     return graph
 
@@ -194,15 +194,15 @@ def _check_other_batches(network: Network, module: fx.GraphModule) -> None:
         )
 
 
-def _atoms(p: Propagation, resolution: Resolution) -> dict[int, list[tuple[int, int]]]:
+def _atoms(propagation: Propagation, resolution: Resolution) -> dict[int, list[tuple[int, int]]]:
     """For each united label that may be removed: the slices it is in (by position) and how often."""
     atoms: dict[int, list[tuple[int, int]]] = {}
-    for number, piece in enumerate(p.slices):
+    for number, piece in enumerate(propagation.slices):
         roots, counts = np.unique(resolution.roots[piece.labels.numpy()], return_counts=True)
         for root, count in zip(roots.tolist(), counts.tolist(), strict=True):
             if resolution.free[root]:
                 atoms.setdefault(root, []).append((number, count))
-    return {root: found for root, found in atoms.items() if any(p.slices[i].role == "out" for i, _ in found)}
+    return {root: found for root, found in atoms.items() if any(propagation.slices[i].role == "out" for i, _ in found)}
 
 
 def _families(atoms: dict[int, list[tuple[int, int]]]) -> dict[tuple[tuple[int, int], ...], list[int]]:
@@ -215,7 +215,7 @@ def _families(atoms: dict[int, list[tuple[int, int]]]) -> dict[tuple[tuple[int, 
 
 def _assemble(
     network: Network,
-    p: Propagation,
+    propagation: Propagation,
     resolution: Resolution,
     families: list[Family],
     branches: list[Branch],
@@ -229,55 +229,57 @@ def _assemble(
     for old in kept:
         signature, roots = families[old]
         start = groups[-1].stop if groups else 0
-        ordered = _in_channel_order(p, resolution, signature, roots)
+        ordered = _in_channel_order(propagation, resolution, signature, roots)
         gene_of_root[ordered] = np.arange(start, start + len(roots))
-        groups.append(_group(p, signature, start, len(roots), branch_of.get(old), names))
+        groups.append(_group(propagation, signature, start, len(roots), branch_of.get(old), names))
     genes = groups[-1].stop if groups else 0
     gene_of_root[gene_of_root < 0] = genes
     gene_of_label = gene_of_root[resolution.roots]
-    by_node = {node.name: labels for node, labels in p.values.items() if isinstance(labels, Tensor)}
+    by_node = {node.name: labels for node, labels in propagation.values.items() if isinstance(labels, Tensor)}
     aliases: dict[str, list[str]] = {}
-    for name, first in p.names.items():
+    for name, first in propagation.names.items():
         aliases.setdefault(first, []).append(name)
-    readers = _readers(p)
-    unreached = tuple(name for name, _ in network.model.named_parameters() if p.names[name] not in readers)
+    readers = _readers(propagation)
+    unused_parameters = tuple(
+        name for name, _ in network.model.named_parameters() if propagation.names[name] not in readers
+    )
     single = [family for number, family in enumerate(families) if number not in renumbered]
     return ChannelGraph(
         network=network,
-        graph_module=normalise(p, resolution, gene_of_label, network.example.device),
+        graph_module=normalise(propagation, resolution, gene_of_label, network.example.device),
         groups=tuple(groups),
         genes=genes,
-        protected=(*protected(p, resolution, single), *unused_modules(network.model, unreached)),
+        protected=(*protected(propagation, resolution, single), *unused_modules(network.model, unused_parameters)),
         branches=tuple(_renumber(branch, renumbered) for branch in branches),
-        layers=_layers(p, gene_of_label),
-        tensors=_tensors(p, gene_of_label, genes),
+        layers=_layers(propagation, gene_of_label),
+        tensors=_tensors(propagation, gene_of_label, genes),
         aliases={first: tuple(all_names) for first, all_names in aliases.items()},
         readers=readers,
-        norms={name: gene_of_label[labels.numpy()] for name, labels in p.norms.items()},
-        unreached=unreached,
+        sized_layers={name: gene_of_label[labels.numpy()] for name, labels in propagation.sized_layers.items()},
+        unused_parameters=unused_parameters,
         _labels=by_node,
         _gene_of_label=gene_of_label,
     )
 
 
 def _in_channel_order(
-    p: Propagation, resolution: Resolution, signature: tuple[tuple[int, int], ...], roots: list[int]
+    propagation: Propagation, resolution: Resolution, signature: tuple[tuple[int, int], ...], roots: list[int]
 ) -> list[int]:
-    first = next(p.slices[i] for i, _ in signature if p.slices[i].role == "out")
+    first = next(propagation.slices[i] for i, _ in signature if propagation.slices[i].role == "out")
     wanted = set(roots)
     seen = dict.fromkeys(root for root in resolution.roots[first.labels.numpy()].tolist() if root in wanted)
     return list(seen)
 
 
 def _group(
-    p: Propagation,
+    propagation: Propagation,
     signature: tuple[tuple[int, int], ...],
     start: int,
     size: int,
     branch: int | None,
     names: dict[str, int],
 ) -> ChannelGroup:
-    pieces = [(p.slices[i], count) for i, count in signature]
+    pieces = [(propagation.slices[i], count) for i, count in signature]
     made = [(owner(piece.tensor), count) for piece, count in pieces if piece.role == "out"]
     return ChannelGroup(
         name=numbered(made[0][0], names),
@@ -305,25 +307,25 @@ def _renumber(branch: Branch, renumbered: dict[int, int]) -> Branch:
     )
 
 
-def _layers(p: Propagation, gene_of_label: Axis) -> tuple[Layer, ...]:
+def _layers(propagation: Propagation, gene_of_label: Axis) -> tuple[Layer, ...]:
     return tuple(
         Layer(
-            name=mixer.layer,
-            node=mixer.node,
-            dim=mixer.dim,
-            inputs=None if mixer.inputs is None else gene_of_label[mixer.inputs.numpy()],
-            outputs=gene_of_label[mixer.outputs.numpy()],
-            macs=mixer.macs,
-            weight=mixer.weight,
-            made=mixer.made,
+            name=layer.layer,
+            node=layer.node,
+            dim=layer.dim,
+            inputs=None if layer.inputs is None else gene_of_label[layer.inputs.numpy()],
+            outputs=gene_of_label[layer.outputs.numpy()],
+            macs=layer.macs,
+            weight=layer.weight,
+            output_dim=layer.output_dim,
         )
-        for mixer in p.mixing_layers
+        for layer in propagation.mixing_layers
     )
 
 
-def _tensors(p: Propagation, gene_of_label: Axis, genes: int) -> dict[str, dict[int, Axis]]:
+def _tensors(propagation: Propagation, gene_of_label: Axis, genes: int) -> dict[str, dict[int, Axis]]:
     found: dict[str, dict[int, Axis]] = {}
-    for piece in p.slices:
+    for piece in propagation.slices:
         if piece.role == "seen":
             continue
         axis = gene_of_label[piece.labels.numpy()]
@@ -332,17 +334,19 @@ def _tensors(p: Propagation, gene_of_label: Axis, genes: int) -> dict[str, dict[
     return found
 
 
-def _readers(p: Propagation) -> dict[str, tuple[str, ...]]:
+def _readers(propagation: Propagation) -> dict[str, tuple[str, ...]]:
     """The nodes that read each parameter and buffer."""
     found: dict[str, list[str]] = {}
-    for node in p.module.graph.nodes:
+    for node in propagation.module.graph.nodes:
         if node.op == "call_module":
-            module = p.module.get_submodule(str(node.target))
+            module = propagation.module.get_submodule(str(node.target))
             tensors = [*module.named_parameters(), *module.named_buffers()]
             for name, _ in tensors:
-                found.setdefault(p.names.get(f"{node.target}.{name}", f"{node.target}.{name}"), []).append(node.name)
+                found.setdefault(propagation.names.get(f"{node.target}.{name}", f"{node.target}.{name}"), []).append(
+                    node.name
+                )
         elif node.op == "get_attr":
-            found.setdefault(p.names.get(str(node.target), str(node.target)), []).append(node.name)
+            found.setdefault(propagation.names.get(str(node.target), str(node.target)), []).append(node.name)
     return {name: tuple(nodes) for name, nodes in found.items()}
 
 
@@ -353,7 +357,7 @@ def channel_dim(graph: ChannelGraph, cut: CutPoint | None) -> int:
 
 def kept_channels(graph: ChannelGraph, cut: CutPoint, keep: KeepVectors) -> Tensor:
     """int64[kept] on the network's device: the positions along a cut's `channel_dim` whose channels a keep vector keeps."""
-    positions = np.flatnonzero(np.append(keep, True)[graph.axis(cut.node)[1]])
+    positions = np.flatnonzero(extended(keep)[graph.axis(cut.node)[1]])
     return to_device(positions, graph.network.example.device)
 
 

@@ -15,32 +15,32 @@ from emodir_tui.nets.tracing.tracer import operation
 
 def propagate(network: Network) -> Propagation:
     """Label what every node of a network makes, in order of execution."""
-    p = Propagation(network)
-    for node in p.module.graph.nodes:
-        p.values[node] = _apply(p, node)
-    return p
+    state = Propagation(network)
+    for node in state.module.graph.nodes:
+        state.values[node] = _apply(state, node)
+    return state
 
 
-def _apply(p: Propagation, node: fx.Node) -> Any:
+def _apply(state: Propagation, node: fx.Node) -> Any:
     """What a node makes: labels of its tensor, a tuple of them, a weight, or a plain value."""
     if node.op == "placeholder":
-        labels = p.fresh(node, 1)[1] if len(p.shape(node)) > 1 else p.fresh(node, 0)[1]
-        p.space.fix(labels, "input", "the network's input")
+        labels = state.new_channels(node, 1)[1] if len(state.shape(node)) > 1 else state.new_channels(node, 0)[1]
+        state.space.fix(labels, "input", "the network's input")
         return labels
     if node.op == "get_attr":
-        return _read_tensor(p, node)
+        return _read_tensor(state, node)
     if node.op == "output":
         for source in node.all_input_nodes:
-            p.space.fix(p.values[source], "output", "the network's output")
+            state.space.fix(state.values[source], "output", "the network's output")
         return None
     if node.op == "call_module":
-        return module_rule(p, node)
+        return module_rule(state, node)
     rule = FUNCTION_RULES.get(operation(node) or "")
-    return rule(p, node) if rule else p.opaque(node, f"{operation(node) or node.target} is {UNKNOWN}")
+    return rule(state, node) if rule else state.opaque(node, f"{operation(node) or node.target} is {UNKNOWN}")
 
 
-def _read_tensor(p: Propagation, node: fx.Node) -> Any:
-    tensor = operator.attrgetter(str(node.target))(p.module)
+def _read_tensor(state: Propagation, node: fx.Node) -> Any:
+    tensor = operator.attrgetter(str(node.target))(state.module)
     if not isinstance(tensor, Tensor):
         return node.meta.get("value")
     shape = tuple(tensor.shape)
@@ -48,9 +48,9 @@ def _read_tensor(p: Propagation, node: fx.Node) -> Any:
     if len(wide) > 1:
         return Weight(name=str(node.target), shape=shape)
     if not wide:
-        labels = p.space.new(1)
-        p.space.fix(labels, str(node.target), "one number for all channels")
+        labels = state.space.new(1)
+        state.space.fix(labels, str(node.target), "one number for all channels")
         return labels.view([1] * len(shape))
-    vector = p.space.new(shape[wide[0]])
-    p.slice(node, str(node.target), wide[0], vector, "each")
+    vector = state.space.new(shape[wide[0]])
+    state.record_slice(node, str(node.target), wide[0], vector, "each")
     return broadcast_along(vector, shape, wide[0])

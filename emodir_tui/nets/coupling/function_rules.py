@@ -11,86 +11,86 @@ from emodir_tui.nets.coupling.propagation import UNKNOWN, Propagation, Weight, a
 from emodir_tui.nets.tracing.tracer import operation
 
 
-def _pointwise(p: Propagation, node: fx.Node) -> Any:
-    x = first(p, node)
+def _pointwise(state: Propagation, node: fx.Node) -> Any:
+    x = first(state, node)
     if isinstance(x, Tensor) and len(node.all_input_nodes) == 1:
         return x
-    return _plain_value(p, node)
+    return _plain_value(state, node)
 
 
-def _plain_value(p: Propagation, node: fx.Node) -> Any:
+def _plain_value(state: Propagation, node: fx.Node) -> Any:
     """Arithmetic on sizes: the value, and where it depends on a number of channels a note of which."""
     if "value" not in node.meta:
-        return p.opaque(node, UNKNOWN)
-    sources = [labels for source in node.all_input_nodes for labels in p.sizes.get(source, ())]
+        return state.opaque(node, UNKNOWN)
+    sources = [labels for source in node.all_input_nodes for labels in state.sizes.get(source, ())]
     if sources:
-        p.sizes[node] = sources
+        state.sizes[node] = sources
     return node.meta["value"]
 
 
-def _binary(p: Propagation, node: fx.Node) -> Any:
-    one, other = first(p, node), argument(p, node, 1, "other")
+def _binary(state: Propagation, node: fx.Node) -> Any:
+    one, other = first(state, node), argument(state, node, 1, "other")
     if not isinstance(one, (Tensor, Weight)) and not isinstance(other, (Tensor, Weight)):
-        return _plain_value(p, node)
+        return _plain_value(state, node)
     for source in node.all_input_nodes:
-        for labels in p.sizes.get(source, ()):
-            p.protect(node, labels, "a number of channels enters the arithmetic")
+        for labels in state.sizes.get(source, ()):
+            state.protect(node, labels, "a number of channels enters the arithmetic")
     match one, other:
         case Tensor(), Tensor():
-            return p.combine(node, one, other)
+            return state.combine(node, one, other)
         case (Tensor(), Weight()):
-            return p.scale(node, one, other)
+            return state.scale(node, one, other)
         case (Weight(), Tensor()):
-            return p.scale(node, other, one)
+            return state.scale(node, other, one)
         case (Tensor(), _) if not isinstance(other, Weight):
             return one
         case (_, Tensor()) if not isinstance(one, Weight):
             return other
-    return p.opaque(node, "a computed weight")
+    return state.opaque(node, "a computed weight")
 
 
-def _pool(p: Propagation, node: fx.Node) -> Any:
-    x = first(p, node)
-    return pooled(p, node, x) if isinstance(x, Tensor) else p.opaque(node, UNKNOWN)
+def _pool(state: Propagation, node: fx.Node) -> Any:
+    x = first(state, node)
+    return pooled(state, node, x) if isinstance(x, Tensor) else state.opaque(node, UNKNOWN)
 
 
-def _pad(p: Propagation, node: fx.Node) -> Any:
-    x, pads = first(p, node), argument(p, node, 1, "pad")
-    mode, value = argument(p, node, 2, "mode", "constant"), argument(p, node, 3, "value") or 0.0
+def _pad(state: Propagation, node: fx.Node) -> Any:
+    x, pads = first(state, node), argument(state, node, 1, "pad")
+    mode, value = argument(state, node, 2, "mode", "constant"), argument(state, node, 3, "value") or 0.0
     if not isinstance(x, Tensor) or not all(isinstance(size, int) for size in pads):
-        return p.opaque(node, UNKNOWN)
+        return state.opaque(node, UNKNOWN)
     if mode != "constant":
-        return pooled(p, node, x)
-    return padded(p, node, x, list(pads), value)
+        return pooled(state, node, x)
+    return padded(state, node, x, list(pads), value)
 
 
-def _reduce(p: Propagation, node: fx.Node) -> Any:
-    x, dims = first(p, node), argument(p, node, 1, "dim")
-    keep = argument(p, node, 2, "keepdim", default=False)
+def _reduce(state: Propagation, node: fx.Node) -> Any:
+    x, dims = first(state, node), argument(state, node, 1, "dim")
+    keep = argument(state, node, 2, "keepdim", default=False)
     if not isinstance(x, Tensor) or dims is None or "shape" not in node.meta:
-        return p.opaque(node, "a reduction over everything")
+        return state.opaque(node, "a reduction over everything")
     dims = sorted({dim % x.dim() for dim in ([dims] if isinstance(dims, int) else dims)}, reverse=True)
     wide = varying(x)
     if wide and set(wide) <= set(dims):
-        return p.opaque(node, "a reduction over the channels")
+        return state.opaque(node, "a reduction over the channels")
     for dim in set(dims) & set(wide):
-        p.space.unite(x, x.narrow(dim, 0, 1))
+        state.space.unite(x, x.narrow(dim, 0, 1))
     for dim in dims:
         x = x.narrow(dim, 0, 1) if keep else x.select(dim, 0)
     return x
 
 
-def _cat(p: Propagation, node: fx.Node) -> Any:
-    parts, dim = argument(p, node, 0, "tensors"), argument(p, node, 1, "dim", 0)
+def _cat(state: Propagation, node: fx.Node) -> Any:
+    parts, dim = argument(state, node, 0, "tensors"), argument(state, node, 1, "dim", 0)
     if not all(isinstance(part, Tensor) for part in parts):
-        return p.opaque(node, UNKNOWN)
+        return state.opaque(node, UNKNOWN)
     return concatenate(parts, dim)
 
 
-def _stack(p: Propagation, node: fx.Node) -> Any:
-    parts, dim = argument(p, node, 0, "tensors"), argument(p, node, 1, "dim", 0)
+def _stack(state: Propagation, node: fx.Node) -> Any:
+    parts, dim = argument(state, node, 0, "tensors"), argument(state, node, 1, "dim", 0)
     if not all(isinstance(part, Tensor) for part in parts):
-        return p.opaque(node, UNKNOWN)
+        return state.opaque(node, UNKNOWN)
     dim %= parts[0].dim() + 1
     return concatenate([part.unsqueeze(dim) for part in parts], dim)
 
@@ -98,162 +98,162 @@ def _stack(p: Propagation, node: fx.Node) -> Any:
 def _moves(name: str) -> Rule:
     """A movement that the label tensor can make itself, whatever the number of channels."""
 
-    def rule(p: Propagation, node: fx.Node) -> Any:
-        x = first(p, node)
+    def rule(state: Propagation, node: fx.Node) -> Any:
+        x = first(state, node)
         if not isinstance(x, Tensor) or len([n for n in node.all_input_nodes if n.meta.get("shape")]) != 1:
-            return p.opaque(node, UNKNOWN)
-        args, kwargs = p.value(node.args[1:]), p.value({k: v for k, v in node.kwargs.items() if k != "input"})
+            return state.opaque(node, UNKNOWN)
+        args, kwargs = state.value(node.args[1:]), state.value({k: v for k, v in node.kwargs.items() if k != "input"})
         kind = {"flatten": "reshape", "unflatten": "view"}.get(name, "free")
-        return p.move(node, kind, lambda t: getattr(t, name)(*args, **kwargs))
+        return state.move(node, kind, lambda t: getattr(t, name)(*args, **kwargs))
 
     return rule
 
 
-def _unmoved(p: Propagation, node: fx.Node) -> Any:
+def _unmoved(state: Propagation, node: fx.Node) -> Any:
     """A copy or another memory layout: the elements stay where they are, in whatever dimensions the channels lie."""
-    if not isinstance(first(p, node), Tensor):
-        return p.opaque(node, UNKNOWN)
-    return p.move(node, "free", lambda t: t)
+    if not isinstance(first(state, node), Tensor):
+        return state.opaque(node, UNKNOWN)
+    return state.move(node, "free", lambda t: t)
 
 
-def _view(p: Propagation, node: fx.Node) -> Any:
-    if not isinstance(first(p, node), Tensor) or not isinstance(node.meta.get("shape"), tuple):
-        return p.opaque(node, UNKNOWN)
-    shape = p.shape(node)
-    return p.move(node, "view", lambda t: t.reshape(shape))
+def _view(state: Propagation, node: fx.Node) -> Any:
+    if not isinstance(first(state, node), Tensor) or not isinstance(node.meta.get("shape"), tuple):
+        return state.opaque(node, UNKNOWN)
+    shape = state.shape(node)
+    return state.move(node, "view", lambda t: t.reshape(shape))
 
 
-def _like(p: Propagation, node: fx.Node) -> Any:
+def _like(state: Propagation, node: fx.Node) -> Any:
     """expand_as, view_as: the other tensor lends its shape only."""
-    x, other = first(p, node), argument(p, node, 1, "other")
+    x, other = first(state, node), argument(state, node, 1, "other")
     if not isinstance(x, Tensor) or not isinstance(other, Tensor) or x.dim() != other.dim():
-        return p.opaque(node, UNKNOWN)
+        return state.opaque(node, UNKNOWN)
     narrow = [dim for dim in varying(other) if x.shape[dim] == 1]
     if narrow:
-        p.protect(node, x, "one value serves every channel of another tensor")
-        return p.opaque(node, "one value spread over all channels")
-    return compact(x).expand(other.shape) if not varying(x) else p.combine(node, x, other)
+        state.protect(node, x, "one value serves every channel of another tensor")
+        return state.opaque(node, "one value spread over all channels")
+    return compact(x).expand(other.shape) if not varying(x) else state.combine(node, x, other)
 
 
-def _expand(p: Propagation, node: fx.Node) -> Any:
-    x = first(p, node)
+def _expand(state: Propagation, node: fx.Node) -> Any:
+    x = first(state, node)
     if not isinstance(x, Tensor) or not isinstance(node.meta.get("shape"), tuple):
-        return p.opaque(node, UNKNOWN)
-    shape = p.shape(node)
-    return p.move(node, "expand", lambda t: t.expand(shape))
+        return state.opaque(node, UNKNOWN)
+    shape = state.shape(node)
+    return state.move(node, "expand", lambda t: t.expand(shape))
 
 
-def _split(p: Propagation, node: fx.Node) -> Any:
-    x, size = first(p, node), argument(p, node, 1, "split_size_or_sections")
-    size = argument(p, node, 1, "split_size") if size is None else size
-    dim = argument(p, node, 2, "dim", 0)
+def _split(state: Propagation, node: fx.Node) -> Any:
+    x, size = first(state, node), argument(state, node, 1, "split_size_or_sections")
+    size = argument(state, node, 1, "split_size") if size is None else size
+    dim = argument(state, node, 2, "dim", 0)
     if not isinstance(x, Tensor):
-        return p.opaque(node, UNKNOWN)
-    return p.move(node, "split", lambda t: t.split(size, dim))
+        return state.opaque(node, UNKNOWN)
+    return state.move(node, "split", lambda t: t.split(size, dim))
 
 
-def _chunk(p: Propagation, node: fx.Node) -> Any:
-    x, parts, dim = first(p, node), argument(p, node, 1, "chunks"), argument(p, node, 2, "dim", 0)
+def _chunk(state: Propagation, node: fx.Node) -> Any:
+    x, parts, dim = first(state, node), argument(state, node, 1, "chunks"), argument(state, node, 2, "dim", 0)
     if not isinstance(x, Tensor):
-        return p.opaque(node, UNKNOWN)
-    return p.move(node, "split", lambda t: t.chunk(parts, dim))
+        return state.opaque(node, UNKNOWN)
+    return state.move(node, "split", lambda t: t.chunk(parts, dim))
 
 
-def _getitem(p: Propagation, node: fx.Node) -> Any:
-    x, index = p.value(node.args[0]), p.value(node.args[1])
+def _getitem(state: Propagation, node: fx.Node) -> Any:
+    x, index = state.value(node.args[0]), state.value(node.args[1])
     if isinstance(x, Tensor):
         plain = index if isinstance(index, tuple) else (index,)
         if all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in plain):
-            return p.move(node, "index", lambda t: t[index])
-        return p.opaque(node, "indexing by a tensor")
+            return state.move(node, "index", lambda t: t[index])
+        return state.opaque(node, "indexing by a tensor")
     if isinstance(x, tuple) and any(isinstance(part, Tensor) for part in x) and isinstance(index, int):
         return x[index]
     source = node.args[0]
-    if isinstance(source, fx.Node) and source in p.sizes and isinstance(index, (int, slice)):
+    if isinstance(source, fx.Node) and source in state.sizes and isinstance(index, (int, slice)):
         dims = set(range(len(x))[index]) if isinstance(index, slice) else {index % len(x)}
-        kept = [labels for labels in p.sizes[source] if labels.dim() != len(x) or dims & set(varying(labels))]
+        kept = [labels for labels in state.sizes[source] if labels.dim() != len(x) or dims & set(varying(labels))]
         if kept:
-            p.sizes[node] = kept
+            state.sizes[node] = kept
         if len(kept) == 1 and isinstance(index, int) and operation(source) in ("size", "getattr"):
-            p.counts[node] = along(kept[0], index)
+            state.counts[node] = along(kept[0], index)
         return node.meta.get("value")
-    return _plain_value(p, node)
+    return _plain_value(state, node)
 
 
-def _size(p: Propagation, node: fx.Node) -> Any:
-    x = first(p, node)
+def _size(state: Propagation, node: fx.Node) -> Any:
+    x = first(state, node)
     if not isinstance(x, Tensor):
-        return _plain_value(p, node)
-    dim = argument(p, node, 1, "dim")
+        return _plain_value(state, node)
+    dim = argument(state, node, 1, "dim")
     if dim is None or dim % x.dim() in varying(x):
-        p.sizes[node] = [x]
+        state.sizes[node] = [x]
     if dim is not None and dim % x.dim() in varying(x):
-        p.counts[node] = along(x, dim)
+        state.counts[node] = along(x, dim)
     return node.meta["value"]
 
 
-def _getattr(p: Propagation, node: fx.Node) -> Any:
+def _getattr(state: Propagation, node: fx.Node) -> Any:
     name = node.args[1]
-    x = p.value(node.args[0])
+    x = state.value(node.args[0])
     if name == "shape" and isinstance(x, Tensor):
-        p.sizes[node] = [x]
+        state.sizes[node] = [x]
         return node.meta["value"]
     if name in ("device", "dtype", "ndim", "is_cuda", "requires_grad"):
         return node.meta["value"]
     if name == "data":
         return x
     if name in ("T", "mT", "H") and isinstance(x, Tensor):
-        return p.move(node, "free", lambda t: getattr(t, str(name)))
-    return p.opaque(node, UNKNOWN)
+        return state.move(node, "free", lambda t: getattr(t, str(name)))
+    return state.opaque(node, UNKNOWN)
 
 
-def _constant(p: Propagation, node: fx.Node) -> Any:
+def _constant(state: Propagation, node: fx.Node) -> Any:
     """zeros_like and its kind keep their model's labels."""
-    x = first(p, node)
-    return x if isinstance(x, Tensor) else p.opaque(node, UNKNOWN)
+    x = first(state, node)
+    return x if isinstance(x, Tensor) else state.opaque(node, UNKNOWN)
 
 
-def _created(p: Propagation, node: fx.Node) -> Any:
-    return p.opaque(node, "a new tensor has as many channels as is said there")
+def _created(state: Propagation, node: fx.Node) -> Any:
+    return state.opaque(node, "a new tensor has as many channels as is said there")
 
 
-def _where(p: Propagation, node: fx.Node) -> Any:
-    parts = [argument(p, node, index, name) for index, name in enumerate(("condition", "input", "other"))]
+def _where(state: Propagation, node: fx.Node) -> Any:
+    parts = [argument(state, node, index, name) for index, name in enumerate(("condition", "input", "other"))]
     tensors = [part for part in parts if isinstance(part, Tensor)]
     if any(part is None or isinstance(part, Weight) for part in parts):
-        return p.opaque(node, UNKNOWN)
+        return state.opaque(node, UNKNOWN)
     labels = tensors[0]
     for other in tensors[1:]:
-        labels = p.combine(node, labels, other)
+        labels = state.combine(node, labels, other)
     return labels
 
 
-def _extremes(p: Propagation, node: fx.Node) -> Any:
+def _extremes(state: Propagation, node: fx.Node) -> Any:
     """The larger or smaller: of two tensors, or along a dimension with the positions as a second result."""
-    x, other = first(p, node), argument(p, node, 1, "other")
+    x, other = first(state, node), argument(state, node, 1, "other")
     if isinstance(other, (Tensor, Weight)):
-        return _binary(p, node)
-    dim = argument(p, node, 1, "dim")
+        return _binary(state, node)
+    dim = argument(state, node, 1, "dim")
     if not isinstance(x, Tensor) or not isinstance(dim, int) or dim % x.dim() in varying(x):
-        return p.opaque(node, "a reduction over the channels, or over everything")
-    reduced = x.narrow(dim, 0, 1) if argument(p, node, 2, "keepdim", default=False) else x.select(dim, 0)
+        return state.opaque(node, "a reduction over the channels, or over everything")
+    reduced = x.narrow(dim, 0, 1) if argument(state, node, 2, "keepdim", default=False) else x.select(dim, 0)
     return reduced, reduced
 
 
-def _rearranged(p: Propagation, node: fx.Node) -> Any:
+def _rearranged(state: Propagation, node: fx.Node) -> Any:
     """Another order along some dimensions: flip and roll."""
-    x, last = first(p, node), 1 if operation(node) == "flip" else 2
-    dims = argument(p, node, last, "dims")
+    x, last = first(state, node), 1 if operation(node) == "flip" else 2
+    dims = argument(state, node, last, "dims")
     if not isinstance(x, Tensor) or dims is None:
-        return p.opaque(node, UNKNOWN)
+        return state.opaque(node, UNKNOWN)
     dims = {dim % x.dim() for dim in ([dims] if isinstance(dims, int) else dims)}
     if not dims & set(varying(x)):
         return x
-    args, kwargs = p.value(node.args[1:]), p.value({k: v for k, v in node.kwargs.items() if k != "input"})
-    return p.move(node, "gather", lambda t: getattr(t, str(operation(node)))(*args, **kwargs))
+    args, kwargs = state.value(node.args[1:]), state.value({k: v for k, v in node.kwargs.items() if k != "input"})
+    return state.move(node, "gather", lambda t: getattr(t, str(operation(node)))(*args, **kwargs))
 
 
-def _metadata(p: Propagation, node: fx.Node) -> Any:
+def _metadata(state: Propagation, node: fx.Node) -> Any:
     return node.meta.get("value")
 
 

@@ -21,19 +21,19 @@ from emodir_tui.nets.modules import channel_modules as channels
 from emodir_tui.nets.tracing.tracer import qualified
 
 
-def module_rule(p: Propagation, node: fx.Node) -> Any:
+def module_rule(state: Propagation, node: fx.Node) -> Any:
     """What a call of a leaf module makes."""
-    module = p.module.get_submodule(str(node.target))
-    labels = p.value(node.args[0]) if node.args else None
+    module = state.module.get_submodule(str(node.target))
+    labels = state.value(node.args[0]) if node.args else None
     if len(node.all_input_nodes) == 1 and isinstance(labels, Tensor) and not parametrize.is_parametrized(module):
         if qualified(type(module)) == _NORM_ACT:
-            return _norm_act(p, node, module, labels)
+            return _norm_act(state, node, module, labels)
         for kinds, rule in _MODULE_RULES:
             if isinstance(module, kinds):
-                return rule(p, node, module, labels)
+                return rule(state, node, module, labels)
         if qualified(type(module)) in _DROPS:
             return labels
-    return p.opaque(node, f"{type(module).__name__} is {UNKNOWN}")
+    return state.opaque(node, f"{type(module).__name__} is {UNKNOWN}")
 
 
 def _plain(module: nn.Module) -> bool:
@@ -41,15 +41,17 @@ def _plain(module: nn.Module) -> bool:
     return "weight" in module._parameters and not module._forward_pre_hooks
 
 
-def _conv(p: Propagation, node: fx.Node, m: Any, x: Tensor) -> Any:
-    if not _plain(m) or x.dim() != m.weight.dim():
-        return p.opaque(node, "its weight is computed, or its input has no batch dimension")
-    bias = None if m.bias is None else f"{node.target}.bias"
-    return convolve(p, node, x, f"{node.target}.weight", m.weight, bias, m.groups, transposed=m.transposed)
+def _conv(state: Propagation, node: fx.Node, module: Any, x: Tensor) -> Any:
+    if not _plain(module) or x.dim() != module.weight.dim():
+        return state.opaque(node, "its weight is computed, or its input has no batch dimension")
+    bias = None if module.bias is None else f"{node.target}.bias"
+    return convolve(
+        state, node, x, f"{node.target}.weight", module.weight, bias, module.groups, transposed=module.transposed
+    )
 
 
 def convolve(
-    p: Propagation,
+    state: Propagation,
     node: fx.Node,
     x: Tensor,
     weight: str,
@@ -60,18 +62,18 @@ def convolve(
     transposed: bool,
 ) -> Tensor:
     """Labels of a convolution of any kind; a transposed one holds its input channels in the weight's first dimension."""
-    shape, vector = p.shape(node), along(x, 1)
+    shape, vector = state.shape(node), along(x, 1)
     kernel = tensor[0, 0].numel()
     spots = positions(x.shape if transposed else shape, 1)
     if groups == 1:
-        out, made = p.fresh(node, 1)
-        p.slice(node, weight, int(transposed), out, "out")
-        p.slice(node, weight, 1 - int(transposed), vector, "in")
+        out, made = state.new_channels(node, 1)
+        state.record_slice(node, weight, int(transposed), out, "out")
+        state.record_slice(node, weight, 1 - int(transposed), vector, "in")
         inputs, counted, macs, dim = vector, out, spots * kernel, int(transposed)
     else:
-        out, made = _grouped(p, node, vector, groups, weight, transposed=transposed)
+        out, made = _grouped(state, node, vector, groups, weight, transposed=transposed)
         inputs, counted, macs, dim = None, vector if transposed else out, spots * kernel * tensor.shape[1], 0
-    p.mixer(
+    state.add_mixing_layer(
         node,
         ChannelMixingLayer(
             node=node.name,
@@ -81,46 +83,46 @@ def convolve(
             dim=1,
             macs=macs,
             weight=weight,
-            made=dim,
+            output_dim=dim,
         ),
     )
     if bias is not None:
-        p.slice(node, bias, 0, out, "each")
+        state.record_slice(node, bias, 0, out, "each")
     return made
 
 
 def _grouped(
-    p: Propagation, node: fx.Node, vector: Tensor, groups: int, weight: str, *, transposed: bool
+    state: Propagation, node: fx.Node, vector: Tensor, groups: int, weight: str, *, transposed: bool
 ) -> tuple[Tensor, Tensor]:
     """A group's inputs and outputs go together; where each group has one input (depthwise), outputs are that channel."""
-    count = p.shape(node)[1]
+    count = state.shape(node)[1]
     if groups == len(vector):
         out = vector.repeat_interleave(count // groups)
-        p.slice(node, weight, 0, vector if transposed else out, "each")
-        return out, broadcast_along(out, p.shape(node), 1)
-    out, made = p.fresh(node, 1)
-    p.space.unite(vector.view(groups, -1), vector.view(groups, -1)[:, :1])
-    p.space.unite(out.view(groups, -1), vector.view(groups, -1)[:, :1])
-    p.slice(node, weight, 0, vector if transposed else out, "out")
+        state.record_slice(node, weight, 0, vector if transposed else out, "each")
+        return out, broadcast_along(out, state.shape(node), 1)
+    out, made = state.new_channels(node, 1)
+    state.space.unite(vector.view(groups, -1), vector.view(groups, -1)[:, :1])
+    state.space.unite(out.view(groups, -1), vector.view(groups, -1)[:, :1])
+    state.record_slice(node, weight, 0, vector if transposed else out, "out")
     return out, made
 
 
-def _linear(p: Propagation, node: fx.Node, m: Any, x: Tensor) -> Any:
-    if not _plain(m):
-        return p.opaque(node, "its weight is computed")
-    return contract(p, node, x, f"{node.target}.weight", None if m.bias is None else f"{node.target}.bias")
+def _linear(state: Propagation, node: fx.Node, module: Any, x: Tensor) -> Any:
+    if not _plain(module):
+        return state.opaque(node, "its weight is computed")
+    return contract(state, node, x, f"{node.target}.weight", None if module.bias is None else f"{node.target}.bias")
 
 
-def contract(p: Propagation, node: fx.Node, x: Tensor, weight: str, bias: str | None) -> Tensor:
+def contract(state: Propagation, node: fx.Node, x: Tensor, weight: str, bias: str | None) -> Tensor:
     """Labels of a linear layer on the last dimension."""
     dim = x.dim() - 1
-    out, made = p.fresh(node, dim)
-    p.slice(node, weight, 0, out, "out")
-    p.slice(node, weight, 1, along(x, dim), "in")
+    out, made = state.new_channels(node, dim)
+    state.record_slice(node, weight, 0, out, "out")
+    state.record_slice(node, weight, 1, along(x, dim), "in")
     if bias is not None:
-        p.slice(node, bias, 0, out, "each")
-    macs, inputs = positions(p.shape(node), dim), along(x, dim)
-    p.mixer(
+        state.record_slice(node, bias, 0, out, "each")
+    macs, inputs = positions(state.shape(node), dim), along(x, dim)
+    state.add_mixing_layer(
         node,
         ChannelMixingLayer(
             node=node.name, layer=owner(weight), inputs=inputs, outputs=out, dim=dim, macs=macs, weight=weight
@@ -129,70 +131,70 @@ def contract(p: Propagation, node: fx.Node, x: Tensor, weight: str, bias: str | 
     return made
 
 
-def _channel_norm(p: Propagation, node: fx.Node, m: nn.Module, x: Tensor) -> Tensor:
-    p.per_channel(node, str(node.target), m, x, 1)
+def _channel_norm(state: Propagation, node: fx.Node, module: nn.Module, x: Tensor) -> Tensor:
+    state.record_per_channel(node, str(node.target), module, x, 1)
     return x
 
 
-def _norm_act(p: Propagation, node: fx.Node, m: Any, x: Tensor) -> Any:
-    parts = [part for part in (getattr(m, "act", None), getattr(m, "drop", None)) if part is not None]
+def _norm_act(state: Propagation, node: fx.Node, module: Any, x: Tensor) -> Any:
+    parts = [part for part in (getattr(module, "act", None), getattr(module, "drop", None)) if part is not None]
     if all(isinstance(part, _POINTWISE) for part in parts):
-        return _channel_norm(p, node, m, x)
-    return p.opaque(node, f"{type(m).__name__} is {UNKNOWN}")
+        return _channel_norm(state, node, module, x)
+    return state.opaque(node, f"{type(module).__name__} is {UNKNOWN}")
 
 
-def _group_norm(p: Propagation, node: fx.Node, m: nn.GroupNorm, x: Tensor) -> Tensor:
+def _group_norm(state: Propagation, node: fx.Node, module: nn.GroupNorm, x: Tensor) -> Tensor:
     vector = along(x, 1)
-    if m.num_groups < len(vector):
-        p.space.unite(vector.view(m.num_groups, -1), vector.view(m.num_groups, -1)[:, :1])
-    return _channel_norm(p, node, m, x)
+    if module.num_groups < len(vector):
+        state.space.unite(vector.view(module.num_groups, -1), vector.view(module.num_groups, -1)[:, :1])
+    return _channel_norm(state, node, module, x)
 
 
-def _layer_norm(p: Propagation, node: fx.Node, m: Any, x: Tensor) -> Any:
-    dims = range(x.dim() - len(m.normalized_shape), x.dim())
-    if "LayerNorm2d" in type(m).__name__:
+def _layer_norm(state: Propagation, node: fx.Node, module: Any, x: Tensor) -> Any:
+    dims = range(x.dim() - len(module.normalized_shape), x.dim())
+    if "LayerNorm2d" in type(module).__name__:
         dims = range(1, 2)
     if set(dims) & set(varying(x)):
-        p.protect(node, x, f"{type(m).__name__} normalises over the channels, so each depends on all")
+        state.protect(node, x, f"{type(module).__name__} normalises over the channels, so each depends on all")
     return x
 
 
-def _prelu(p: Propagation, node: fx.Node, m: nn.PReLU, x: Tensor) -> Tensor:
-    if m.num_parameters > 1:
-        p.per_channel(node, str(node.target), m, x, 1)
+def _prelu(state: Propagation, node: fx.Node, module: nn.PReLU, x: Tensor) -> Tensor:
+    if module.num_parameters > 1:
+        state.record_per_channel(node, str(node.target), module, x, 1)
     return x
 
 
-def _pointwise(p: Propagation, node: fx.Node, m: nn.Module, x: Tensor) -> Tensor:
+def _pointwise(state: Propagation, node: fx.Node, module: nn.Module, x: Tensor) -> Tensor:
     return x
 
 
-def _pool(p: Propagation, node: fx.Node, m: nn.Module, x: Tensor) -> Any:
-    return pooled(p, node, x)
+def _pool(state: Propagation, node: fx.Node, module: nn.Module, x: Tensor) -> Any:
+    return pooled(state, node, x)
 
 
-def pooled(p: Propagation, node: fx.Node, x: Tensor) -> Any:
+def pooled(state: Propagation, node: fx.Node, x: Tensor) -> Any:
     """Labels after a pooling, interpolation or padding of the dimensions behind the channels."""
     shape = node.meta.get("shape")
     if not isinstance(shape, tuple) or len(shape) != x.dim() or shape[1] != x.shape[1]:
-        return p.opaque(node, UNKNOWN)
-    p.expect(node, 1)
+        return state.opaque(node, UNKNOWN)
+    state.require_channel_dim(node, 1)
     # A part of a tensor that is pooled must keep a channel, as one that a layer reads does: none would be an error.
-    p.slices.append(Slice(tensor=node.name, dim=1, labels=along(x, 1), node=node.name, role="seen"))
+    state.slices.append(Slice(tensor=node.name, dim=1, labels=along(x, 1), node=node.name, role="seen"))
     return spatial(x, shape)
 
 
-def _flatten(p: Propagation, node: fx.Node, m: nn.Flatten, x: Tensor) -> Any:
-    return p.move(node, "reshape", lambda t: t.flatten(m.start_dim, m.end_dim))
+def _flatten(state: Propagation, node: fx.Node, module: nn.Flatten, x: Tensor) -> Any:
+    return state.move(node, "reshape", lambda t: t.flatten(module.start_dim, module.end_dim))
 
 
-def _unflatten(p: Propagation, node: fx.Node, m: nn.Unflatten, x: Tensor) -> Any:
-    shape = p.shape(node)
-    return p.move(node, "view", lambda t: t.reshape(shape))
+def _unflatten(state: Propagation, node: fx.Node, module: nn.Unflatten, x: Tensor) -> Any:
+    shape = state.shape(node)
+    return state.move(node, "view", lambda t: t.reshape(shape))
 
 
-def _shuffle(p: Propagation, node: fx.Node, m: nn.ChannelShuffle, x: Tensor) -> Any:
-    return p.move(node, "gather", lambda t: shuffled(t, m.groups))
+def _shuffle(state: Propagation, node: fx.Node, module: nn.ChannelShuffle, x: Tensor) -> Any:
+    return state.move(node, "gather", lambda t: shuffled(t, module.groups))
 
 
 def shuffled(x: Tensor, groups: int) -> Tensor:
@@ -201,68 +203,68 @@ def shuffled(x: Tensor, groups: int) -> Tensor:
     return parts.transpose(1, 2).reshape(x.shape)
 
 
-def _pixel_shuffle(p: Propagation, node: fx.Node, m: nn.PixelShuffle, x: Tensor) -> Tensor:
-    return pixel_shuffled(p, node, x, m.upscale_factor)
+def _pixel_shuffle(state: Propagation, node: fx.Node, module: nn.PixelShuffle, x: Tensor) -> Tensor:
+    return pixel_shuffled(state, node, x, module.upscale_factor)
 
 
-def pixel_shuffled(p: Propagation, node: fx.Node, x: Tensor, factor: int) -> Tensor:
+def pixel_shuffled(state: Propagation, node: fx.Node, x: Tensor, factor: int) -> Tensor:
     """Labels after a pixel shuffle: the channels that become one channel's pixels go together."""
     blocks = along(x, 1).view(-1, factor * factor)
-    p.space.unite(blocks, blocks[:, :1])
-    p.expect(node, 1)
-    return broadcast_along(blocks[:, 0], p.shape(node), 1)
+    state.space.unite(blocks, blocks[:, :1])
+    state.require_channel_dim(node, 1)
+    return broadcast_along(blocks[:, 0], state.shape(node), 1)
 
 
-def _pixel_unshuffle(p: Propagation, node: fx.Node, m: nn.PixelUnshuffle, x: Tensor) -> Tensor:
-    return pixel_unshuffled(p, node, x, m.downscale_factor)
+def _pixel_unshuffle(state: Propagation, node: fx.Node, module: nn.PixelUnshuffle, x: Tensor) -> Tensor:
+    return pixel_unshuffled(state, node, x, module.downscale_factor)
 
 
-def pixel_unshuffled(p: Propagation, node: fx.Node, x: Tensor, factor: int) -> Tensor:
+def pixel_unshuffled(state: Propagation, node: fx.Node, x: Tensor, factor: int) -> Tensor:
     """Labels after the reverse of a pixel shuffle: each channel becomes several, one for each pixel of a square."""
-    p.expect(node, 1)
-    return broadcast_along(along(x, 1).repeat_interleave(factor * factor), p.shape(node), 1)
+    state.require_channel_dim(node, 1)
+    return broadcast_along(along(x, 1).repeat_interleave(factor * factor), state.shape(node), 1)
 
 
-def _softmax(p: Propagation, node: fx.Node, m: Any, x: Tensor) -> Any:
-    return normalised(p, node, x, 1 if isinstance(m, nn.Softmax2d) else m.dim)
+def _softmax(state: Propagation, node: fx.Node, module: Any, x: Tensor) -> Any:
+    return normalised(state, node, x, 1 if isinstance(module, nn.Softmax2d) else module.dim)
 
 
-def normalised(p: Propagation, node: fx.Node, x: Tensor, dim: Any) -> Any:
+def normalised(state: Propagation, node: fx.Node, x: Tensor, dim: Any) -> Any:
     """Labels after a softmax, which may run over anything but channels."""
     if not isinstance(dim, int) or dim % x.dim() in varying(x):
-        return p.opaque(node, "a softmax over the channels")
+        return state.opaque(node, "a softmax over the channels")
     return x
 
 
-def _own_pad(p: Propagation, node: fx.Node, m: channels.ChannelPad, x: Tensor) -> Any:
-    return padded(p, node, x, [*m.rest, m.before, m.after], m.value)
+def _own_pad(state: Propagation, node: fx.Node, module: channels.ChannelPad, x: Tensor) -> Any:
+    return padded(state, node, x, [*module.rest, module.before, module.after], module.value)
 
 
-def padded(p: Propagation, node: fx.Node, x: Tensor, pads: list[int], value: float) -> Any:
+def padded(state: Propagation, node: fx.Node, x: Tensor, pads: list[int], value: float) -> Any:
     """Labels after padding with a constant; padded channels are new ones."""
     dims = [x.dim() - 1 - index for index in range(len(pads) // 2)]
     wide = [dim for dim in varying(x) if dim in dims and any(pads[2 * dims.index(dim) :][:2])]
     if not wide:
         return canonical(
-            compact(x).expand([n if compact(x).shape[d] == 1 else x.shape[d] for d, n in enumerate(p.shape(node))])
+            compact(x).expand([n if compact(x).shape[d] == 1 else x.shape[d] for d, n in enumerate(state.shape(node))])
         )
     dim = wide[0]
     before, after = pads[2 * dims.index(dim) :][:2]
     if len(wide) > 1 or before < 0 or after < 0 or any(pads[2 * dims.index(dim) + 2 :]):
-        return p.opaque(node, "a padding that crops channels, or pads several dimensions that hold channels")
-    front, back = p.space.new(before), p.space.new(after)
-    p.pads[node] = (front, back, {"rest": tuple(pads[: 2 * dims.index(dim)]), "value": value})
-    p.expect(node, dim)
-    return broadcast_along(torch.cat([front, along(x, dim), back]), p.shape(node), dim)
+        return state.opaque(node, "a padding that crops channels, or pads several dimensions that hold channels")
+    front, back = state.space.new(before), state.space.new(after)
+    state.pads[node] = (front, back, {"rest": tuple(pads[: 2 * dims.index(dim)]), "value": value})
+    state.require_channel_dim(node, dim)
+    return broadcast_along(torch.cat([front, along(x, dim), back]), state.shape(node), dim)
 
 
-def _own_gather(p: Propagation, node: fx.Node, m: channels.ChannelGather, x: Tensor) -> Any:
-    index = m.index.cpu()
-    return p.move(node, "gather", lambda t: t.index_select(m.dim, index))
+def _own_gather(state: Propagation, node: fx.Node, module: channels.ChannelGather, x: Tensor) -> Any:
+    index = module.index.cpu()
+    return state.move(node, "gather", lambda t: t.index_select(module.dim, index))
 
 
-def _own_split(p: Propagation, node: fx.Node, m: channels.ChannelSplit, x: Tensor) -> Any:
-    return p.move(node, "split", lambda t: t.split(m.sizes, m.dim))
+def _own_split(state: Propagation, node: fx.Node, module: channels.ChannelSplit, x: Tensor) -> Any:
+    return state.move(node, "split", lambda t: t.split(module.sizes, module.dim))
 
 
 _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)

@@ -45,7 +45,7 @@ class ChannelMixingLayer:
         dim: The channel dimension of its input.
         macs: Multiply-accumulates for one sample, one output and, unless grouped, one input channel.
         weight: The name of its weight; empty where that is computed.
-        made: The weight's dimension that `outputs` runs along.
+        output_dim: The weight's dimension that `outputs` runs along.
     """
 
     node: str
@@ -55,7 +55,7 @@ class ChannelMixingLayer:
     dim: int
     macs: int
     weight: str = ""
-    made: int = 0
+    output_dim: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,21 +66,44 @@ class Weight:
     shape: tuple[int, ...]
 
 
-class Propagation:
-    """One pass of labels over a network's graph, by the rules of `rules.py`.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Movement:
+    """How a node moves elements without changing them.
 
     Attributes:
-        space: The labels, what is united and what must stay.
+        kind: `free`, `reshape`, `view`, `expand`, `index`, `split` or `gather`: whether and how it must be rewritten.
+        replay: The same movement for any tensor of the input's shape.
+    """
+
+    kind: str
+    replay: Callable[[Tensor], Any]
+
+
+class Propagation:
+    """One pass of channel labels over a network's graph, and all that its rules record on the way.
+
+    `dispatch.propagate` fills it in execution order: each operation's rule reads the values of the node's inputs and
+    records what follows. Afterwards `rewrites`, `branches`, `protection` and `channel_graph` only read it, but for
+    `protect`, by which a rewrite that turns out impossible fixes labels.
+
+    Labels:
+        space: The labels: which are united, and which must stay and why.
         values: What each node makes: label tensors, tuples of them, weights or plain Python values.
-        slices: The parameters' dimensions that carry labels, in order of execution.
-        mixers: The convolutions and linear layers called, in order.
+
+    Parameters and layers:
+        slices: The dimensions of parameters and buffers that carry labels, in order of execution.
+        mixing_layers: The calls of convolutions and linear layers, in order.
+        sized_layers: For layers that store a number of channels beside their weights, the labels of those channels.
+        names: For each parameter and buffer the first name of the same tensor.
+
+    Positions, from which rewrites follow:
         channel_dims: For nodes that need their input's channels in one dimension: the input's node and the dimension.
-        replays: For nodes that only move elements: the same movement for any tensor of the input's shape.
-        kinds: What kind of movement each of those is.
+        movements: The nodes that only move elements.
         pads: Nodes that pad channels: labels of the new ones before and after, and the leaf's other arguments.
+
+    Numbers of channels as values:
         sizes: For nodes that are numbers which depend on a number of channels: the labels of those channels.
-        counts: Of those the ones that are just that number of channels: the labels counted.
-        norms: For layers that keep a number of channels beside their weights: the labels of those channels.
+        counts: For those of them that equal a number of channels: the labels counted.
     """
 
     def __init__(self, network: Network) -> None:
@@ -90,15 +113,14 @@ class Propagation:
         self.slices: list[Slice] = []
         self.mixing_layers: list[ChannelMixingLayer] = []
         self.channel_dims: dict[fx.Node, tuple[fx.Node, int]] = {}
-        self.replays: dict[fx.Node, Callable[[Tensor], Any]] = {}
-        self.kinds: dict[fx.Node, str] = {}
+        self.movements: dict[fx.Node, Movement] = {}
         self.pads: dict[fx.Node, tuple[Tensor, Tensor, dict[str, Any]]] = {}
         self.sizes: dict[fx.Node, list[Tensor]] = {}
         self.counts: dict[fx.Node, Tensor] = {}
-        self.norms: dict[str, Tensor] = {}
+        self.sized_layers: dict[str, Tensor] = {}
         self.names = _canonical_names(network.model)
-        self._recorded: dict[tuple[str, int], Tensor] = {}
-        self._whole: dict[str, tuple[str, str]] = {}
+        self._first_labels: dict[tuple[str, int], Tensor] = {}
+        self._fully_protected: dict[str, tuple[str, str]] = {}
 
     def value(self, argument: Any) -> Any:
         """An argument of a node with every node in it replaced by what that node makes."""
@@ -108,12 +130,12 @@ class Propagation:
         """The shape of the tensor a node makes, for a batch of two."""
         return tuple(node.meta["shape"])
 
-    def fresh(self, node: fx.Node, dim: int) -> tuple[Tensor, Tensor]:
+    def new_channels(self, node: fx.Node, dim: int) -> tuple[Tensor, Tensor]:
         """New labels for a node's channels along `dim`: the vector, and spread over the node's tensor."""
         vector = self.space.new(self.shape(node)[dim])
         return vector, broadcast_along(vector, self.shape(node), dim)
 
-    def place(self, node: fx.Node) -> str:
+    def describe(self, node: fx.Node) -> str:
         """Where a node is, in words for people: its module, or the module whose forward() calls it."""
         if node.op == "call_module":
             return f"{node.target} ({type(self.module.get_submodule(str(node.target))).__name__})"
@@ -124,14 +146,14 @@ class Propagation:
     def protect(self, node: fx.Node, value: Any, reason: str) -> None:
         """Fix all labels in a value, because of a node."""
         if isinstance(value, Tensor):
-            self.space.fix(value, self.place(node), reason)
+            self.space.fix(value, self.describe(node), reason)
         elif isinstance(value, Weight):
             # All of it is read here, whatever else reads it before or later.
             name = self.names.get(value.name, value.name)
-            self._whole[name] = (self.place(node), reason)
-            for (tensor, _), labels in self._recorded.items():
+            self._fully_protected[name] = (self.describe(node), reason)
+            for (tensor, _), labels in self._first_labels.items():
                 if tensor == name:
-                    self.space.fix(labels, self.place(node), reason)
+                    self.space.fix(labels, self.describe(node), reason)
         elif isinstance(value, (tuple, list)):
             for part in value:
                 self.protect(node, part, reason)
@@ -159,7 +181,7 @@ class Propagation:
         """Note a layer whose channels all stay: it counts, and is listed."""
         labels = self.space.new(1).expand(channels)
         self.protect(node, labels, reason)
-        self.slice(node, f"{layer}.weight", 0, labels, "out")
+        self.record_slice(node, f"{layer}.weight", 0, labels, "out")
         counted = labels if macs % channels == 0 else labels[:1]
         self.mixing_layers.append(
             ChannelMixingLayer(
@@ -172,35 +194,34 @@ class Propagation:
         self.protect(node, labels, reason)
         return labels.view([1] * len(shape)).expand(shape)
 
-    def slice(self, node: fx.Node, tensor: str, dim: int, labels: Tensor, role: str) -> None:
+    def record_slice(self, node: fx.Node, tensor: str, dim: int, labels: Tensor, role: str) -> None:
         """Note that a tensor's dimension carries these labels; a shared tensor unites those of all its readers."""
         tensor = self.names.get(tensor, tensor)
-        known = self._recorded.setdefault((tensor, dim), labels)
-        if known is not labels:
-            self.space.unite(known, labels)
-        if tensor in self._whole:
-            self.space.fix(labels, *self._whole[tensor])
-        self.slices.append(Slice(tensor=tensor, dim=dim, labels=known, node=node.name, role=role))
+        first_labels = self._first_labels.setdefault((tensor, dim), labels)
+        if first_labels is not labels:
+            self.space.unite(first_labels, labels)
+        if tensor in self._fully_protected:
+            self.space.fix(labels, *self._fully_protected[tensor])
+        self.slices.append(Slice(tensor=tensor, dim=dim, labels=first_labels, node=node.name, role=role))
 
-    def per_channel(self, node: fx.Node, prefix: str, module: nn.Module, labels: Tensor, dim: int) -> None:
+    def record_per_channel(self, node: fx.Node, prefix: str, module: nn.Module, labels: Tensor, dim: int) -> None:
         """Note a layer's parameters and buffers that hold one number a channel, and where its input has channels."""
         vector = along(labels, dim)
-        self.norms[prefix] = vector
+        self.sized_layers[prefix] = vector
         for name in ("weight", "bias", "running_mean", "running_var"):
             tensor = getattr(module, name, None)
             if isinstance(tensor, Tensor) and tensor.dim() == 1:
-                self.slice(node, f"{prefix}.{name}", 0, vector, "each")
-        self.expect(node, dim)
+                self.record_slice(node, f"{prefix}.{name}", 0, vector, "each")
+        self.require_channel_dim(node, dim)
 
-    def expect(self, node: fx.Node, dim: int) -> None:
+    def require_channel_dim(self, node: fx.Node, dim: int) -> None:
         """A node that is right only where its first input's channels lie along one dimension."""
         source = node.all_input_nodes[0]
         self.channel_dims[node] = (source, dim % len(self.shape(source)))
 
     def move(self, node: fx.Node, kind: str, replay: Callable[[Tensor], Any]) -> Any:
         """A node that only moves elements; label tensors go through the movement themselves."""
-        self.replays[node] = replay
-        self.kinds[node] = kind
+        self.movements[node] = Movement(kind=kind, replay=replay)
         made = replay(self.values[node.all_input_nodes[0]])
         return tuple(canonical(part) for part in made) if isinstance(made, (tuple, list)) else canonical(made)
 
@@ -222,25 +243,25 @@ class Propagation:
         offset = labels.dim() - len(weight.shape)
         for dim in varying(labels):
             if dim >= offset and weight.shape[dim - offset] > 1:
-                self.slice(node, weight.name, dim - offset, along(labels, dim), "each")
+                self.record_slice(node, weight.name, dim - offset, along(labels, dim), "each")
         return labels.expand(torch.broadcast_shapes(labels.shape, weight.shape))
 
-    def mixer(self, node: fx.Node, mixer: ChannelMixingLayer) -> None:
+    def add_mixing_layer(self, node: fx.Node, layer: ChannelMixingLayer) -> None:
         """Note a call of a layer that makes new channels."""
-        self.mixing_layers.append(mixer)
-        self.expect(node, mixer.dim)
+        self.mixing_layers.append(layer)
+        self.require_channel_dim(node, layer.dim)
 
 
-def argument(p: Propagation, node: fx.Node, index: int, name: str, default: Any = None) -> Any:
+def argument(state: Propagation, node: fx.Node, index: int, name: str, default: Any = None) -> Any:
     """A positional or named argument's value."""
     if len(node.args) > index:
-        return p.value(node.args[index])
-    return p.value(node.kwargs.get(name, default))
+        return state.value(node.args[index])
+    return state.value(node.kwargs.get(name, default))
 
 
-def first(p: Propagation, node: fx.Node) -> Any:
+def first(state: Propagation, node: fx.Node) -> Any:
     """The first argument's value, however it is given."""
-    return argument(p, node, 0, "input")
+    return argument(state, node, 0, "input")
 
 
 def owner(tensor: str) -> str:

@@ -22,15 +22,15 @@ class Protected:
     reason: str
 
 
-def protected(p: Propagation, resolution: Resolution, single: list[Family]) -> tuple[Protected, ...]:
+def protected(propagation: Propagation, resolution: Resolution, single: list[Family]) -> tuple[Protected, ...]:
     """Every output channel that no gene stands for, counted by place and reason."""
-    causes = p.space.fixed_roots()
+    causes = propagation.space.fixed_roots()
     for signature, roots in single:
-        first = next(p.slices[i] for i, _ in signature if p.slices[i].role == "out")
+        first = next(propagation.slices[i] for i, _ in signature if propagation.slices[i].role == "out")
         causes.update(dict.fromkeys(roots, (owner(first.tensor), ONE_GENE)))
     counted: dict[tuple[str, str], int] = {}
     seen: set[tuple[str, int]] = set()
-    for piece in p.slices:
+    for piece in propagation.slices:
         if piece.role != "out" or (piece.tensor, piece.dim) in seen:
             continue
         seen.add((piece.tensor, piece.dim))
@@ -40,21 +40,21 @@ def protected(p: Propagation, resolution: Resolution, single: list[Family]) -> t
     return tuple(Protected(place=place, channels=n, reason=reason) for (place, reason), n in counted.items())
 
 
-def unused_modules(model: nn.Module, unreached: tuple[str, ...]) -> list[Protected]:
+def unused_modules(model: nn.Module, unused_parameters: tuple[str, ...]) -> list[Protected]:
     """The largest modules of which nothing runs, such as auxiliary classifiers."""
     found: dict[str, int] = {}
-    for name in unreached:
+    for name in unused_parameters:
         parts = name.split(".")
         prefixes = [".".join(parts[:end]) for end in range(1, len(parts))]
-        place = next((prefix for prefix in prefixes if _sleeps(model, prefix, unreached)), name)
+        place = next((prefix for prefix in prefixes if _is_unused(model, prefix, unused_parameters)), name)
         layers = model.get_submodule(place).modules() if place in prefixes else ()
         found[place] = sum(_channels_made(layer) for layer in layers)
     reason = "nothing of it runs in evaluation mode, so a pruned network leaves it out"
     return [Protected(place=place, channels=channels, reason=reason) for place, channels in found.items()]
 
 
-def _sleeps(model: nn.Module, prefix: str, unreached: tuple[str, ...]) -> bool:
-    return all(name in unreached for name, _ in model.get_submodule(prefix).named_parameters(prefix=prefix))
+def _is_unused(model: nn.Module, prefix: str, unused_parameters: tuple[str, ...]) -> bool:
+    return all(name in unused_parameters for name, _ in model.get_submodule(prefix).named_parameters(prefix=prefix))
 
 
 def _channels_made(layer: nn.Module) -> int:

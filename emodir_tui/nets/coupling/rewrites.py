@@ -37,19 +37,19 @@ class Rewrite:
 class Resolution:
     """The rewrites of a labelled graph; `roots` is int64[labels], `free` bool[labels] says which may be removed."""
 
-    def __init__(self, p: Propagation) -> None:
-        self.p = p
+    def __init__(self, propagation: Propagation) -> None:
+        self._propagation = propagation
         self._stable = False
         while not self._stable:
             self._stable = True
             self.rewrites: dict[fx.Node, Rewrite] = {}
-            self._open: dict[fx.Node, tuple[fx.Node, Any]] = {}
-            self._sound: set[fx.Node] = set()
-            self.roots = p.space.roots()
+            self._scattered: dict[fx.Node, tuple[fx.Node, Any]] = {}
+            self._count_readers: set[fx.Node] = set()
+            self.roots = propagation.space.roots()
             self.free = np.ones(len(self.roots), dtype=bool)
-            self.free[list(p.space.fixed_roots())] = False
+            self.free[list(propagation.space.fixed_roots())] = False
             self.free = self.free[self.roots]
-            for node in p.module.graph.nodes:
+            for node in propagation.module.graph.nodes:
                 self._visit(node)
                 self._guard_numbers(node)
 
@@ -68,80 +68,84 @@ class Resolution:
         return varying(self.rooted(labels))
 
     def _fix(self, node: fx.Node, source: fx.Node, reason: str) -> None:
-        self.p.protect(node, self.p.values[source], reason)
+        self._propagation.protect(node, self._propagation.values[source], reason)
         self._stable = False
 
     def _visit(self, node: fx.Node) -> None:
-        opened = [source for source in node.all_input_nodes if source in self._open]
-        if node in self.p.replays:
+        scattered = [source for source in node.all_input_nodes if source in self._scattered]
+        if node in self._propagation.movements:
             source = node.all_input_nodes[0]
-            if self.removable(self.p.values[source]):
+            if self.removable(self._propagation.values[source]):
                 self._movement(node, source)
-        elif opened and not self._picks(node):
-            for source in opened:
+        elif scattered and not self._picks(node):
+            for source in scattered:
                 self._fix(node, source, "channels lie in several dimensions here")
         elif self._picks(node):
-            self._open[node] = (self._open[opened[0]][0], self._open[opened[0]][1][node.args[1]])
+            self._scattered[node] = (self._scattered[scattered[0]][0], self._scattered[scattered[0]][1][node.args[1]])
             self._close(node)
         else:
             self._static(node)
 
     def _guard_numbers(self, node: fx.Node) -> None:
         """A number of channels may only enter what is rewritten, or what reads just that number."""
-        if "shape" not in node.meta or node in self.rewrites or node in self._open or node in self._sound:
+        if "shape" not in node.meta or node in self.rewrites or node in self._scattered or node in self._count_readers:
             return
         for source in node.all_input_nodes:
-            for labels in self.p.sizes.get(source, ()):
+            for labels in self._propagation.sizes.get(source, ()):
                 if self.removable(labels):
-                    self.p.protect(node, labels, "a number of channels enters here")
+                    self._propagation.protect(node, labels, "a number of channels enters here")
                     self._stable = False
 
     def _picks(self, node: fx.Node) -> bool:
         """A part taken from a tuple whose channels still lie in several dimensions."""
         source = node.all_input_nodes[0] if node.all_input_nodes else None
-        return source in self._open and isinstance(self._open[source][1], (tuple, list))
+        return source in self._scattered and isinstance(self._scattered[source][1], (tuple, list))
 
     def _static(self, node: fx.Node) -> None:
-        if node in self.p.pads and self.removable(self.p.values[node]):
-            source, dim = self.p.channel_dims[node]
-            before, after, options = self.p.pads[node]
+        if node in self._propagation.pads and self.removable(self._propagation.values[node]):
+            source, dim = self._propagation.channel_dims[node]
+            before, after, options = self._propagation.pads[node]
             self.rewrites[node] = Rewrite(kind="pad", source=source, dim=dim, labels=(before, after), options=options)
-        if node in self.p.channel_dims:
-            source, dim = self.p.channel_dims[node]
-            labels = self.p.values[source]
+        if node in self._propagation.channel_dims:
+            source, dim = self._propagation.channel_dims[node]
+            labels = self._propagation.values[source]
             if self.removable(labels) and set(self.dims(labels)) - {dim}:
                 self._fix(node, source, "its input holds channels in another dimension than it needs")
 
     def _movement(self, node: fx.Node, source: fx.Node) -> None:
-        kind, made = self.p.kinds[node], self.p.values[node]
+        kind, made = self._propagation.movements[node].kind, self._propagation.values[node]
         parts = made if isinstance(made, tuple) else (made,)
-        narrow = source not in self._open and all(len(self.dims(part)) <= 1 for part in (self.p.values[source], *parts))
+        narrow = source not in self._scattered and all(
+            len(self.dims(part)) <= 1 for part in (self._propagation.values[source], *parts)
+        )
         if narrow and self._stays_simple(node, source, kind, made):
             return
-        origin, places = self._open.get(source) or (source, _places(self.p.shape(source)))
+        origin, places = self._scattered.get(source) or (source, _places(self._propagation.shape(source)))
         if isinstance(places, (tuple, list)):
             self._fix(node, source, "channels lie in several dimensions here")
             return
-        self._open[node] = (origin, self.p.replays[node](places))
+        self._scattered[node] = (origin, self._propagation.movements[node].replay(places))
         if not isinstance(made, tuple):
             self._close(node)
 
     def _stays_simple(self, node: fx.Node, source: fx.Node, kind: str, made: Any) -> bool:
         """Handle a movement from one channel dimension to one; False if it needs a gather or worse."""
-        before = self.dims(self.p.values[source])
+        before = self.dims(self._propagation.values[source])
         if kind == "free" or not before:
             return True
         if kind == "split":
             return self._split(node, source, made, before[0])
         after = self.dims(made)
         if kind == "index":
-            same = len(made.shape) == len(self.p.shape(source)) and after == before
-            untouched = same and made.shape[after[0]] == self.p.shape(source)[before[0]]
-            return untouched and bool((along(made, after[0]) == along(self.p.values[source], before[0])).all())
+            same = len(made.shape) == len(self._propagation.shape(source)) and after == before
+            untouched = same and made.shape[after[0]] == self._propagation.shape(source)[before[0]]
+            return untouched and bool(
+                (along(made, after[0]) == along(self._propagation.values[source], before[0])).all()
+            )
         if len(after) != 1 or kind == "gather" or not self._survives_removal(node, source, before[0], after[0]):
             return False
         if kind == "view" and self._reads_count(node, made, after[0]):
-            self._sound.add(node)
+            self._count_readers.add(node)
         elif kind == "view":
             sizes = self._view_sizes(node, made, after[0])
             self.rewrites[node] = Rewrite(
@@ -152,11 +156,11 @@ class Resolution:
         return True
 
     def _split(self, node: fx.Node, source: fx.Node, made: tuple[Tensor, ...], dim: int) -> bool:
-        if sum(part.shape[dim] for part in made) != self.p.shape(source)[dim] or len(made) == 0:
+        if sum(part.shape[dim] for part in made) != self._propagation.shape(source)[dim] or len(made) == 0:
             return False
         whole = torch.cat([along(part, dim) for part in made])
-        if not bool((whole == along(self.p.values[source], dim)).all()):
-            return all(part.shape[dim] == self.p.shape(source)[dim] for part in made)
+        if not bool((whole == along(self._propagation.values[source], dim)).all()):
+            return all(part.shape[dim] == self._propagation.shape(source)[dim] for part in made)
         labels = tuple(along(part, dim) for part in made)
         self.rewrites[node] = Rewrite(kind="split", source=source, dim=dim, labels=labels, options={})
         return True
@@ -164,9 +168,9 @@ class Resolution:
     def _reads_count(self, node: fx.Node, made: Tensor, dim: int) -> bool:
         """Whether a view's channels are given as -1, or as the very number that they are, and nothing else depends."""
         given = _given_sizes(node)
-        if len(given) != made.dim() or any(size in self.p.sizes for d, size in enumerate(given) if d != dim):
+        if len(given) != made.dim() or any(size in self._propagation.sizes for d, size in enumerate(given) if d != dim):
             return False
-        counted = self.p.counts.get(given[dim]) if isinstance(given[dim], fx.Node) else None
+        counted = self._propagation.counts.get(given[dim]) if isinstance(given[dim], fx.Node) else None
         if counted is None:
             return bool(given[dim] == -1)
         wanted = along(made, dim)
@@ -177,7 +181,7 @@ class Resolution:
         given = _given_sizes(node)
         if len(given) != made.dim():
             return [-1 if d == 0 else int(size) for d, size in enumerate(made.shape)]
-        tainted = [isinstance(size, fx.Node) and size in self.p.sizes for size in given]
+        tainted = [isinstance(size, fx.Node) and size in self._propagation.sizes for size in given]
         sizes: list[int | None] = [int(made.shape[d]) if tainted[d] else None for d in range(made.dim())]
         sizes[dim] = int(made.shape[dim])
         return sizes
@@ -185,23 +189,23 @@ class Resolution:
     def _survives_removal(self, node: fx.Node, source: fx.Node, before: int, after: int) -> bool:
         """Try it: remove a random half of the channels first, or afterwards, and compare."""
         generator = np.random.default_rng(0)
-        made, labels = self.p.values[node], self.p.values[source]
-        places = _places(self.p.shape(source))
+        made, labels = self._propagation.values[node], self._propagation.values[source]
+        places = _places(self._propagation.shape(source))
         if made.numel() == 0:
             return False
         for _ in range(2):
-            alive = generator.random(len(self.roots)) < 0.5
-            alive[~self.free] = True
-            alive = alive[self.roots]
+            kept_labels = generator.random(len(self.roots)) < 0.5
+            kept_labels[~self.free] = True
+            kept_labels = kept_labels[self.roots]
             rows, kept = (
-                torch.from_numpy(np.flatnonzero(alive[along(t, d).numpy()]))
+                torch.from_numpy(np.flatnonzero(kept_labels[along(t, d).numpy()]))
                 for t, d in ((labels, before), (made, after))
             )
             shape = list(made.shape)
             shape[after] = len(kept)
             first = places.index_select(before, rows)
-            then = self.p.replays[node](places).index_select(after, kept)
-            if self.p.kinds[node] == "expand":
+            then = self._propagation.movements[node].replay(places).index_select(after, kept)
+            if self._propagation.movements[node].kind == "expand":
                 first = first.expand(shape)
             if first.numel() != then.numel() or not torch.equal(first.reshape(shape), then):
                 return False
@@ -209,8 +213,8 @@ class Resolution:
 
     def _close(self, node: fx.Node) -> None:
         """Where channels lie in one dimension again, the whole way from the opening is one gather."""
-        origin, places = self._open[node]
-        labels, start = self.p.values[node], self.p.values[origin]
+        origin, places = self._scattered[node]
+        labels, start = self._propagation.values[node], self._propagation.values[origin]
         first, last = self.dims(start), self.dims(labels)
         if len(first) > 1 or len(last) > 1 or places.dim() != start.dim():
             return
@@ -219,11 +223,11 @@ class Resolution:
             s for d, s in enumerate(start.shape) if d != dim
         ]:
             return
-        spots = _places(self.p.shape(origin))
+        spots = _places(self._propagation.shape(origin))
         step = spots.stride(dim)
         index = along(places, dim) // step % start.shape[dim]
         if torch.equal(spots.index_select(dim, index), places):
-            del self._open[node]
+            del self._scattered[node]
             self.rewrites[node] = Rewrite(
                 kind="gather", source=origin, dim=dim, labels=(along(start, dim),), options={"index": index}
             )

@@ -18,12 +18,14 @@ _DROPOUTS: dict[str, type[nn.Dropout | nn.Dropout2d | nn.Dropout3d]] = {
 }
 
 
-def normalise(p: Propagation, resolution: Resolution, gene_of_label: Axis, device: torch.device) -> fx.GraphModule:
+def normalise(
+    propagation: Propagation, resolution: Resolution, gene_of_label: Axis, device: torch.device
+) -> fx.GraphModule:
     """A copy of the labelled graph with channel leaves on this device; it shares the model's modules, and nodes keep their names."""
     graph = fx.Graph()
     made: dict[fx.Node, fx.Node] = {}
     leaves: dict[str, nn.Module] = {}
-    for node in p.module.graph.nodes:
+    for node in propagation.module.graph.nodes:
         rewrite = resolution.rewrites.get(node)
         if rewrite is None and _is_resting_dropout(node):
             target = f"dropout_{node.name}"
@@ -47,10 +49,10 @@ def normalise(p: Propagation, resolution: Resolution, gene_of_label: Axis, devic
     root: dict[str, Any] = {}
     for node in graph.nodes:
         if node.op == "call_module":
-            root[str(node.target)] = leaves.get(str(node.target)) or p.module.get_submodule(str(node.target))
+            root[str(node.target)] = leaves.get(str(node.target)) or propagation.module.get_submodule(str(node.target))
         elif node.op == "get_attr":
             owner, _, name = str(node.target).rpartition(".")
-            root[str(node.target)] = getattr(p.module.get_submodule(owner), name)
+            root[str(node.target)] = getattr(propagation.module.get_submodule(owner), name)
     return fx.GraphModule(root, graph, "ChannelGraph")
 
 

@@ -156,7 +156,7 @@ class NetworkEvaluator:
         ends: list[CutPoint | None] = [*self.cuts, None]
         starts: list[CutPoint | None] = [None, *self.cuts]
         each = LIVE_OUTPUTS * working_bytes(graph, None, None, len(inputs[0]))[0]
-        self._lanes = [
+        self._workers = [
             [
                 SlicedNetwork(graph, start, end, dtype=torch.float32 if end is None else dtype)
                 for start, end in zip(starts, ends, strict=True)
@@ -195,7 +195,7 @@ class NetworkEvaluator:
         def one(spans: list[SlicedNetwork], keep: KeepVectors) -> Result:
             return use(keep, [batch.float() for batch in self._run(spans, keep, last)])
 
-        return map_parallel(one, list(keep_vectors), self._lanes, check)
+        return map_parallel(one, list(keep_vectors), self._workers, check)
 
     def _run(self, spans: list[SlicedNetwork], keep: KeepVectors, last: int) -> list[Tensor]:
         keys = self._keys(keep, last)

@@ -7,11 +7,10 @@ activations behind it, up to the first layer that sums over channels which a mas
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from emodir_tui.arrays import Axis, KeepVectors
+from emodir_tui.arrays import Axis, KeepVectors, extended
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
 from emodir_tui.nets.tracing.tracer import operation
 
@@ -58,7 +57,7 @@ def find_invariants(graph: ChannelGraph, nodes: list[fx.Node], varying: KeepVect
         varying: The genes that masks may take away, bool[genes]; all others are always kept.
         output: The span's last node, which is always read.
     """
-    varies = np.append(varying, False)
+    varies = extended(varying, value=False)
     names = {node.name for node in nodes}
     layers = {layer.node: layer for layer in graph.layers}
     found: dict[str, Axis] = {}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from emodir_tui.arrays import KeepVectors
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
 from emodir_tui.nets.execution.invariants import find_invariants
-from emodir_tui.nets.execution.program import CHANNEL_LEAVES, Program, Shell
+from emodir_tui.nets.execution.program import CHANNEL_LEAVES, Program
 from emodir_tui.nets.tracing.network import CutPoint
 
 
@@ -46,17 +46,17 @@ class MaskedNetwork(nn.Module):
         for layer in graph.layers:
             if layer.inputs is not None and bool((layer.inputs < graph.genes).any()):
                 self._gates[layer.node] = (layer.dim, torch.from_numpy(layer.inputs).to(device))
-        for shell in self._program.shells.values():
-            if isinstance(shell, CHANNEL_LEAVES):
-                shell.select(np.ones(graph.genes + 1, dtype=np.bool_), device)
+        for leaf in self._program.leaves.values():
+            if isinstance(leaf, CHANNEL_LEAVES):
+                leaf.select(np.ones(graph.genes + 1, dtype=np.bool_), device)
         self._end: tuple[int, Tensor] | None = None
         if stop is not None:
             dim, axis = graph.axis(stop.node)
             self._end = (dim, torch.from_numpy(axis).to(device))
 
-    def replace(self, make: Callable[[Shell], Shell]) -> None:
+    def replace(self, make: Callable[[nn.Module], nn.Module]) -> None:
         """Put what `make` gives in the place of each module."""
-        self._program.shells.update({name: make(shell) for name, shell in self._program.shells.items()})
+        self._program.leaves.update({name: make(leaf) for name, leaf in self._program.leaves.items()})
 
     def precompute(self, x: Tensor) -> dict[str, Tensor]:
         """What no gate changes of x [n, c, …], for `forward`."""
@@ -74,17 +74,17 @@ class MaskedNetwork(nn.Module):
             gates: 1 keeps a gene's channels, 0 masks them.
             precomputed: What `precompute` gave for this x, so that it need not be computed again.
         """
-        extended = torch.cat([gates, gates.new_ones(*gates.shape[:-1], 1)], dim=-1)
+        extended_gates = torch.cat([gates, gates.new_ones(*gates.shape[:-1], 1)], dim=-1)
 
         def gate(node: str, value: Tensor) -> Tensor:
             place = self._gates.get(node)
-            return value if place is None else _apply(value, extended, *place)
+            return value if place is None else _apply(value, extended_gates, *place)
 
         skipped: dict[str, Tensor | None] = {}
         if self._invariants is not None and precomputed:
             skipped = {**dict.fromkeys(self._invariants.inside), **precomputed}
         result = self._program.run(x, skipped, gate)
-        return result if self._end is None else _apply(result, extended, *self._end)
+        return result if self._end is None else _apply(result, extended_gates, *self._end)
 
 
 def _apply(value: Tensor, gates: Tensor, dim: int, axis: Tensor) -> Tensor:

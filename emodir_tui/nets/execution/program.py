@@ -17,9 +17,8 @@ from emodir_tui.nets.modules.channel_modules import ChannelGather, ChannelPad, C
 from emodir_tui.nets.tracing.network import CutPoint
 from emodir_tui.nets.tracing.tracer import operation
 
-Shell = nn.Module
 CHANNEL_LEAVES = (ChannelPad, ChannelSplit, ChannelGather, ChannelView)
-NORMS = nn.modules.batchnorm._BatchNorm
+BATCH_NORMS = nn.modules.batchnorm._BatchNorm
 
 
 class Program:
@@ -37,7 +36,7 @@ class Program:
         self.graph = graph
         self.nodes = span_nodes(graph, start, stop)
         self.statistics = statistics
-        self.shells: dict[str, Shell] = {}
+        self.leaves: dict[str, nn.Module] = {}
         placeholder = next(node for node in graph.graph_module.graph.nodes if node.op == "placeholder")
         self._input = placeholder.name if start is None else start.node
         self._output = self.nodes[-1].name if stop is None and self.nodes else stop.node if stop else self._input
@@ -45,8 +44,10 @@ class Program:
             (result,) = next(node for node in graph.graph_module.graph.nodes if node.op == "output").args
             self._output = result.name if isinstance(result, fx.Node) else self._output
         for node in self.nodes:
-            if node.op == "call_module" and str(node.target) not in self.shells:
-                self.shells[str(node.target)] = as_shell(graph.graph_module.get_submodule(str(node.target)), statistics)
+            if node.op == "call_module" and str(node.target) not in self.leaves:
+                self.leaves[str(node.target)] = leaf_copy(
+                    graph.graph_module.get_submodule(str(node.target)), statistics
+                )
         self.attributes: dict[str, Tensor] = {}
         self._last_use = self._last_uses()
         self._overwritten = self._overwritable()
@@ -90,17 +91,17 @@ class Program:
     def constant(self, number: int) -> Tensor:
         """What an emptied branch gives: its tail on one position, the layers that sum over nothing giving their bias."""
         branch = self.graph.branches[number]
-        constant_tail = set(branch.constant_tail)
+        tail = set(branch.constant_tail)
         values: dict[str, Any] = {}
         for node in self.nodes:
-            if node.name not in constant_tail:
+            if node.name not in tail:
                 continue
             if node.name in branch.zero_input_layers:
                 values[node.name] = self._bias(node)
-            elif self.statistics == "batch" and isinstance(shell := self.shells.get(str(node.target)), NORMS):
+            elif self.statistics == "batch" and isinstance(leaf := self.leaves.get(str(node.target)), BATCH_NORMS):
                 # Statistics need two images; those of a constant are itself and zero, exactly.
                 constant = values[node.all_input_nodes[0].name]
-                values[node.name] = shell(torch.cat([constant, constant]))[:1]
+                values[node.name] = leaf(torch.cat([constant, constant]))[:1]
             else:
                 values[node.name] = self._step(node, values, None)
         return values[branch.exit]  # type: ignore[no-any-return]
@@ -108,14 +109,14 @@ class Program:
     def _bias(self, node: fx.Node) -> Tensor:
         layer = next(layer for layer in self.graph.layers if layer.node == node.name)
         weight, bias = self._parameters(node)
-        bias = weight.new_zeros(weight.shape[layer.made]) if bias is None else bias
+        bias = weight.new_zeros(weight.shape[layer.output_dim]) if bias is None else bias
         return _along(bias, len(node.meta["shape"]), layer.dim)
 
     def _parameters(self, node: fx.Node) -> tuple[Tensor, Tensor | None]:
         """Weight and bias of a layer that is a module, or a function of parameters."""
         if node.op == "call_module":
-            shell: Any = self.shells[str(node.target)]
-            return shell.weight, shell.bias
+            leaf: Any = self.leaves[str(node.target)]
+            return leaf.weight, leaf.bias
         places = ((1, "weight"), (2, "bias"))
         given: list[Any] = [node.args[at] if len(node.args) > at else node.kwargs.get(name) for at, name in places]
         weight, bias = (None if part is None else self._step(part, {}, None) for part in given)
@@ -129,7 +130,7 @@ class Program:
         if gate is not None and args and isinstance(args[0], Tensor):
             args = (gate(node.name, args[0]), *args[1:])
         if node.op == "call_module":
-            return self.shells[str(node.target)](*args, **kwargs)
+            return self.leaves[str(node.target)](*args, **kwargs)
         if node.op == "call_method":
             return getattr(args[0], str(node.target))(*args[1:], **kwargs)
         return node.target(*args, **kwargs)  # type: ignore[operator]
@@ -174,11 +175,11 @@ class Program:
 def _kind(graph: ChannelGraph, node: fx.Node) -> str:
     """What a node does, of the few operations whose results are tensors of their own; empty for all others."""
     if node.op == "call_module":
-        leaf = type(graph.graph_module.get_submodule(str(node.target)))
+        kind = type(graph.graph_module.get_submodule(str(node.target)))
         # Exactly torch's own: a subclass may hand on what it got.
-        if leaf is nn.ReLU:
+        if kind is nn.ReLU:
             return "relu"
-        return "layer" if leaf in (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.BatchNorm1d) else ""
+        return "layer" if kind in (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.BatchNorm1d) else ""
     if node.op not in ("call_function", "call_method") or node.kwargs:
         return ""
     name = operation(node)
@@ -188,30 +189,30 @@ def _kind(graph: ChannelGraph, node: fx.Node) -> str:
     return "add" if name == "add" and tensors else ""
 
 
-def set_tensor(shell: Shell, name: str, value: Tensor | None) -> None:
-    """Give a shell a plain tensor in place of a parameter or buffer."""
-    shell._parameters.pop(name, None)
-    shell._buffers.pop(name, None)
-    shell.__dict__[name] = value
+def set_tensor(leaf: nn.Module, name: str, value: Tensor | None) -> None:
+    """Give a leaf a plain tensor in place of a parameter or buffer."""
+    leaf._parameters.pop(name, None)
+    leaf._buffers.pop(name, None)
+    leaf.__dict__[name] = value
 
 
-def as_shell(module: nn.Module, statistics: str) -> Shell:
+def leaf_copy(module: nn.Module, statistics: str) -> nn.Module:
     """A copy of a leaf that shares its weights, in evaluation mode, and changes nothing in place."""
     # Not copy.copy: a layer with a parametrised weight refuses it.
-    shell: Shell = object.__new__(type(module))
-    shell.__dict__ = dict(module.__dict__)
-    shell._parameters = dict(module._parameters)
-    shell._buffers = dict(module._buffers)
-    shell._modules = {name: child and as_shell(child, statistics) for name, child in module._modules.items()}
-    shell.training = False
-    if getattr(shell, "inplace", False) is True:
-        shell.__dict__["inplace"] = False
-    if isinstance(shell, NORMS) and statistics == "batch":
+    leaf: nn.Module = object.__new__(type(module))
+    leaf.__dict__ = dict(module.__dict__)
+    leaf._parameters = dict(module._parameters)
+    leaf._buffers = dict(module._buffers)
+    leaf._modules = {name: child and leaf_copy(child, statistics) for name, child in module._modules.items()}
+    leaf.training = False
+    if getattr(leaf, "inplace", False) is True:
+        leaf.__dict__["inplace"] = False
+    if isinstance(leaf, BATCH_NORMS) and statistics == "batch":
         # Without running statistics a normalisation takes those of the batch, in evaluation mode too.
-        shell.track_running_stats = False
+        leaf.track_running_stats = False
         for name in ("running_mean", "running_var", "num_batches_tracked"):
-            set_tensor(shell, name, None)
-    return shell
+            set_tensor(leaf, name, None)
+    return leaf
 
 
 def _along(vector: Tensor, dims: int, dim: int) -> Tensor:

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emodir_tui.arrays import Axis, KeepVectors
+from emodir_tui.arrays import Axis, KeepVectors, extended
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
 from emodir_tui.nets.execution.invariants import SUMS, find_invariants, gather_channels, pack_channels
-from emodir_tui.nets.execution.program import CHANNEL_LEAVES, NORMS, Program, set_tensor
+from emodir_tui.nets.execution.program import BATCH_NORMS, CHANNEL_LEAVES, Program, set_tensor
 from emodir_tui.nets.modules.layer_sizes import fit_sizes
 from emodir_tui.nets.modules.precision import autocast
 from emodir_tui.nets.modules.transfer import to_device
@@ -22,7 +22,7 @@ from emodir_tui.nets.tracing.network import CutPoint
 class _Gathered:
     """A tensor of a leaf, where it is taken from and along which (dimension, number of the axis) it is gathered."""
 
-    shell: str
+    leaf: str
     name: str
     source: nn.Module
     axes: tuple[tuple[int, int], ...]
@@ -78,10 +78,10 @@ class SlicedNetwork(nn.Module):
             ValueError: The keep vector empties a group that must keep a gene.
         """
         emptied = [number for number in self._graph.check(keep) if number in self._inside]
-        extended = np.append(keep, True)
+        extended_keep = extended(keep)
         device = self._graph.network.example.device
-        indices = self._indices.kept_positions(extended, device)
-        zero_input_layers = {node for number in emptied for node in self._graph.branches[number].nodes}
+        indices = self._indices.kept_positions(extended_keep, device)
+        emptied_nodes = {node for number in emptied for node in self._graph.branches[number].nodes}
         for item in self._gathered:
             value = getattr(item.source, item.name)
             if value is not None:
@@ -92,18 +92,18 @@ class SlicedNetwork(nn.Module):
                 if value.dim() == 4 and device.type != "cpu":
                     # Gathering puts the channels first in memory, and an accelerator would turn them at every batch.
                     value = value.contiguous(memory_format=torch.channels_last)
-            set_tensor(self._program.shells[item.shell], item.name, value)
+            set_tensor(self._program.leaves[item.leaf], item.name, value)
         for item in self._attributes:
             value = getattr(item.source, item.name)
-            self._program.attributes[item.shell] = _take(value, item.axes, indices)
-        for name, shell in self._program.shells.items():
-            if isinstance(shell, CHANNEL_LEAVES):
-                shell.select(extended, device)
+            self._program.attributes[item.leaf] = _take(value, item.axes, indices)
+        for name, leaf in self._program.leaves.items():
+            if isinstance(leaf, CHANNEL_LEAVES):
+                leaf.select(extended_keep, device)
             else:
-                axis = self._graph.norms.get(name)
-                channels = None if axis is None else int(np.count_nonzero(extended[axis]))
-                fit_sizes(shell, self._graph.graph_module.get_submodule(name), channels)
-        self._skipped = dict.fromkeys(zero_input_layers)
+                axis = self._graph.sized_layers.get(name)
+                channels = None if axis is None else int(np.count_nonzero(extended_keep[axis]))
+                fit_sizes(leaf, self._graph.graph_module.get_submodule(name), channels)
+        self._skipped = dict.fromkeys(emptied_nodes)
         for number in emptied:
             self._skipped[self._graph.branches[number].exit] = self.constant(number)
         self._frontier = {name: indices[number] for name, number in self._frontier_axes.items()}
@@ -174,10 +174,10 @@ class _KeptPositions:
             self._axes.append(axis)
         return number
 
-    def kept_positions(self, extended: KeepVectors, device: torch.device) -> list[Tensor | None]:
+    def kept_positions(self, extended_keep: KeepVectors, device: torch.device) -> list[Tensor | None]:
         """For each axis the positions kept by a keep vector bool[genes + 1], int64[kept]; None where all are."""
-        alive = [extended[axis] for axis in self._axes]
-        found = [None if kept.all() else np.flatnonzero(kept) for kept in alive]
+        kept_parts = [extended_keep[axis] for axis in self._axes]
+        found = [None if kept.all() else np.flatnonzero(kept) for kept in kept_parts]
         some = [positions for positions in found if positions is not None]
         if not some:
             return [None] * len(found)
@@ -195,14 +195,14 @@ def _take(value: Tensor, axes: tuple[tuple[int, int], ...], indices: list[Tensor
 
 def _gathered_tensors(program: Program, graph: ChannelGraph, indices: _KeptPositions) -> list[_Gathered]:
     found = []
-    for target, shell in program.shells.items():
-        if isinstance(shell, CHANNEL_LEAVES):
+    for target, leaf in program.leaves.items():
+        if isinstance(leaf, CHANNEL_LEAVES):
             continue
         source = graph.graph_module.get_submodule(target)
         names = [*source._parameters, *source._buffers]
         for name in names:
             axes = graph.tensors.get(_first_name(graph, f"{target}.{name}"), {})
-            if name in shell.__dict__ and not axes:
+            if name in leaf.__dict__ and not axes:
                 continue
             found.append(_Gathered(target, name, source, _numbered(axes, indices)))
     # A normalisation on batch statistics has none of its own to gather.
@@ -211,7 +211,7 @@ def _gathered_tensors(program: Program, graph: ChannelGraph, indices: _KeptPosit
     return [
         item
         for item in found
-        if not (batch and item.name in statistics and isinstance(program.shells[item.shell], NORMS))
+        if not (batch and item.name in statistics and isinstance(program.leaves[item.leaf], BATCH_NORMS))
     ]
 
 

@@ -17,7 +17,7 @@ from emodir_tui.errors import ProfileError, first_line
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
 from emodir_tui.nets.execution.evaluators import LIVE_OUTPUTS, FeatureError, bytes_of
 from emodir_tui.nets.execution.masked import MaskedNetwork
-from emodir_tui.nets.execution.program import NORMS
+from emodir_tui.nets.execution.program import BATCH_NORMS
 from emodir_tui.nets.execution.span import working_bytes
 from emodir_tui.nets.modules.precision import autocast
 from emodir_tui.nets.tracing.network import CutPoint
@@ -131,12 +131,12 @@ class StackedEvaluator:
         # Unlike repeat, this keeps the channels last in memory.
         return torch.cat([value] * self.candidates)
 
-    def _own_statistics(self, shell: nn.Module) -> nn.Module:
-        if type(shell) in _STACKABLE:
-            return _NormOfEach(shell, self.candidates)
-        if any(isinstance(module, NORMS) for module in shell.modules()):
-            raise UnstackableError(f"{type(shell).__name__} normalises over its batch in a way of its own")
-        return shell
+    def _own_statistics(self, leaf: nn.Module) -> nn.Module:
+        if type(leaf) in _STACKABLE:
+            return _NormOfEach(leaf, self.candidates)
+        if any(isinstance(module, BATCH_NORMS) for module in leaf.modules()):
+            raise UnstackableError(f"{type(leaf).__name__} normalises over its batch in a way of its own")
+        return leaf
 
 
 class _NormOfEach(nn.Module):

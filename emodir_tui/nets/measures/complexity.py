@@ -6,7 +6,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from emodir_tui.arrays import Axis, Floats, KeepVectors
+from emodir_tui.arrays import Axis, Floats, KeepVectors, extended
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
 
 
@@ -25,7 +25,7 @@ class ComplexityModel:
 
     def measure(self, keep: KeepVectors, layers: Collection[str] | None = None) -> Floats:
         """The count for each keep vector, float64[n] of bool[n, genes]; of these layers only where given."""
-        extended = np.concatenate([keep, np.ones((len(keep), 1), dtype=np.bool_)], axis=1).astype(np.float64)
+        extended_keep = extended(keep).astype(np.float64)
         emptied = emptied_branches(self._graph, keep)
         total = np.zeros(len(keep))
         for term in self._terms:
@@ -33,11 +33,11 @@ class ComplexityModel:
                 continue
             count = np.full(len(keep), float(term.factor))
             for weights in term.counts:
-                count *= extended @ weights
+                count *= extended_keep @ weights
             if term.branch is not None:
                 count[emptied[:, term.branch]] = 0.0
             total += count
-        return total + (_constants(self._graph, extended, emptied) if self._has_constants(layers) else 0.0)
+        return total + (_constants(self._graph, extended_keep, emptied) if self._has_constants(layers) else 0.0)
 
     def touched(self, groups: Iterable[int]) -> set[str]:
         """The layers whose count depends on these groups."""
@@ -90,7 +90,7 @@ def _params_terms(graph: ChannelGraph) -> list[_Term]:
     first_names = {name: first for first, names in graph.aliases.items() for name in names}
     terms = []
     for name, parameter in graph.network.model.named_parameters():
-        if first_names.get(name, name) != name or name in graph.unreached:
+        if first_names.get(name, name) != name or name in graph.unused_parameters:
             continue
         axes = graph.tensors.get(name, {})
         rest = prod(size for dim, size in enumerate(parameter.shape) if dim not in axes)
@@ -110,11 +110,11 @@ def emptied_branches(graph: ChannelGraph, keep: KeepVectors) -> npt.NDArray[np.b
     return emptied
 
 
-def _constants(graph: ChannelGraph, extended: Floats, emptied: npt.NDArray[np.bool_]) -> Floats:
+def _constants(graph: ChannelGraph, extended_keep: Floats, emptied: npt.NDArray[np.bool_]) -> Floats:
     """What the constants of emptied branches hold: a number for each channel that they add to."""
-    total = np.zeros(len(extended))
+    total = np.zeros(len(extended_keep))
     for number, branch in enumerate(graph.branches):
         if emptied[:, number].any():
             _, axis = graph.axis(branch.exit)
-            total += emptied[:, number] * extended[:, axis].sum(axis=1)
+            total += emptied[:, number] * extended_keep[:, axis].sum(axis=1)
     return total

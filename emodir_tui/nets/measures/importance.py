@@ -1,11 +1,10 @@
-"""How much each gene matters: by gradient, by weight, by normalisation."""
+"""Taylor importance: the effect of each gene on the loss, to first order."""
 
-import operator
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from emodir_tui.arrays import Floats
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
@@ -37,26 +36,3 @@ def taylor(graph: ChannelGraph, batches: Sequence[tuple[Tensor, Tensor]], loss: 
         total += (gradient * count).double().square().sum(0).cpu().numpy()
         images += count
     return total / max(1, images)
-
-
-def l1(graph: ChannelGraph) -> Floats:
-    """Mean absolute weight of the filters that make a gene, float64[genes] (Li et al. 2017), summed over its layers."""
-    values = np.zeros(graph.genes + 1)
-    seen: dict[str, None] = {}
-    for layer in graph.layers:
-        if layer.weight and layer.weight not in seen:
-            seen[layer.weight] = None
-            weight = operator.attrgetter(layer.weight)(graph.network.model).detach()
-            norms = weight.abs().transpose(0, layer.made).flatten(1).mean(1).double().cpu().numpy()
-            np.add.at(values, layer.outputs, norms)
-    return values[:-1]
-
-
-def bn_scale(graph: ChannelGraph) -> Floats:
-    """Absolute scale of the batch normalisations on a gene, float64[genes] (Liu et al. 2017); 0 where there is none."""
-    values = np.zeros(graph.genes + 1)
-    for name, module in graph.graph_module.named_modules():
-        axes = graph.tensors.get(f"{name}.weight", {})
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and 0 in axes:
-            np.add.at(values, axes[0], module.weight.detach().abs().double().cpu().numpy())
-    return values[:-1]

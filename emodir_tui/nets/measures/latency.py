@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from emodir_tui.arrays import Floats, KeepVectors
+from emodir_tui.arrays import Floats, KeepVectors, extended
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph, Layer
-from emodir_tui.nets.execution.program import Shell, as_shell, set_tensor
+from emodir_tui.nets.execution.program import leaf_copy, set_tensor
 from emodir_tui.nets.measures.complexity import ComplexityModel, emptied_branches
 from emodir_tui.nets.modules.layer_sizes import fit_sizes
 from emodir_tui.nets.removal import remove
@@ -72,11 +72,11 @@ def _passes(model: nn.Module, example: Tensor, repeats: int, calls: int = 1) -> 
     """Seconds of each pass, or of a pass in each row of them, after some that do not count."""
     seconds = []
     for attempt in range(WARM_UP + repeats):
-        _wait(example.device)
+        _synchronise(example.device)
         began = time.perf_counter()
         for _ in range(calls):
             model(example)
-        _wait(example.device)
+        _synchronise(example.device)
         if attempt >= WARM_UP:
             seconds.append((time.perf_counter() - began) / calls)
     return seconds
@@ -118,14 +118,14 @@ class LatencyModel:
 
     def measure(self, keep: KeepVectors, layers: Collection[str] | None = None) -> Floats:
         """The estimate for each keep vector, float64[n] of bool[n, genes]; of these layers only where given."""
-        extended = np.concatenate([keep, np.ones((len(keep), 1), dtype=np.bool_)], axis=1)
+        extended_keep = extended(keep)
         emptied = emptied_branches(self._graph, keep)
         total = np.full(len(keep), self._table.fixed_ms if layers is None else 0.0)
         for layer, times in zip(self._graph.layers, self._table.layers, strict=True):
             if layers is not None and layer.name not in layers:
                 continue
-            outputs = extended[:, layer.outputs].sum(axis=1)
-            inputs = outputs if layer.inputs is None else extended[:, layer.inputs].sum(axis=1)
+            outputs = extended_keep[:, layer.outputs].sum(axis=1)
+            inputs = outputs if layer.inputs is None else extended_keep[:, layer.inputs].sum(axis=1)
             cost = _interpolate(times, inputs, outputs)
             branch = self._branch_of.get(layer.node)
             if branch is not None:
@@ -145,16 +145,16 @@ def _measure_layer(graph: ChannelGraph, layer: Layer, batch: int) -> LayerTimes:
     inputs = outputs if layer.inputs is None else _widths(len(layer.inputs), 1)
     grid = np.zeros((len(inputs), len(outputs)))
     shape = [batch, *node.all_input_nodes[0].meta["shape"][1:]]
-    for row, wide_in in enumerate(inputs):
-        for column, wide_out in enumerate(outputs):
+    for row, input_width in enumerate(inputs):
+        for column, output_width in enumerate(outputs):
             if module is None or (layer.inputs is None and row != column):
                 continue
-            shell = _narrow(module, layer, wide_in, wide_out)
+            leaf = _narrow(module, layer, input_width, output_width)
             # A grouped layer's input shrinks with its output.
-            share = wide_out / len(layer.outputs)
-            shape[layer.dim] = round(len(_input_axis(module, layer)) * share) if layer.inputs is None else wide_in
-            x = _as_in_networks(torch.randn(shape, device=graph.network.example.device))
-            grid[row, column] = measure(shell, x, repeats=5, calls=CALLS_ON_GPU if x.is_cuda else 1)
+            share = output_width / len(layer.outputs)
+            shape[layer.dim] = round(len(_input_axis(module, layer)) * share) if layer.inputs is None else input_width
+            x = _channels_last(torch.randn(shape, device=graph.network.example.device))
+            grid[row, column] = measure(leaf, x, repeats=5, calls=CALLS_ON_GPU if x.is_cuda else 1)
     if layer.inputs is None:
         grid[:] = np.diag(grid)[None, :]
     return LayerTimes(node=layer.node, inputs=inputs, outputs=outputs, milliseconds=grid)
@@ -164,21 +164,21 @@ def _input_axis(module: nn.Module, layer: Layer) -> range:
     return range(getattr(module, "in_channels", len(layer.outputs)))
 
 
-def _narrow(module: nn.Module, layer: Layer, wide_in: int, wide_out: int) -> Shell:
-    shell = as_shell(module, "running")
+def _narrow(module: nn.Module, layer: Layer, input_width: int, output_width: int) -> nn.Module:
+    leaf = leaf_copy(module, "running")
     weight: Tensor = module.weight  # type: ignore[assignment]
-    first, second = (wide_in, wide_out) if getattr(module, "transposed", False) else (wide_out, wide_in)
+    first, second = (input_width, output_width) if getattr(module, "transposed", False) else (output_width, input_width)
     sliced = weight[:first] if layer.inputs is None else weight[:first, :second]
-    set_tensor(shell, "weight", _as_in_networks(sliced.detach().contiguous()))
+    set_tensor(leaf, "weight", _channels_last(sliced.detach().contiguous()))
     if getattr(module, "bias", None) is not None:
         # A grouped transposed layer counts by its inputs, each of which makes several outputs.
         bias: Tensor = module.bias  # type: ignore[assignment]
-        set_tensor(shell, "bias", bias[: wide_out * len(bias) // len(layer.outputs)].detach())
-    fit_sizes(shell, module)
-    return shell
+        set_tensor(leaf, "bias", bias[: output_width * len(bias) // len(layer.outputs)].detach())
+    fit_sizes(leaf, module)
+    return leaf
 
 
-def _as_in_networks(value: Tensor) -> Tensor:
+def _channels_last(value: Tensor) -> Tensor:
     """With the channels last in memory, as all networks here have them."""
     return value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
 
@@ -208,6 +208,6 @@ def _position(widths: list[int], wanted: npt.NDArray[np.int64]) -> tuple[Floats,
     return position, np.minimum(1.0, wanted / widths[0])
 
 
-def _wait(device: torch.device) -> None:
+def _synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

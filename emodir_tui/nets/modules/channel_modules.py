@@ -36,11 +36,11 @@ class ChannelPad(nn.Module):
         """See the class."""
         return F.pad(x, (*self.rest, self.before, self.after), value=self.value)
 
-    def select(self, keep: KeepVectors, device: torch.device | None = None) -> None:
+    def select(self, extended_keep: KeepVectors, device: torch.device | None = None) -> None:
         """Fit to a keep vector of bool[genes + 1]."""
         del device
         if self.genes is not None:
-            self.before, self.after = (int(np.count_nonzero(keep[axis])) for axis in self.genes)
+            self.before, self.after = (int(np.count_nonzero(extended_keep[axis])) for axis in self.genes)
 
     def extra_repr(self) -> str:
         """What print shows."""
@@ -60,11 +60,11 @@ class ChannelSplit(nn.Module):
         parts: tuple[Tensor, ...] = x.split(self.sizes, self.dim)
         return parts
 
-    def select(self, keep: KeepVectors, device: torch.device | None = None) -> None:
+    def select(self, extended_keep: KeepVectors, device: torch.device | None = None) -> None:
         """Fit to a keep vector of bool[genes + 1]."""
         del device
         if self.genes is not None:
-            self.sizes = [int(np.count_nonzero(keep[axis])) for axis in self.genes]
+            self.sizes = [int(np.count_nonzero(extended_keep[axis])) for axis in self.genes]
 
     def extra_repr(self) -> str:
         """What print shows."""
@@ -92,12 +92,12 @@ class ChannelGather(nn.Module):
         """See the class."""
         return x.index_select(self.dim, self.index)
 
-    def select(self, keep: KeepVectors, device: torch.device | None = None) -> None:
+    def select(self, extended_keep: KeepVectors, device: torch.device | None = None) -> None:
         """Fit to a keep vector of bool[genes + 1]; `genes` holds the axis of the tensor that is gathered from."""
         if self.genes is not None:
-            alive = keep[self.genes[0]]
-            rank = np.cumsum(alive) - 1
-            self.index = to_device(rank[self._positions[alive[self._positions]]], device or self.index.device)
+            kept = extended_keep[self.genes[0]]
+            rank = np.cumsum(kept) - 1
+            self.index = to_device(rank[self._positions[kept[self._positions]]], device or self.index.device)
 
     def extra_repr(self) -> str:
         """What print shows."""
@@ -121,12 +121,12 @@ class ChannelView(nn.Module):
         """See the class."""
         return x.reshape([theirs if own is None else own for own, theirs in zip(self.sizes, sizes, strict=True)])
 
-    def select(self, keep: KeepVectors, device: torch.device | None = None) -> None:
+    def select(self, extended_keep: KeepVectors, device: torch.device | None = None) -> None:
         """Fit to a keep vector of bool[genes + 1]."""
         del device
         if self.genes is not None:
             sizes = list(self.sizes)
-            sizes[self.dim] = int(np.count_nonzero(keep[self.genes[0]]))
+            sizes[self.dim] = int(np.count_nonzero(extended_keep[self.genes[0]]))
             self.sizes = sizes
 
     def extra_repr(self) -> str:

@@ -175,13 +175,13 @@ def _last_features(module: fx.GraphModule, cuts: list[CutPoint]) -> CutPoint:
     """
     order = [node for node in module.graph.nodes if node.op not in ("get_attr", "output")]
     nodes = {node.name: node for node in order}
-    mixing_layers = [index for index, node in enumerate(order) if is_channel_mixing(module, node)]
-    last = max(mixing_layers, default=0)
+    mixing_positions = [index for index, node in enumerate(order) if is_channel_mixing(module, node)]
+    last = max(mixing_positions, default=0)
     before = [cut for cut in cuts if cut.index < last and not _is_pool(module, nodes[cut.node])] or cuts
     images = [cut for cut in before if len(cut.shape) == 4]
     wide = [cut for cut in images if cut.shape[2] * cut.shape[3] > 1]
     image = (wide or images or before)[-1]
-    hidden = [cut for cut in before if any(image.index < mixer <= cut.index for mixer in mixing_layers)]
+    hidden = [cut for cut in before if any(image.index < position <= cut.index for position in mixing_positions)]
     return hidden[-1] if hidden else image
 
 
