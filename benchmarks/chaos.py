@@ -83,7 +83,7 @@ class Chaos:
         self.reference = self.new()
         assert self.wait(self.fork(self.reference)) == ExitCode.OK, (self.reference.worker_log).read_text()
         self.expected = products(self.reference)
-        self.told = told(replay(read_all(self.reference.events_folder)))
+        self.facts = facts_of(replay(read_all(self.reference.events_folder)))
 
     def new(self) -> RunDirectory:
         return prepare(self.profile, self.folder, "chaos")
@@ -157,7 +157,7 @@ class Chaos:
         tally.tried += 1
         fine = code == ExitCode.OK and state.outcome == "finished"
         tally.survived += fine
-        tally.events_lost += len(self.told - told(state))
+        tally.events_lost += len(self.facts - facts_of(state))
         if not fine or products(directory) != self.expected:
             tally.different += 1
             tally.notes.append(f"{directory.id}: code {code}, {state.outcome}, {state.error}")
@@ -180,7 +180,7 @@ def products(directory: RunDirectory) -> dict[str, bytes]:
     return found
 
 
-def told(state: RunState) -> set[tuple[object, ...]]:
+def facts_of(state: RunState) -> set[tuple[object, ...]]:
     """The facts in the events of a run, as keys."""
     facts: set[tuple[object, ...]] = {("stage", name, stage.state) for name, stage in state.stages.items()}
     for part in state.subnetworks.values():

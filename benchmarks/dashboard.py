@@ -232,9 +232,9 @@ def story(events: int) -> Iterator[dict[str, Any]]:
     yield {"kind": "plan_made", "costs": {"search": 1000.0, "joint": 100.0}, "complexity": "macs"}
     yield {"kind": "network_divided", "subnetworks": [part(number) for number in range(1, SUBNETWORKS + 1)]}
     yield {"kind": "stage_started", "stage": "search"}
-    told, generation = 5, 0
+    written, generation = 5, 0
     generations = events // 3 // SUBNETWORKS
-    while told < events:
+    while written < events:
         name = f"sn{generation % SUBNETWORKS + 1}"
         step = generation // SUBNETWORKS
         yield searched(name, step, generations)
@@ -255,7 +255,7 @@ def story(events: int) -> Iterator[dict[str, Any]]:
             else {**progress, "unit": "generation", "note": name}
         )
         yield last
-        told += 3
+        written += 3
         generation += 1
     yield {"kind": "ranking_rows", "rows": [row(rank) for rank in range(1, RANKING_ROWS + 1)]}
 
