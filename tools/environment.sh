@@ -4,7 +4,7 @@
 # use_environment [dev]: puts an environment with emodir (and its development tools) first on PATH.
 use_environment() {
     environment=${VIRTUAL_ENV:-$root/.venv}
-    # Written when an installation is complete, so one that was interrupted is repeated.
+    # Holds the checksum of what was installed, once that is complete: an interrupted installation is repeated.
     stamp=$environment/.emodir-${1:-use}
     wanted=$(cksum <"$root/pyproject.toml")
     if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
@@ -31,7 +31,7 @@ install_emodir() {
         echo "Making $environment with $("$python" --version)." >&2
         "$python" -m venv "$environment"
     fi
-    rm -f "$environment"/.emodir-*
+    echo begun >"$stamp"
     if [ -n "${EMODIR_TORCH:-}" ]; then
         echo "Installing PyTorch ($EMODIR_TORCH) and emodir into $environment: about 200 MB to download for 'cpu'." >&2
         pip_install --index-url "https://download.pytorch.org/whl/$EMODIR_TORCH" torch torchvision
