@@ -8,7 +8,7 @@ from tests.tui.recording import HandWorker, copy_recording, until
 
 @pytest.fixture(autouse=True)
 def same_everywhere(monkeypatch):
-    """Clock zone and colours do not depend on who runs the tests."""
+    """Fix the time zone and the colours."""
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.setenv("COLORTERM", "truecolor")
     for name in ("TEXTUAL_THEME", "NO_COLOR"):
@@ -27,7 +27,7 @@ def recorded(tmp_path):
 
 @pytest.fixture
 def interrupted(recorded):
-    """The recorded run as it was in the middle of its joint search, its worker gone."""
+    """The recorded run, interrupted in its joint search; its worker is gone."""
     events = until("joint_generation", generation=6)
     (recorded.events_folder / "0001.jsonl").write_bytes(b"".join(map(encode, events)))
     return recorded
@@ -35,7 +35,7 @@ def interrupted(recorded):
 
 @pytest.fixture
 def worker(interrupted):
-    """A worker on the interrupted run that does what the test says."""
+    """A worker on the interrupted run, controlled by the test."""
     worker = HandWorker(interrupted)
     yield worker
     if worker.heartbeat._thread.is_alive():

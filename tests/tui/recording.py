@@ -1,4 +1,4 @@
-"""A recorded real run, and ways to stand at any moment of it: for the tests of the dashboard."""
+"""The recording of a real run, and dashboards over any moment of it."""
 
 import inspect
 import os
@@ -45,7 +45,7 @@ def recorded_events() -> list[Event]:
 
 
 def until(kind: str, number: int = 1, **values: object) -> list[Event]:
-    """The recording up to and with the nth event of a kind that has these values."""
+    """Return the recording up to the nth event of a kind with these values, inclusive."""
     events = recorded_events()
     for index, event in enumerate(events):
         if event.kind == kind and all(getattr(event, key) == value for key, value in values.items()):
@@ -56,7 +56,7 @@ def until(kind: str, number: int = 1, **values: object) -> list[Event]:
 
 
 class Still:
-    """A run at one moment, with a clock that stands."""
+    """A run at one moment, with a fixed clock."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Still:
 
 
 class StillDashboard(Dashboard):
-    """The dashboard over sources that stand still."""
+    """A dashboard over a fixed source."""
 
     # Textual looks for it beside the class.
     CSS_PATH = Path(inspect.getfile(Dashboard)).with_name("emodir.tcss")
@@ -101,7 +101,7 @@ class StillDashboard(Dashboard):
 
 
 def beat(**more: object) -> dict[str, object]:
-    """A heartbeat as a status carries it."""
+    """Return a heartbeat as part of a status."""
     return {"pid": 4242, "host": "workbench", "seq": 9, "disk_free_bytes": 52_000_000_000, "dropped": 0, **more}
 
 
@@ -111,7 +111,7 @@ def live(word: str = "running", reason: str = "", **more: object) -> Status:
 
 @dataclass
 class HandWorker:
-    """What a worker writes, written by a test: its heartbeat, its events, its answers."""
+    """A worker played by a test: writes heartbeat, events and answers."""
 
     directory: RunDirectory
 
@@ -139,25 +139,25 @@ class HandWorker:
 
 
 def screen_text(app: Dashboard) -> str:
-    """The screen as a reader sees it, a line a row."""
+    """Return the text of the screen, one line per row."""
     width, height = app.size
     rows = app.screen._compositor.render_strips()
     return "\n".join("".join(segment.text for segment in strip).ljust(width)[:width] for strip in rows[:height])
 
 
 async def wait_for(pilot: object, true: Callable[[], bool], seconds: float = 8.0) -> None:
-    """Until something is true, or fail saying what the screen shows."""
+    """Wait until a condition is true, or fail with the text of the screen."""
     import time
 
     end = time.monotonic() + seconds
     while not true():
         if time.monotonic() > end:
-            raise AssertionError("it never came true; the screen:\n" + screen_text(pilot.app))  # type: ignore[attr-defined]
+            raise AssertionError("the condition never became true; the screen:\n" + screen_text(pilot.app))  # type: ignore[attr-defined]
         await pilot.pause(0.05)  # type: ignore[attr-defined]
 
 
 class At:
-    """A dashboard at a size, with keys pressed and the screen read."""
+    """A dashboard whose keys are pressed and whose screen is read."""
 
     def __init__(self, app, pilot):
         self.app, self.pilot = app, pilot

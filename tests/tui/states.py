@@ -29,7 +29,7 @@ MIDDLE = until("joint_generation", generation=6)
 
 
 def now_at(condition: str, after: Sequence[Event] = MIDDLE) -> list[Event]:
-    """The events, and a minute later the worker says what it does now."""
+    """Return the events and, a minute later, a change of condition."""
     return [*after, _last(after, 60, kind="condition_changed", condition=condition)]
 
 

@@ -1,4 +1,4 @@
-"""Controls from the keyboard, answered by a worker that the test plays: requested, accepted, done or refused."""
+"""Controls from the keyboard, answered by a worker that the test plays."""
 
 import os
 
@@ -19,14 +19,14 @@ def shows(app, *words):
 
 
 async def requested(pilot, worker):
-    """The request that the dashboard has written."""
+    """Return the request written by the dashboard."""
     found = []
     await wait_for(pilot, lambda: bool(found.extend(worker.requests()) or found))
     return found[0]
 
 
 @pytest.mark.parametrize(("key", "command"), [("s", "save"), ("p", "pause")])
-async def test_a_control_shows_how_far_it_has_come(worker, key, command):
+async def test_a_control_shows_its_progress(worker, key, command):
     app = open_dashboard(worker.directory)
     async with app.run_test(size=SIZE) as pilot:
         await wait_for(pilot, shows(app, "running"))
@@ -161,8 +161,8 @@ async def test_realising_a_scheme_of_a_live_run_asks_the_worker(recorded):
         worker.close()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to somebody else")
-async def test_a_run_of_somebody_else_can_be_watched_only(worker):
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
+async def test_a_run_of_another_user_can_only_be_watched(worker):
     os.chown(worker.directory.path, 12345, -1)
     app = open_dashboard(worker.directory)
     async with app.run_test(size=SIZE) as pilot:

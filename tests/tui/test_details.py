@@ -1,4 +1,4 @@
-"""Details of each kind of row, and what they lead to."""
+"""Details of each kind of row, and their links."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def app(recorded):
     return StillDashboard(recorded, Still(recorded_events(), Status(word="finished")))
 
 
-async def test_a_sub_network_shows_its_groups_and_leads_to_its_members(app):
+async def test_a_sub_network_shows_its_groups_and_links_to_its_members(app):
     async with app.run_test(size=(120, 40)) as pilot:
         dashboard = await at(app, pilot)
         shown = await dashboard.press("1", "home", "enter")
@@ -38,7 +38,7 @@ async def test_a_front_member_shows_its_kept_channels_as_bars(app):
         assert "/16" in shown or "of 16" in shown
 
 
-async def test_a_ranking_row_shows_its_sub_network_and_leads_to_its_schemes(app):
+async def test_a_ranking_row_shows_its_sub_network_and_links_to_its_schemes(app):
     async with app.run_test(size=(120, 40)) as pilot:
         dashboard = await at(app, pilot)
         # Rank 2 is used by joint schemes.
@@ -57,7 +57,7 @@ async def test_a_joint_scheme_shows_members_macs_and_accuracy(app):
             assert words in shown
 
 
-async def test_a_pick_says_what_became_of_it(app):
+async def test_a_pick_shows_its_results(app):
     async with app.run_test(size=(120, 40)) as pilot:
         shown = await (await at(app, pilot)).press("4", "right", "enter")
         for words in ("pick knee", "98.89 %", "38.9 %", "export/knee.safetensors"):
@@ -66,7 +66,7 @@ async def test_a_pick_says_what_became_of_it(app):
         assert "realise this scheme" not in shown
 
 
-async def test_a_checkpoint_shows_where_it_stands(app):
+async def test_a_checkpoint_shows_stage_and_size(app):
     async with app.run_test(size=(120, 40)) as pilot:
         shown = await (await at(app, pilot)).press("5", "home", "enter")
         for words in ("ck-0006", "finetune", "680 kB"):

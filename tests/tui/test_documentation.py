@@ -1,4 +1,4 @@
-"""docs/dashboard.md says what the code does: keys from the one table, every state, every panel."""
+"""docs/dashboard.md has the table of keys, every state and existing pictures."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Text from outside is shown literally wherever it comes up, and breaks no layout."""
+"""Text from outside is shown literally everywhere and breaks no layout."""
 
 import json
 
@@ -24,7 +24,7 @@ HOSTILE = {
 
 
 def hostile_events(text):
-    """The recording with this text in every place where text is."""
+    """Return the recording with this text in place of every text."""
 
     def poison(value, key=""):
         if isinstance(value, dict):
@@ -58,7 +58,7 @@ def hostile_events(text):
 
 
 def check_layout(app):
-    """Every row is exactly as wide as the window and nothing in it acts on a terminal."""
+    """Check that every row is as wide as the window and has no control characters."""
     width, height = app.size
     strips = app.screen._compositor.render_strips()
     assert len(strips) == height
@@ -101,7 +101,7 @@ async def test_hostile_errors_and_hints_are_literal_in_the_header(recorded, kind
             assert "a␛[31mred" in head
 
 
-async def test_hostile_names_of_those_who_ask_are_literal(recorded):
+async def test_hostile_names_of_requesters_are_literal(recorded):
     events = until("joint_generation", generation=6)
     answer = ControlDone(
         time=events[-1].time,

@@ -1,4 +1,4 @@
-"""Each key that looks at things, as a reader would press it."""
+"""Keys of the main screen, and their effect on it."""
 
 import pytest
 from textual import events
@@ -12,7 +12,7 @@ from tests.tui.recording import Still, StillDashboard, at, live, recorded_events
 
 @pytest.fixture
 def app(recorded):
-    """A finished run that stands still."""
+    """A dashboard over a finished run."""
     return StillDashboard(recorded, Still(recorded_events(), Status(word="finished")))
 
 
@@ -70,7 +70,7 @@ async def test_points_of_a_front_that_still_changes_say_that_they_have_no_detail
         assert "details are available once this front is finished" in dashboard.message
 
 
-async def test_moving_in_the_sub_networks_chooses_the_front(app):
+async def test_the_cursor_in_the_sub_networks_selects_the_front(app):
     async with app.run_test(size=(120, 40)) as pilot:
         dashboard = await at(app, pilot)
         assert "‹ sn2 ›" in await dashboard.press("1", "down")
@@ -88,16 +88,16 @@ async def test_the_ranking_is_sorted_by_one_column_after_the_other(app):
     async with app.run_test(size=(120, 40)) as pilot:
         dashboard = await at(app, pilot)
         by_rank = ranks(screen_text(app))
-        said = set()
+        messages = set()
         orders = []
         for _ in range(12):
             orders.append(ranks(await dashboard.press("o")))
-            said.add(dashboard.message.strip())
+            messages.add(dashboard.message.strip())
             if orders[-1] == by_rank:
                 break
         assert len(orders) > 4
         assert orders[-1] == by_rank
-        assert all("sorted by" in words for words in said)
+        assert all("sorted by" in message for message in messages)
 
 
 @pytest.mark.parametrize(("panel", "words"), [("3", "sn2"), ("6", "pick")])
@@ -143,7 +143,7 @@ async def test_a_filter_that_is_left_is_kept_and_its_box_goes(app, way):
 
 
 @pytest.mark.parametrize("log", [False, True])
-async def test_what_is_typed_ahead_of_the_filter_is_no_command_either(app, log):
+async def test_keys_typed_ahead_of_the_filter_are_not_commands(app, log):
     async with app.run_test(size=(120, 40)) as pilot:
         dashboard = await at(app, pilot)
         await dashboard.press("l" if log else "3")
@@ -157,7 +157,7 @@ async def test_what_is_typed_ahead_of_the_filter_is_no_command_either(app, log):
         assert box.value == "sn37"
 
 
-async def test_letters_typed_into_the_filter_are_no_commands(app):
+async def test_letters_typed_into_the_filter_are_not_commands(app):
     async with app.run_test(size=(120, 40)) as pilot:
         dashboard = await at(app, pilot)
         await dashboard.press("3", "slash", "q", "x", "z")
@@ -233,7 +233,7 @@ async def test_leaving(app, key):
 
 @pytest.mark.parametrize("key", ["ctrl+c", pytest.param("ctrl+q", marks=pytest.mark.full)])
 @pytest.mark.parametrize("dialog", ["question_mark", "l", "enter", "ctrl+p", "w"])
-async def test_leaving_works_from_everything_that_can_be_open(app, key, dialog):
+async def test_leaving_works_from_every_dialog(app, key, dialog):
     async with app.run_test(size=(120, 40)) as pilot:
         await (await at(app, pilot)).press(dialog)
         await pilot.press(key)
@@ -295,7 +295,7 @@ async def test_every_curve_is_named_where_it_is_drawn(app):
             assert name in shown
 
 
-async def test_the_palette_offers_nothing_that_would_do_nothing(app):
+async def test_the_palette_offers_only_commands_with_an_effect(app):
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause(0.2)
         offered = {command.title for command in app.get_system_commands(app.screen)}

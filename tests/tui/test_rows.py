@@ -1,4 +1,4 @@
-"""Where the cursor of a table is while rows come."""
+"""The cursor of a table while rows are added."""
 
 import pytest
 from textual.app import App

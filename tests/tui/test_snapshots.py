@@ -1,4 +1,4 @@
-"""Words and picture of every state. After a wanted change: pytest tests/tui/test_snapshots.py -m "" --snapshot-update."""
+"""Words and picture of every state. After an intended change: pytest tests/tui/test_snapshots.py -m "" --snapshot-update."""
 
 import asyncio
 import re
@@ -25,7 +25,7 @@ SPECIAL = {
 
 
 class Lean:
-    """A picture without what only makes its file more than twice as big: blanks as entities, each cell's own clipping."""
+    """A screenshot without blanks as entities and clip paths, which double the size of its file."""
 
     def export_screenshot(self, **options):
         svg = super().export_screenshot(**options).replace("&#160;", "\N{NO-BREAK SPACE}")
@@ -43,7 +43,7 @@ class PicturedPicker(Lean, Dashboard):
 
 
 async def settle(pilot):
-    """Until the screen stands still."""
+    """Wait until the screen no longer changes."""
     before = None
     while before != (before := screen_text(pilot.app)):
         await asyncio.sleep(0.03)

@@ -1,4 +1,4 @@
-"""Sources: a run as it is followed, and as it is played."""
+"""Sources: a live run and a replay."""
 
 import time
 
@@ -93,7 +93,7 @@ def test_a_recording_goes_back_and_on_and_stops_at_its_end(playing):
     assert source.playback.speed <= 100_000
 
 
-def test_the_same_position_shows_the_same_state_whichever_way_one_came(playing):
+def test_the_same_position_shows_the_same_state_from_either_side(playing):
     source, _ = playing
     source.seek(15.0)
     there = source.state.events
@@ -112,6 +112,6 @@ def test_the_same_position_shows_the_same_state_whichever_way_one_came(playing):
         {"kind": "no such kind"},
     ],
 )
-def test_telling_of_damaged_events_never_raises(event):
+def test_lines_of_damaged_events_never_raise(event):
     line = log_line(1, event_of(**event))
     assert line is None or line.number == 1

@@ -1,4 +1,4 @@
-"""The header in every state, and what a window shows that is too small, grows, or is ASCII only."""
+"""The header in every state; small, growing and ASCII windows."""
 
 import re
 from dataclasses import replace
@@ -62,7 +62,7 @@ def test_a_long_hint_leaves_room_for_the_next_step(width):
     ],
     ids=["disk low", "damaged", "dropped"],
 )
-async def test_what_is_wrong_beside_the_state_is_a_badge(recorded, still, badge):
+async def test_a_problem_apart_from_the_state_is_a_badge(recorded, still, badge):
     app = StillDashboard(recorded, still)
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause(0.2)
@@ -109,7 +109,7 @@ async def test_growing_windows_change_the_layout_at_once(recorded):
         assert "6 Log" in shown
 
 
-async def test_an_empty_run_says_in_each_panel_what_will_come(recorded):
+async def test_an_empty_run_explains_each_panel(recorded):
     app = StillDashboard(recorded, Still([], live("starting", "the worker is loading")))
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause(0.2)
@@ -127,7 +127,7 @@ async def test_ascii_only_shows_nothing_but_ascii(recorded):
         assert all(segment.text.isascii() for strip in strips for segment in strip)
 
 
-async def test_in_ascii_nothing_has_to_be_guessed(recorded):
+async def test_ascii_has_a_character_for_every_glyph(recorded):
     app = StillDashboard(recorded, Still(recorded_events(), Status(word="finished")), ascii_only=True)
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause(0.2)

@@ -1,4 +1,4 @@
-"""The real program in a real (pseudo-)terminal: from `emodir run` to the end, with everything that can happen between."""
+"""The real program in a real (pseudo-)terminal: from `emodir run` to the end, with controls, loss and resume between."""
 
 import os
 import signal
@@ -33,14 +33,14 @@ def terminals(emodir):
 
 
 def pressed(terminal, keys):
-    """Press keys; where the output begins that comes after."""
+    """Press keys; return the position in the output before them."""
     start = len(terminal.output)
     terminal.press(keys)
     return start
 
 
 def make_older(directory, end):
-    """Move a run's events in time so that the last of them was at `end`."""
+    """Shift the events of a run in time so that the last one is at `end`."""
     events = list(read_all(directory.events_folder))
     shift = end - events[-1].time
     (path,) = directory.events_folder.iterdir()
@@ -129,7 +129,7 @@ def test_a_recording_is_played_and_stepped_through(emodir, terminals):
 
 
 @pytest.mark.full
-def test_without_a_name_one_chooses_among_the_runs_and_compares_them(emodir, terminals):
+def test_the_picker_opens_and_compares_runs(emodir, terminals):
     for name in ("digits-8322", "digits-b200", "other-0001"):
         copy_recording(emodir.folder / "runs", name)
     terminal = terminals("watch")
