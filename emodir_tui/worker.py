@@ -15,8 +15,6 @@ from emodir_tui import profile as profiles
 from emodir_tui.errors import EmodirError, ExitCode
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.event_types import Event, PlanMade, StageFinished
-from emodir_tui.runs.events import read_all
-from emodir_tui.runs.fold import replay
 from emodir_tui.runs.names import Complexity, StageName
 from emodir_tui.runs.narration import EventFormatter
 from emodir_tui.runs.picks import extra_picks
@@ -66,7 +64,7 @@ def run_attempt(directory: RunDirectory, checkpoint: str | None = None, *, log: 
         with Run(directory, settings, _Snapshots(), rewind_to=checkpoint) as run:
             _listen_to_signals(run)
             if log:
-                run.listeners.append(_Sayer(directory))
+                run.listeners.append(_print_line)
             _execute(run)
     except Stopped:
         return ExitCode.STOPPED
@@ -86,17 +84,12 @@ def run_process(directory: RunDirectory, checkpoint: str | None = None) -> ExitC
         return ExitCode.RUN_FAILED
 
 
-class _Sayer:
-    """Prints the events that deserve a line."""
-
-    def __init__(self, directory: RunDirectory) -> None:
-        self._formatter = EventFormatter(replay(read_all(directory.events_folder)))
-
-    def __call__(self, event: Event) -> None:
-        if line := self._formatter.line(event):
-            # Whoever read along may have gone; the run goes on.
-            with suppress(OSError):
-                print(line, file=sys.stderr, flush=True)  # noqa: T201
+def _print_line(event: Event) -> None:
+    """Print an event on stderr if it has a line in the log."""
+    if line := EventFormatter().line(event):
+        # The reader of stderr may have gone; the run continues.
+        with suppress(OSError):
+            print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 class _Snapshots:

@@ -15,7 +15,7 @@ def print_logs(directory: RunDirectory, count: int, *, worker: bool) -> None:
         for line in last_lines(directory.worker_log, count).splitlines():
             print(printable(line.removeprefix("    ")))  # noqa: T201
         return
-    formatter = EventFormatter(clock="%Y-%m-%d %H:%M:%S", ends=True)
+    formatter = EventFormatter(date=True, outcomes=True)
     lines = (formatter.line(event) for event in read_all(directory.events_folder))
     for line in deque(filter(None, lines), maxlen=count):
         print(line)  # noqa: T201

@@ -1,89 +1,129 @@
-"""Events as lines for people: what following a run prints, a worker in the foreground, and `emodir logs`."""
+"""Events as sentences: the log of `emodir run --no-tui`, of a worker in the foreground, of `emodir logs`, of the dashboard."""
 
-import time
-
-from emodir_tui.formatting import printable
+from emodir_tui.formatting import clock, count, duration, literal, number, percent, plural, size
 from emodir_tui.runs.event_types import (
     BaselineMeasured,
     CheckpointDamaged,
+    CheckpointSaved,
+    ConditionChanged,
     ControlAnswer,
+    Epoch,
     Event,
     FrontFinished,
     JointFinished,
+    JointGeneration,
     Message,
+    NetworkDivided,
     PickFinished,
+    PickRealised,
+    PicksChosen,
+    Rewound,
     RunClosed,
+    RunOpened,
+    SearchGeneration,
     StageFinished,
     StageStarted,
 )
-from emodir_tui.runs.fold import apply
-from emodir_tui.runs.names import Outcome, StageName
-from emodir_tui.runs.state import RunState
+from emodir_tui.runs.names import AnswerState, Outcome
 
-CLOCK = "%H:%M:%S"
+LEVELS = ("detail", "info", "warning", "error")
+# Kinds of events with a line at the level of details; they come by the thousand.
+DETAILS = (SearchGeneration, JointGeneration, Epoch, CheckpointSaved)
 
 
 class EventFormatter:
-    """Makes lines of events that come in their order, each of what was known by then.
+    """Formats events as lines of a log, without details.
 
     Args:
-        state: What was known before the first of them.
-        clock: The form of their times, as `strftime` takes it.
-        ends: Whether lines tell how attempts ended; who follows one is told otherwise.
+        date: Whether lines begin with the date as well as the time.
+        outcomes: Whether the end of an attempt has a line. Commands that follow a run report the end themselves.
     """
 
-    def __init__(self, state: RunState | None = None, clock: str = CLOCK, *, ends: bool = False) -> None:
-        self._state = state or RunState()
-        self._clock = clock
-        self._ends = ends
+    def __init__(self, *, date: bool = False, outcomes: bool = False) -> None:
+        self._date = date
+        self._outcomes = outcomes
 
     def line(self, event: Event) -> str:
-        """The event's line, empty for most and for damaged ones."""
-        told = apply(self._state, event) and (self._ends or not isinstance(event, RunClosed))
-        return line_of(event, self._state, self._clock) if told else ""
+        """The event's line, or an empty string for an event without one."""
+        formatted = format_event(event)
+        if formatted is None or isinstance(event, DETAILS) or (isinstance(event, RunClosed) and not self._outcomes):
+            return ""
+        level, text = formatted
+        prefix = f"{level}: " if level in ("warning", "error") else ""
+        return f"{clock(event.time, date=self._date)}  {prefix}{text}" if level != "detail" else ""
 
 
-def line_of(event: Event, state: RunState, form: str = CLOCK) -> str:
-    """The line that an event deserves, or an empty string: most deserve none."""
-    text = _text(event, state)
-    return f"{time.strftime(form, time.localtime(event.time))}  {printable(text)}" if text else ""
+def format_event(event: Event) -> tuple[str, str] | None:
+    """Level and sentence of an event, or None for an event without a sentence, such as a damaged one."""
+    level, text = _format(event)
+    return (level, literal(text)) if text else None
 
 
-def _text(event: Event, state: RunState) -> str:
+def _format(event: Event) -> tuple[str, str]:
     match event:
-        case StageStarted():
-            return event.stage.value
-        case StageFinished():
-            return f"{event.stage} done in {event.seconds:.0f} s"
-        case Message(level="info"):
-            return event.text
-        case Message(level="warning" | "error"):
-            return f"{event.level}: {event.text}"
-        case CheckpointDamaged():
-            return f"warning: {event.text}"
-        case RunClosed() if event.outcome != Outcome.FINISHED:
-            return f"{event.outcome}{': ' if event.error else ''}{event.error}"
-        case BaselineMeasured():
-            return f"original network: accuracy {_percent(event.accuracy)}, {event.macs:,} MACs"
-        case FrontFinished() if event.subnetwork in state.subnetworks:
-            part = state.subnetworks[event.subnetwork]
-            # Trained weights' fronts are the searches' members, measured once more.
-            trained = state.stage is not None and state.stage.name == StageName.CONSTRAIN
-            found = "with the trained weights" if trained else f"{part.evaluations} evaluations"
-            return f"{part.name}: front of {part.front_size}, hypervolume {_number(part.hypervolume)}, {found}"
-        case JointFinished():
-            return f"joint front of {state.joint.front_size}, hypervolume {_number(state.joint.hypervolume)}"
-        case PickFinished() if event.pick in state.picks:
-            pick = state.picks[event.pick]
-            return f"pick {pick.name}: accuracy {_percent(pick.accuracy)} at {_percent(pick.macs_kept)} of the MACs"
+        case SearchGeneration() | JointGeneration() | Epoch() | CheckpointSaved():
+            return "detail", _details(event)
+        case Message():
+            level = {"debug": "detail"}.get(event.level, event.level)
+            return level if level in LEVELS else "info", event.text
         case ControlAnswer():
-            return f"{event.command} {event.state} ({event.by}) {event.message}".rstrip()
-    return ""
+            text = f"{event.command} {event.state} ({event.by or '?'})"
+            level = "warning" if event.state == AnswerState.REFUSED else "info"
+            return level, f"{text}: {event.message}" if event.message else text
+        case RunClosed(outcome=Outcome.FAILED):
+            return "error", f"the run has failed: {event.error}"
+        case CheckpointDamaged():
+            return "warning", event.text
+        case Rewound():
+            return "warning", f"went back to {event.id}"
+    return "info", _info(event)
 
 
-def _percent(share: float | None) -> str:
-    return "—" if share is None else f"{100 * share:.2f} %"
+def _details(event: SearchGeneration | JointGeneration | Epoch | CheckpointSaved) -> str:
+    match event:
+        case SearchGeneration():
+            where = f"{event.subnetwork} generation {event.generation}/{event.generations}"
+            return f"{where} · hypervolume {number(event.hypervolume)} · front {event.front_size}"
+        case JointGeneration():
+            where = f"joint generation {event.generation}/{event.generations}"
+            return f"{where} · hypervolume {number(event.hypervolume)} · front {event.front_size}"
+        case Epoch():
+            subject = f"{event.subject} " if event.subject else ""
+            accuracy = f" · accuracy {percent(event.accuracy, 2)}" if event.accuracy is not None else ""
+            return f"{event.stage} {subject}epoch {event.epoch}/{event.epochs} · loss {number(event.loss)}{accuracy}"
+        case CheckpointSaved():
+            return f"checkpoint {event.id} saved ({size(event.bytes)}, {event.reason})"
 
 
-def _number(value: float | None) -> str:
-    return "—" if value is None else f"{value:.4g}"
+def _info(event: Event) -> str:
+    text = ""
+    match event:
+        case RunOpened():
+            text = f"attempt {event.attempt} opened: process {event.pid} on {event.host}"
+        case RunClosed():
+            text = f"the run has {event.outcome}"
+        case ConditionChanged():
+            text = f"the run is {event.condition}"
+        case StageStarted():
+            text = f"{event.stage} started"
+        case StageFinished():
+            text = f"{event.stage} finished after {duration(event.seconds)}"
+        case BaselineMeasured():
+            text = f"original network: accuracy {percent(event.accuracy, 2)}, {count(event.macs)} MACs"
+        case NetworkDivided():
+            text = f"divided into {plural(len(event.subnetworks), 'sub-network')}"
+        case FrontFinished():
+            hypervolume = f", hypervolume {number(event.hypervolume)}" if event.hypervolume is not None else ""
+            text = f"{event.subnetwork}: front of {plural(len(event.members), 'member')}{hypervolume}"
+        case JointFinished():
+            text = f"joint front of {plural(len(event.schemes), 'scheme')}"
+        case PicksChosen():
+            text = "picks: " + ", ".join(pick.name for pick in event.picks)
+        case PickRealised():
+            text = (
+                f"pick {event.pick} realised: {percent(event.macs_kept)} of the MACs, "
+                f"accuracy {percent(event.accuracy_recalibrated, 2)} before fine-tuning"
+            )
+        case PickFinished():
+            text = f"pick {event.pick} finished: accuracy {percent(event.accuracy, 2)}"
+    return text

@@ -9,9 +9,8 @@ from emodir_tui.runs.event_types import Message, StageFinished
 from emodir_tui.runs.events import EventReader, EventWriter, ascii_line, decode, encode, read_all
 from emodir_tui.runs.fold import apply, replay
 from emodir_tui.runs.names import StageName
-from emodir_tui.runs.narration import EventFormatter, line_of
+from emodir_tui.runs.narration import EventFormatter, format_event
 from emodir_tui.runs.state import RunState
-from emodir_tui.tui.sources.narrate import format_event
 from tests.support.events import event as event_of
 from tests.support.events import line as line_with
 
@@ -222,22 +221,47 @@ def test_kinds_that_a_newer_version_writes_are_passed_over():
     assert state.events == 1
 
 
-def test_lines_tell_damaged_checkpoints_and_how_a_run_ended_and_nothing_of_damaged_events():
-    teller = EventFormatter(ends=True)
+@pytest.mark.parametrize(
+    ("kind", "data", "level", "sentence"),
+    [
+        ("stage_started", {"stage": "search"}, "info", "search started"),
+        ("stage_finished", {"stage": "search", "seconds": 12.4}, "info", "search finished after 0:00:12"),
+        ("stage_started", {"stage": ["search"]}, None, ""),
+        ("stage_started", {}, None, ""),
+        ("from_the_future", {"stage": "search"}, None, ""),
+        ("message", {"level": "info", "text": "a\nb\x1b[31m"}, "info", "a␊b␛[31m"),
+        ("message", {"level": "debug", "text": "small"}, "detail", "small"),
+        ("checkpoint_damaged", {"id": "ck-0001", "text": "ck-0001 is damaged"}, "warning", "ck-0001 is damaged"),
+        ("run_closed", {"outcome": "failed", "error": "no memory"}, "error", "the run has failed: no memory"),
+        ("run_closed", {"outcome": "stopped"}, "info", "the run has stopped"),
+        (
+            "control_refused",
+            {"id": "1", "command": "save", "by": "me", "message": "no"},
+            "warning",
+            "save refused (me): no",
+        ),
+        (
+            "pick_finished",
+            {"pick": "knee", "accuracy": 0.9889, "file": "f"},
+            "info",
+            "pick knee finished: accuracy 98.89 %",
+        ),
+        ("progress", {"stage": "search", "step": 1, "steps": 2}, None, ""),
+    ],
+)
+def test_an_event_has_one_sentence_and_a_damaged_one_has_none(kind, data, level, sentence):
+    assert format_event(event_of(kind, **data)) == ((level, sentence) if level else None)
 
-    def told(kind, **data):
-        return teller.line(event_of(kind, **data)).partition("  ")[2]
 
-    assert told("stage_started", stage="search") == "search"
-    assert told("stage_started", stage=["search"]) == ""
-    assert told("stage_started") == ""
-    assert told("checkpoint_damaged", id="ck-0001", text="checkpoint ck-0001 is damaged") == (
-        "warning: checkpoint ck-0001 is damaged"
-    )
-    assert told("run_closed", outcome="failed", error="CUDA out of memory", hint="") == "failed: CUDA out of memory"
-    assert told("run_closed", outcome="stopped", error="", hint="") == "stopped"
-    assert told("run_closed", outcome="finished", error="", hint="") == ""
-    assert EventFormatter().line(event_of("run_closed", outcome="stopped", error="", hint="")) == ""
+def test_lines_have_no_details_and_the_end_only_where_it_is_wanted():
+    closed = event_of("run_closed", outcome="stopped")
+    assert EventFormatter().line(closed) == ""
+    assert EventFormatter(outcomes=True).line(closed).endswith("  the run has stopped")
+    assert EventFormatter().line(event_of("checkpoint_damaged", id="ck-0001", text="bad")).endswith("  warning: bad")
+    assert EventFormatter().line(event_of("message", level="debug", text="small")) == ""
+    saved = event_of("checkpoint_saved", id="ck-0001", stage="search", step=1, bytes=1000, reason="auto")
+    assert format_event(saved) == ("detail", "checkpoint ck-0001 saved (1.00 kB, auto)")
+    assert EventFormatter().line(saved) == ""
 
 
 json_values = st.recursive(
@@ -256,8 +280,7 @@ def test_no_event_however_wrong_raises_or_ends_the_fold(index, key, value, data)
     event = decode(line_with({**values, name: value}))
     if event is not None:
         apply(state, event)
-        assert isinstance(line_of(event, state), str)
-        format_event(event)
+        assert isinstance(EventFormatter(outcomes=True).line(event), str)
     before = state.events
     apply(state, EVENTS[12])
     assert state.events == before + 1

@@ -7,7 +7,7 @@ from heapq import merge
 import msgspec
 
 from emodir_tui.runs.event_types import Event, JointGeneration, Progress, SearchGeneration
-from emodir_tui.tui.sources.narrate import DETAILS, format_event
+from emodir_tui.runs.narration import DETAILS, format_event
 
 LINES_KEPT = 2000
 

@@ -5,10 +5,10 @@ from collections.abc import Hashable
 from textual.app import ComposeResult
 
 from emodir_tui.formatting import clock, literal
+from emodir_tui.runs.narration import LEVELS
 from emodir_tui.tui.control import panels
 from emodir_tui.tui.presenters.view import View
 from emodir_tui.tui.sources.event_log import LogLine
-from emodir_tui.tui.sources.narrate import LEVELS
 from emodir_tui.tui.widgets.panel import Panel
 from emodir_tui.tui.widgets.rows import Cells, Column, Rows
 
