@@ -4,26 +4,23 @@ import sys
 import time
 
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.runs.events import EventReader, ascii_line
-from emodir_tui.runs.fold import apply
-from emodir_tui.runs.state import RunState
-from emodir_tui.runs.status import Observer
+from emodir_tui.runs.events import ascii_line
+from emodir_tui.runs.watcher import Watcher
 
 POLL_SECONDS = 0.25
 
 
 def print_events(directory: RunDirectory, *, follow: bool) -> None:
-    """Every event as a line of JSON; with `follow` until the run has ended. Damaged lines are left out."""
-    reader, observer, state = EventReader(directory.events_folder), Observer(directory), RunState()
+    """Print each event as a line of JSON, without damaged lines; with `follow`, until the run has ended."""
+    watcher = Watcher(directory)
     while True:
-        lines = reader.poll_lines()
-        for line, event in lines:
-            apply(state, event)
+        events, status = watcher.poll()
+        for line, _ in events:
             if text := ascii_line(line):
                 sys.stdout.write(text + "\n")
-        if lines:
+        if status is None:
             sys.stdout.flush()
-            continue
-        if not follow or not observer.status(state).is_live:
+        elif follow and status.is_live:
+            time.sleep(POLL_SECONDS)
+        else:
             return
-        time.sleep(POLL_SECONDS)

@@ -1,37 +1,56 @@
-"""Watcher: a run as read so far, for whoever follows it or looks once."""
+"""Read a run while it grows: its events, its state, and its status once all events are read."""
 
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.event_types import Event
-from emodir_tui.runs.events import EventReader
+from emodir_tui.runs.events import POLL_BYTES, EventReader
 from emodir_tui.runs.fold import apply
+from emodir_tui.runs.names import StatusWord
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Observer, Status
 
 
 class Watcher:
-    """Reads a run's events as they come."""
+    """Reads a run's events and folds them into its state.
 
-    def __init__(self, directory: RunDirectory) -> None:
+    Args:
+        directory: The run.
+        folded: Kinds of events to fold. The default is all of them.
+    """
+
+    def __init__(self, directory: RunDirectory, folded: tuple[type[Event], ...] = (Event,)) -> None:
         self.directory = directory
         self.state = RunState()
+        self._folded = folded
         self._reader = EventReader(directory.events_folder)
         self._observer = Observer(directory)
 
-    def look(self) -> tuple[list[Event], Status]:
-        """All new events, and the status after them."""
-        events = self._drain()
-        status = self._observer.status(self.state)
-        # A worker may close and leave between the two looks; its last events say how it ended.
-        if status.word == "lost" and (late := self._drain()):
-            events += late
-            status = self._observer.status(self.state)
-        return events, status
+    @property
+    def damaged(self) -> int:
+        """Number of lines that are not events."""
+        return self._reader.damaged
 
-    def _drain(self) -> list[Event]:
+    def poll(self, limit: int = POLL_BYTES) -> tuple[list[tuple[bytes, Event]], Status | None]:
+        """Read at most about `limit` bytes: new events with their lines; without new ones, the status."""
+        if events := self._read(limit):
+            return events, None
+        status = self._observer.status(self.state)
+        # The worker may have closed the run and left since the events were read.
+        if status.word == StatusWord.LOST and (events := self._read(limit)):
+            return events, None
+        return [], status
+
+    def look(self) -> tuple[list[Event], Status]:
+        """Read all new events, and the status after them."""
         found: list[Event] = []
-        # One poll reads a few megabytes at most.
-        while events := self._reader.poll():
-            for event in events:
+        while True:
+            events, status = self.poll()
+            found += [event for _, event in events]
+            if status is not None:
+                return found, status
+
+    def _read(self, limit: int) -> list[tuple[bytes, Event]]:
+        events = self._reader.poll_lines(limit)
+        for _, event in events:
+            if isinstance(event, self._folded):
                 apply(self.state, event)
-            found += events
-        return found
+        return events

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.event_types import ConditionChanged, Event, RunClosed, RunOpened
-from emodir_tui.runs.events import EventReader
 from emodir_tui.runs.fold import apply
 from emodir_tui.runs.state import RunState
-from emodir_tui.runs.status import Observer, Status
+from emodir_tui.runs.status import Status
+from emodir_tui.runs.watcher import Watcher
 from emodir_tui.tui.sources.event_log import EventLog, LogLine
 from emodir_tui.tui.sources.gpus import Gpu, GpuReader
 from emodir_tui.tui.sources.source import Playback
@@ -122,21 +122,19 @@ class _Reading:
         self.end = threading.Event()
         self._pieces = pieces
         self._poll_seconds = poll_seconds
-        self._reader = EventReader(directory.events_folder)
-        self._observer = Observer(directory)
         # Only the part of the state that the status needs; the screen's thread folds the whole.
-        self._life = RunState()
+        self._watcher = Watcher(directory, _LIFE)
         self._gpu_reader = GpuReader() if gpus else None
         self._gpus: tuple[Gpu, ...] = ()
         self._gpus_read = 0.0
 
     def run(self) -> None:
         while not self.end.is_set():
-            events = self._poll()
-            status = None if events else self._status(events)
+            lines, status = self._watcher.poll(PIECE_BYTES)
             if status is not None:
                 self._read_gpus()
-            piece = _Piece(events=events, status=status, damaged=self._reader.damaged, gpus=self._gpus)
+            events = [event for _, event in lines]
+            piece = _Piece(events=events, status=status, damaged=self._watcher.damaged, gpus=self._gpus)
             while not self.end.is_set():
                 try:
                     self._pieces.put(piece, timeout=0.5)
@@ -146,23 +144,9 @@ class _Reading:
             if status is not None:
                 self.end.wait(self._poll_seconds)
 
-    def _poll(self) -> list[Event]:
-        events = self._reader.poll(PIECE_BYTES)
-        for event in events:
-            if isinstance(event, _LIFE):
-                apply(self._life, event)
-        return events
-
-    def _status(self, events: list[Event]) -> Status:
-        status = self._observer.status(self._life)
-        if status.word == "lost":
-            # The worker may have closed the run since the events were read.
-            events.extend(self._poll())
-            status = self._observer.status(self._life)
-        return status
-
     def _read_gpus(self) -> None:
-        here = self._life.host == socket.gethostname() and self._life.outcome is None
+        state = self._watcher.state
+        here = state.host == socket.gethostname() and state.outcome is None
         if self._gpu_reader is None or not here:
             self._gpus = ()
         elif time.monotonic() - self._gpus_read >= GPU_SECONDS:

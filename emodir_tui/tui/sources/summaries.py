@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emodir_tui.runs.directory import RunDirectory, list_runs
-from emodir_tui.runs.events import EventReader
-from emodir_tui.runs.fold import apply
 from emodir_tui.runs.names import StageName
 from emodir_tui.runs.state import RunState
-from emodir_tui.runs.status import Observer
+from emodir_tui.runs.status import Status
+from emodir_tui.runs.watcher import Watcher
 
 AGAIN_SECONDS = 3.0
 
@@ -67,9 +66,7 @@ class _Watched:
 
     def __init__(self, directory: RunDirectory) -> None:
         self.summary = Summary(directory=directory)
-        self._observer = Observer(directory)
-        self._reader = EventReader(directory.events_folder)
-        self._state = RunState()
+        self._watcher = Watcher(directory)
         self._size = -1
 
     def update_safely(self) -> None:
@@ -85,17 +82,17 @@ class _Watched:
         ended = self.summary.word in ("finished", "failed", "stopped", "lost")
         if ended and size == self._size:
             return
+        directory = self.summary.directory
         if self._size > size or ended:
-            self._reader, self._state = EventReader(self.summary.directory.events_folder), RunState()
-        self._size = size
-        while events := self._reader.poll(512 << 10):
-            for event in events:
-                apply(self._state, event)
+            self._watcher = Watcher(directory)
+        self._size, status = size, None
+        while status is None:
+            _, status = self._watcher.poll(512 << 10)
             # Let the screen's thread run.
             time.sleep(0.001)
-        self.summary = _summarise(self.summary.directory, self._state, self._observer)
-        if self.summary.word in ("finished", "failed", "stopped", "lost"):
-            self._reader, self._state = EventReader(self.summary.directory.events_folder), RunState()
+        self.summary = _summarise(directory, self._watcher.state, status)
+        if not status.is_live:
+            self._watcher = Watcher(directory)
 
     def _events_size(self) -> int:
         try:
@@ -104,14 +101,14 @@ class _Watched:
             return 0
 
 
-def _summarise(directory: RunDirectory, state: RunState, observer: Observer) -> Summary:
+def _summarise(directory: RunDirectory, state: RunState, status: Status) -> Summary:
     stage = state.stage
     best = state.best_pick
     original = state.baseline.accuracy if state.baseline is not None else None
     change = best.accuracy - original if best and best.accuracy is not None and original is not None else None
     return Summary(
         directory=directory,
-        word=observer.status(state).word,
+        word=status.word,
         stage=f"{list(StageName).index(stage.name) + 1}/{len(StageName)} {stage.name}" if stage is not None else "",
         progress=state.progress,
         accuracy=best.accuracy if best is not None else None,
