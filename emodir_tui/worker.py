@@ -19,7 +19,8 @@ from emodir_tui.runs.names import Complexity, StageName
 from emodir_tui.runs.narration import EventFormatter
 from emodir_tui.runs.picks import extra_picks
 from emodir_tui.runs.process import has_nvidia_driver
-from emodir_tui.runs.run import Run, Stopped
+from emodir_tui.runs.request_desk import Stopped
+from emodir_tui.runs.run import Run
 
 if TYPE_CHECKING:
     from emodir_tui.bench import Bench

@@ -17,6 +17,7 @@ from typing import Any
 from emodir_tui.errors import NotFoundError, ProfileError, nearest
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+SEGMENT = ".jsonl"
 OWNER_ONLY, SHARED = 0o700, 0o755
 
 
@@ -45,6 +46,18 @@ class RunDirectory:
     def events_folder(self) -> Path:
         """The event segments."""
         return self.path / "events"
+
+    def event_segments(self) -> list[Path]:
+        """The event segments that are there, oldest first."""
+        return sorted(self.events_folder.glob(f"*{SEGMENT}"))
+
+    def event_segment(self, attempt: int) -> Path:
+        """The event segment of an attempt."""
+        return self.events_folder / f"{attempt:04d}{SEGMENT}"
+
+    def next_attempt(self) -> int:
+        """The number of the next attempt; attempts count from 1."""
+        return max((int(path.stem) for path in self.event_segments() if path.stem.isdigit()), default=0) + 1
 
     @property
     def heartbeat_file(self) -> Path:
@@ -80,6 +93,10 @@ class RunDirectory:
     def fronts_folder(self) -> Path:
         """Fronts, ranking and joint front as JSON, for other programs."""
         return self.path / "fronts"
+
+    def front_file(self, name: str) -> Path:
+        """A sub-network's front, the `ranking` or the `joint` front."""
+        return self.fronts_folder / f"{name}.json"
 
     @property
     def picks_file(self) -> Path:

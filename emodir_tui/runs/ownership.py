@@ -3,14 +3,63 @@
 import json
 import os
 import secrets
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from emodir_tui.errors import ConflictError
+from emodir_tui.errors import ConflictError, EmodirError
 from emodir_tui.runs.directory import RunDirectory, read_json
+from emodir_tui.runs.emitter import Emitter
+from emodir_tui.runs.heartbeat import read_heartbeat
 from emodir_tui.runs.process import Process, from_json, this_process
+from emodir_tui.runs.status import LOST_SECONDS_OTHER_HOST, heartbeat_stalled
+
+LEAVING_SECONDS = 15.0
+RETRY_SECONDS = 0.2
+
+
+def become_owner(directory: RunDirectory, *, leaving: int | None) -> None:
+    """Take the lock.
+
+    Args:
+        directory: The run.
+        leaving: The process of a worker that has closed the run; it gets a moment to end.
+
+    Raises:
+        ConflictError: A live worker has the run.
+    """
+    deadline = time.monotonic() + LEAVING_SECONDS
+    while True:
+        try:
+            _refuse_if_beating(directory)
+            take_lock(directory, lambda owner: _is_dead(directory, owner))
+        except ConflictError:
+            owner = from_json(read_json(directory.lock_file)) or from_json(read_heartbeat(directory.heartbeat_file))
+            if owner is None or owner.pid != leaving or time.monotonic() >= deadline:
+                raise
+            time.sleep(RETRY_SECONDS)
+        else:
+            return
+
+
+def require_ownership(directory: RunDirectory, emitter: Emitter) -> None:
+    """Make sure that this process still has the lock; a lock that somebody removed is taken again.
+
+    Raises:
+        EmodirError: Another worker has it.
+    """
+    owner = from_json(read_json(directory.lock_file))
+    if owner == this_process():
+        return
+    if owner is not None:
+        raise EmodirError("another worker has taken this run over", f"emodir watch {directory.id}")
+    if directory.lock_file.exists():
+        # Unreadable for the moment (a network file system): it names nobody else.
+        return
+    take_lock(directory, lambda owner: _is_dead(directory, owner))
+    emitter.log("somebody removed the worker's lock; it was taken again", "warning")
 
 
 def take_lock(directory: RunDirectory, is_dead: Callable[[Process], bool]) -> None:
@@ -72,7 +121,7 @@ def release_lock(directory: RunDirectory) -> None:
 
 
 def already_running(directory: RunDirectory, owner: Process) -> ConflictError:
-    """What is told to whoever would be a second worker."""
+    """The error of a second worker."""
     return ConflictError(
         f"{directory.id} is already running (process {owner.pid} on {owner.host})", f"emodir watch {directory.id}"
     )
@@ -83,6 +132,21 @@ def _refuse_if_alive(directory: RunDirectory, path: Path, is_dead: Callable[[Pro
     # A lock nobody can read names nobody: a crash of the whole machine can leave one.
     if owner is not None and not is_dead(owner):
         raise already_running(directory, owner)
+
+
+def _refuse_if_beating(directory: RunDirectory) -> None:
+    """A live worker whose lock somebody removed is still the only one that may write."""
+    owner = from_json(read_heartbeat(directory.heartbeat_file))
+    if owner is not None and owner != this_process() and owner.is_alive():
+        raise already_running(directory, owner)
+
+
+def _is_dead(directory: RunDirectory, owner: Process) -> bool:
+    alive = owner.is_alive()
+    if alive is not None:
+        return not alive
+    # Only the heartbeat shows whether a process of another host lives, and clocks may disagree: watch it for a while.
+    return heartbeat_stalled(directory, LOST_SECONDS_OTHER_HOST)
 
 
 def _link(source: Path, target: Path) -> bool:

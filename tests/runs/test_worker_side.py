@@ -1,6 +1,7 @@
 """What a worker does about requests, pauses and a disk that refuses, without anything that computes."""
 
 import errno
+import multiprocessing
 import os
 import threading
 import time
@@ -9,15 +10,17 @@ from types import SimpleNamespace
 import pytest
 
 from emodir_tui.profile import Hardware, Profile
-from emodir_tui.runs import run as log
+from emodir_tui.runs import saving
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.control import send
 from emodir_tui.runs.events import read_all
 from emodir_tui.runs.fold import replay
 from emodir_tui.runs.names import StageName, front_name, result_name, split_result_name
 from emodir_tui.runs.process import Process, this_process
+from emodir_tui.runs.request_desk import Stopped
 from emodir_tui.runs.run import Run, step
 from emodir_tui.worker import _compute_as_before
+from tests.support.waiting import wait_for
 
 CODEC = SimpleNamespace(pack=lambda value: value, unpack=lambda payload, _: payload)
 
@@ -46,6 +49,38 @@ def test_a_resumed_run_goes_on_with_its_threads(directory, monkeypatch, device, 
         _compute_as_before(run, bench)
     assert len(said) == told
     assert now[0] == (4 if told else 2)
+
+
+def test_listeners_are_called_in_the_workers_own_thread_only_and_in_the_order_of_the_log(directory):
+    heard = []
+    with Run(directory, Profile(), CODEC) as run:
+        run.listeners.append(lambda event: heard.append((threading.get_ident(), event)))
+        save = send(directory, "save")
+        # The main thread is busy; the heartbeat's takes the request, and that is on the disk at once.
+        wait_for(lambda: save in state_of(directory).controls)
+        assert heard == []
+        run.check()
+    assert {thread for thread, _ in heard} == {threading.get_ident()}
+    assert [event for _, event in heard] == list(read_all(directory.events_folder))
+    assert state_of(directory).controls[save].state == "done"
+
+
+def _busy_worker(directory):
+    with Run(directory, Profile(), CODEC) as run:
+        run.open("cpu")
+        threading.Event().wait()
+
+
+def test_stop_now_ends_a_worker_whose_main_thread_is_busy(directory):
+    child = multiprocessing.get_context("fork").Process(target=_busy_worker, args=(directory,), daemon=True)
+    child.start()
+    wait_for(lambda: state_of(directory).opened is not None)
+    stop = send(directory, "stop-now")
+    child.join()
+    assert child.exitcode == 75
+    state = state_of(directory)
+    assert (state.controls[stop].state, state.outcome) == ("done", "stopped")
+    assert not directory.lock_file.exists()
 
 
 def test_one_continue_ends_a_pause_that_was_asked_for_twice(directory):
@@ -77,10 +112,10 @@ def test_what_was_asked_of_an_earlier_worker_does_not_end_the_next_but_schemes_a
 
 @pytest.mark.parametrize(("number", "kept"), [(errno.EIO, 3), (errno.ENOSPC, 1)])
 def test_old_checkpoints_are_given_up_for_space_only(directory, monkeypatch, number, kept):
-    monkeypatch.setattr(log, "DISK_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(saving, "DISK_RETRY_SECONDS", 0.01)
     with Run(directory, Profile(), CODEC) as run:
         for step in range(3):
-            run._checkpoints.save(Place(stage="search"), step, b"x", time=step, reason="auto", results=())
+            run._saving.checkpoints.save(Place(stage="search"), step, b"x", time=step, reason="auto", results=())
         tries = []
 
         def write():
@@ -90,21 +125,21 @@ def test_old_checkpoints_are_given_up_for_space_only(directory, monkeypatch, num
             return "written"
 
         assert run.on_disk(1, write) == "written"
-        assert len(run._checkpoints.infos()) == kept
+        assert len(run._saving.checkpoints.infos()) == kept
         assert state_of(directory).condition == "running"
 
 
 def test_a_stop_is_answered_even_if_nothing_can_be_saved(directory, monkeypatch):
-    monkeypatch.setattr(log, "DISK_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(saving, "DISK_RETRY_SECONDS", 0.01)
 
     def refuse(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with Run(directory, Profile(), CODEC) as run:
         run.advance(Place(stage="search"), 1, lambda: b"state")
-        monkeypatch.setattr(run._checkpoints, "save", refuse)
+        monkeypatch.setattr(run._saving.checkpoints, "save", refuse)
         stop = send(directory, "stop")
-        with pytest.raises(log.Stopped):
+        with pytest.raises(Stopped):
             run.check()
     assert state_of(directory).controls[stop].state == "done"
 
@@ -114,12 +149,12 @@ def test_checkpoints_are_ordered_by_number_beyond_four_digits(directory):
         directory.checkpoints_folder.mkdir()
         (directory.checkpoints_folder / "ck-9998.checkpoint").write_text("")
         ids = [
-            run._checkpoints.save(Place(stage="search"), step, b"x", time=step, reason="auto", results=())
+            run._saving.checkpoints.save(Place(stage="search"), step, b"x", time=step, reason="auto", results=())
             for step in range(4)
         ]
         assert ids == ["ck-9999", "ck-10000", "ck-10001", "ck-10002"]
-        assert [info.id for info in run._checkpoints.infos()] == ids
-        assert run._checkpoints.thin_out(keep=2) == ids[:2]
+        assert [info.id for info in run._saving.checkpoints.infos()] == ids
+        assert run._saving.checkpoints.thin_out(keep=2) == ids[:2]
 
 
 def test_a_process_in_another_container_is_neither_seen_nor_declared_dead():
