@@ -12,41 +12,29 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from machine import made_on
 from steps import held_out
 
-from emodir_tui.bench import Bench, open_bench
+from emodir_tui.bench import Bench, choose_device, configure_torch, open_bench
 from emodir_tui.emo.front import hypervolume, non_dominated
-from emodir_tui.emo.mask_space import MaskSpace, Variation
+from emodir_tui.emo.guided_nsga2 import GuidedNsga2
+from emodir_tui.emo.mask_space import Variation
 from emodir_tui.emo.nsga2 import Nsga2, SearchState
 from emodir_tui.emo.position_space import JointVariation, PositionSpace
-from emodir_tui.emo.space import distinct
-from emodir_tui.nets.division import SubnetworkSpan, divide_network
-from emodir_tui.nets.execution.evaluators import FeatureError
+from emodir_tui.nets.division import Division, SubnetworkSpan, divide_network
 from emodir_tui.nets.measures.importance import taylor
-from emodir_tui.problems.gene_by_gene import GeneByGene
-from emodir_tui.problems.guidance import make_guidance
-from emodir_tui.problems.members import FrontMembers, combine
+from emodir_tui.problems.gene_by_gene import GUIDED_PARENTS, GeneByGeneProblem
+from emodir_tui.problems.genes import keep_vectors_of
+from emodir_tui.problems.members import FrontMembers, MembersProblem, combine
 from emodir_tui.problems.network import NetworkProblem
-from emodir_tui.problems.subnetwork import (
-    expand,
-    genome_of,
-    kept_share,
-    make_search,
-    original_outputs,
-    subnetwork_evaluator,
-)
+from emodir_tui.problems.subnetwork import SubnetworkProblem, unpruned_outputs
 from emodir_tui.profile import Profile, load
-from emodir_tui.results import Adapted, Parts
 from emodir_tui.seeds import derive_seed
-from emodir_tui.stages.support.polishing import GUIDED_PARENTS
 from emodir_tui.stages.support.search_loop import first_state
 from emodir_tui.training.losses import cross_entropy
 
@@ -55,6 +43,7 @@ HELD_OUT = 1000
 # searched on them. The images after these are for sub-network searches.
 SEEN = HELD_OUT + 1000
 Masks = np.ndarray
+ERRORS_ALONE = ["search.impairment=features", "joint.impairment=features", "joint.capacity=0"]
 
 # Differences from the default: descent, guided parents, images, population, operators. `few` is the number of images in the
 # first half of the time; then the front is measured again on all.
@@ -86,7 +75,8 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS))
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    profile = load(Path(arguments.profile), arguments.overrides)
+    # Fronts are searched and measured by feature errors alone.
+    profile = load(Path(arguments.profile), [*arguments.overrides, *ERRORS_ALONE])
     out = arguments.out or Path(__file__).parent / "results" / f"ablation-{profile.name}.json"
     made = made_on("pymoo", "numpy", device=profile.device, threads=profile.hardware.threads)
     about = {"network": profile.name, "seconds": arguments.seconds, **made}
@@ -122,82 +112,80 @@ class Lab:
 
     def __init__(self, profile: Profile, seed: int) -> None:
         self.profile = profile.model_copy(update={"seed": seed})
+        configure_torch(self.profile, choose_device(self.profile.device))
         self.bench: Bench = open_bench(self.profile)
-        self.weights = dict(self.bench.model().state_dict())
-        self.graph = self.bench.graph(self.weights)
+        self.graph = self.bench.architecture
         self.division = divide_network(self.graph)
         self.importance = taylor(self.graph, self.bench.batches(self.bench.data.search, 500, 125), cross_entropy)
 
-    def features(self, part: SubnetworkSpan, skip: int, images: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """A sub-network's original inputs and outputs on these images of the search split."""
-        batches = [pixels for pixels, _ in self.bench.data.search.first(skip + images).batches(125)][skip // 125 :]
+    def problem(self, part: SubnetworkSpan, skip: int, images: int) -> SubnetworkProblem:
+        """A sub-network on these images of the search split."""
+        inputs = [pixels for pixels, _ in self.bench.data.search.first(skip + images).batches(125)][skip // 125 :]
         for other in self.division.subnetworks:
-            outputs = original_outputs(self.bench, self.graph, other, batches)
+            outputs = unpruned_outputs(self.bench, self.graph, other, inputs)
             if other is part:
-                return batches, outputs
-            batches = outputs
-        raise AssertionError(part)
-
-    def objectives(self, part: SubnetworkSpan, skip: int, images: int) -> Callable[[Masks], np.ndarray]:
-        features, outputs = self.features(part, skip, images)
-        evaluator = subnetwork_evaluator(
-            self.bench, self.graph, part, features, FeatureError(self.graph, part.stop, outputs)
+                break
+            inputs = outputs
+        return SubnetworkProblem(
+            bench=self.bench,
+            original=self.graph,
+            graph=self.graph,
+            part=part,
+            importance=self.importance,
+            complexity_model=self.bench.complexity(),
+            inputs=inputs,
+            outputs=outputs,
         )
-
-        def measure(masks: Masks) -> np.ndarray:
-            keep_vectors = expand(self.graph, part, masks)
-            return np.stack(
-                [kept_share(self.bench, self.graph, part, keep_vectors), evaluator.evaluate(keep_vectors)], axis=1
-            )
-
-        return measure
 
     def subnetwork(
         self, part: SubnetworkSpan, seconds: float, *, descent: bool = True, guided: int = 3, images: int = 500,
         few: int = 0, population: int = 48, variation: Variation | None = None,
     ) -> tuple[Masks, dict[str, Any]]:  # fmt: skip
         """One search: its front, and the hypervolume on held-out images."""
-        measure, held_out = self.objectives(part, HELD_OUT, images), self.objectives(part, 0, HELD_OUT)
-        begin = self.objectives(part, HELD_OUT, few) if few else measure
-        seed = make_search(self.bench, self.graph, part, self.importance, 1).seed
-        genome = genome_of(self.bench, self.graph, part.groups, self.importance)
-        nsga2 = Nsga2(MaskSpace(genome, variation), population=population, seed=seed)
-        features, outputs = self.features(part, HELD_OUT, 125)
-        guidance = make_guidance(self.bench, self.graph, part, nsga2, features, outputs)
-        guidance._parents = guided
+        problem, held_out = self.problem(part, HELD_OUT, images), self.problem(part, 0, HELD_OUT)
+        first = self.problem(part, HELD_OUT, few) if few else problem
+        seed = problem.search().seed
+        nsga2 = GuidedNsga2(
+            problem.genome, problem, population=population, seed=seed, parents=guided, variation=variation
+        )
         began = time.perf_counter()
 
-        def search(state: SearchState, measure: Callable[[Masks], np.ndarray], until: float) -> SearchState:
+        def search(state: SearchState, problem: SubnetworkProblem, until: float) -> SearchState:
             while time.perf_counter() - began < until:
-                children = distinct(np.concatenate([nsga2.ask(state), guidance.children(state)]))
-                state = nsga2.tell(state, children, measure(children))
+                children = nsga2.ask(state)
+                state = nsga2.tell(state, children, problem.objectives(children))
             return state
 
-        state = guidance.descend(begin) if descent else first_state(nsga2, begin)
-        state = search(state, begin, seconds / 2 if few else seconds)
+        state = nsga2.begin_with_descent(first.objectives) if descent else first_state(nsga2, first.objectives)
+        state = search(state, first, seconds / 2 if few else seconds)
         evaluations = len(state.seen)
         if few:
             # Not the draws of the first half again.
             nsga2.seed = derive_seed(seed, "all images")
-            state = search(first_state(nsga2, measure, state.seen[nsga2.front(state)]), measure, seconds)
+            again = first_state(nsga2, problem.objectives, state.seen[nsga2.front(state)])
+            state = search(again, problem, seconds)
             evaluations += len(state.seen)
         masks = state.seen[nsga2.front(state)]
-        points = held_out(masks)
-        reference = (1.0, float(held_out(genome.emptiest[None])[0, 1]))
+        points = held_out.objectives(masks)
+        reference = (1.0, float(held_out.objectives(problem.genome.emptiest[None])[0, 1]))
         return masks, {"hypervolume": hypervolume(points, reference), "evaluations": evaluations}
 
     def joint(self, fronts: dict[str, Masks], seconds: float) -> dict[str, dict[str, Any]]:
         """The joint step from the same fronts, with different first schemes, and with half of the time for polishing."""
-        parts = Parts(cuts=tuple(p.stop.name for p in self.division.subnetworks if p.stop), names=())
-        adapted = Adapted(weights=self.weights, fronts=[])
-        whole = NetworkProblem(self.bench, self.weights, adapted, parts, 500, 125)
-        judge = Judge(self.bench, self.weights, parts)
+        network = network_problem(self.bench, self.division, 500)
+        judge = Judge(self.bench, self.division)
         members = [
-            FrontMembers(name=p.name, keep_vectors=expand(self.graph, p, fronts[p.name]), local_impairments=np.zeros(0))
-            for p in self.division.subnetworks
+            FrontMembers(
+                name=part.name,
+                keep_vectors=keep_vectors_of(self.graph, part.groups, fronts[part.name]),
+                local_impairments=np.zeros(0),
+            )
+            for part in self.division.subnetworks
         ]
+        problem = MembersProblem(network=network, members=members)
         walkable = [
-            (1 - whole.complexity(front.keep_vectors), whole.feature_errors(front.keep_vectors)) for front in members
+            (1 - network.complexity(front.keep_vectors), network.feature_errors(front.keep_vectors))
+            for front in members
         ]
         # Schemes of equal positions in all fronts.
         shares = np.linspace(0.0, 1.0, 48)[:, None]
@@ -211,59 +199,58 @@ class Lab:
         ):
             space = PositionSpace(walkable, JointVariation(walk=walk))
             nsga2 = Nsga2(space, population=48, seed=self.profile.seed)
-
-            def measure(positions: np.ndarray) -> np.ndarray:
-                keep_vectors = combine(members, positions)
-                return np.stack([whole.complexity(keep_vectors), whole.feature_errors(keep_vectors)], axis=1)
-
             began = time.perf_counter()
-            state = first_state(nsga2, measure, extra)
+            state = first_state(nsga2, problem.objectives, extra)
             while time.perf_counter() - began < seconds * (0.5 if polish else 1.0):
                 children = nsga2.ask(state)
-                state = nsga2.tell(state, children, measure(children))
+                state = nsga2.tell(state, children, problem.objectives(children))
             keep_vectors = combine(members, state.seen[nsga2.front(state)])
             evaluations = len(state.seen)
             if polish:
-                keep_vectors, more = self.polished(whole, keep_vectors, seconds / 2)
+                keep_vectors, more = self.polished(network, keep_vectors, seconds / 2)
                 evaluations += more
             found[variant] = {**judge(keep_vectors), "evaluations": evaluations}
         return found
 
-    def polished(self, whole: NetworkProblem, keep_vectors: np.ndarray, seconds: float) -> tuple[np.ndarray, int]:
+    def polished(self, network: NetworkProblem, keep_vectors: np.ndarray, seconds: float) -> tuple[np.ndarray, int]:
         """The schemes after a further search gene by gene."""
-        search = GeneByGene(self.bench, whole, self.importance, self.profile.seed, GUIDED_PARENTS)
-        nsga2 = search.nsga2
-
-        def measure(masks: Masks) -> np.ndarray:
-            wide = search.expand(masks)
-            return np.stack([whole.complexity(wide), whole.feature_errors(wide)], axis=1)
-
+        problem = GeneByGeneProblem(network, self.importance)
+        nsga2 = problem.search(self.profile.seed, GUIDED_PARENTS)
         began = time.perf_counter()
-        first = keep_vectors[:, search.genes]
-        state = nsga2.begin(first, measure(first))
+        first = keep_vectors[:, problem.genes]
+        state = nsga2.begin(first, problem.objectives(first))
         while time.perf_counter() - began < seconds:
-            children = distinct(np.concatenate([nsga2.ask(state), search.guidance.children(state)]))
-            state = nsga2.tell(state, children, measure(children))
-        return search.expand(state.seen[nsga2.front(state)]), len(state.seen)
+            children = nsga2.ask(state)
+            state = nsga2.tell(state, children, problem.objectives(children))
+        return problem.keep_vectors(state.seen[nsga2.front(state)]), len(state.seen)
+
+
+def network_problem(bench: Bench, division: Division, images: int) -> NetworkProblem:
+    """The whole network on images of the search split."""
+    graph = bench.architecture
+    batches = bench.batches(bench.data.search, images, 125)
+    return NetworkProblem(bench, graph, graph, division, bench.complexity(), batches)
 
 
 class Judge:
     """Measures joint fronts on images that no search saw."""
 
-    def __init__(self, bench: Bench, weights: dict[str, torch.Tensor], parts: Parts) -> None:
+    def __init__(self, bench: Bench, division: Division) -> None:
         rest = replace(bench, data=replace(bench.data, search=held_out(bench.data.search, SEEN)))
-        self.whole = NetworkProblem(rest, weights, Adapted(weights=weights, fronts=[]), parts, 2000, 125)
+        # Not `rest.architecture`, which may have other random weights.
+        batches = rest.batches(rest.data.search, 2000, 125)
+        graph = bench.architecture
+        self.network = NetworkProblem(rest, graph, graph, division, bench.complexity(), batches)
 
     def __call__(self, keep_vectors: np.ndarray) -> dict[str, Any]:
-        complexity = self.whole.complexity(keep_vectors)
-        errors = self.whole.feature_errors(keep_vectors)
-        points = np.stack([complexity, errors], axis=1)
+        points = self.network.objectives(keep_vectors)
+        complexity, errors = points.T
         row: dict[str, Any] = {"hypervolume": hypervolume(points, (1.0, 1.0))}
         front = non_dominated(points)
         for level in (0.5, 0.3):
             at = front[complexity[front] <= level][-1]
             row[f"error_{level}"] = float(errors[at])
-            row[f"accuracy_{level}"] = self.whole.global_impairments(keep_vectors[[at]])[0].accuracy
+            row[f"accuracy_{level}"] = self.network.global_impairments(keep_vectors[[at]])[0].accuracy
         return row
 
 

@@ -22,7 +22,6 @@ from emodir_tui.nets.measures.complexity import ComplexityModel
 from emodir_tui.nets.measures.importance import taylor
 from emodir_tui.nets.removal import remove
 from emodir_tui.problems.network import NetworkProblem
-from emodir_tui.results import Adapted, Parts
 from emodir_tui.stages.support.search_loop import first_state
 from emodir_tui.training.losses import cross_entropy
 
@@ -38,9 +37,9 @@ class Context:
     """Everything that a pruner may use: the network, its groups, the data, a seed. Importances are computed once."""
 
     def __init__(self, bench: Bench, weights: dict[str, torch.Tensor], cuts: tuple[str, ...], seed: int) -> None:
-        self.bench, self.weights, self.cuts, self.seed = bench, weights, cuts, seed
-        self.graph, division = bench.division(weights, cuts)
-        self.groups = [self.graph.groups[number] for part in division.subnetworks for number in part.groups]
+        self.bench, self.seed = bench, seed
+        self.graph, self.division = bench.graph(weights), bench.division(cuts)
+        self.groups = [self.graph.groups[number] for part in self.division.subnetworks for number in part.groups]
         self.model = ComplexityModel(self.graph)
         self.whole = float(self.model.measure(keep_all(self.graph))[0])
         generator = np.random.default_rng(seed)
@@ -148,13 +147,11 @@ def searched(context: Context, level: float, population: int, generations: int, 
     sub-network.
     """
     if context._searched is None:
-        batch = context.bench.profile.joint.batch
-        adapted = Adapted(weights=context.weights, fronts=[])
-        whole = NetworkProblem(
-            context.bench, context.weights, adapted, Parts(cuts=context.cuts, names=()), images, batch
-        )
+        bench, graph = context.bench, context.graph
+        batches = bench.batches(bench.data.search, images, bench.profile.joint.batch)
+        problem = NetworkProblem(bench, graph, graph, context.division, bench.complexity(), batches)
         nested = [_nested(context, group) for group in context.groups]
-        walkable = [(1 - context.macs(keep_vectors), whole.feature_errors(keep_vectors)) for keep_vectors in nested]
+        walkable = [(1 - context.macs(keep_vectors), problem.feature_errors(keep_vectors)) for keep_vectors in nested]
         space = PositionSpace(walkable)
         nsga2 = Nsga2(space, population=population, seed=context.seed)
 
@@ -166,7 +163,7 @@ def searched(context: Context, level: float, population: int, generations: int, 
 
         def measure(positions: np.ndarray) -> np.ndarray:
             keep_vectors = combine(positions)
-            return np.stack([context.macs(keep_vectors), whole.feature_errors(keep_vectors)], axis=1)
+            return np.stack([context.macs(keep_vectors), problem.feature_errors(keep_vectors)], axis=1)
 
         state = first_state(nsga2, measure)
         for _ in range(generations):

@@ -24,7 +24,7 @@ from machine import made_on
 from pruners import Context, UnreachableError, baselines
 from torch import Tensor, nn
 
-from emodir_tui.bench import EVALUATION_BATCH, Bench, choose_device, open_bench
+from emodir_tui.bench import EVALUATION_BATCH, Bench, choose_device, configure_torch, open_bench
 from emodir_tui.nets.modules.precision import has_fast_bfloat16
 from emodir_tui.nets.removal import apply_structure
 from emodir_tui.nets.sources.models import load_tensors
@@ -140,6 +140,7 @@ class Seed:
         self.arguments, self.seed, self.records = arguments, seed, records
         self.logits: dict[int, Tensor] = {}
         self.judged: Tensor | None = None
+        configure_torch(self.profile, choose_device(self.profile.device))
         self.bench = bench = open_bench(self.profile)
         # The images that accuracies are measured on.
         self.judge: Split = bench.data.test
@@ -163,7 +164,7 @@ class Seed:
         """The first two results of the default run; the original is the teacher of all fine-tunings."""
         results = Results(self.emodir(()))
         original: Original = result(results, "baseline", Original)
-        self.teacher = self.bench.graph(original.weights).network.model
+        self.teacher = self.bench.model(original.weights)
         return original, result(results, "divide", Parts)
 
     def one(

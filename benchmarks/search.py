@@ -36,11 +36,11 @@ from pymoo.operators.mutation.bitflip import BitflipMutation
 from pymoo.optimize import minimize
 from torch import Tensor, nn
 
-from emodir_tui.bench import Bench, choose_device, keep_all, open_bench
+from emodir_tui.bench import Bench, choose_device, configure_torch, keep_all, open_bench
 from emodir_tui.emo.front import hypervolume, non_dominated
 from emodir_tui.emo.nsga2 import Nsga2
 from emodir_tui.emo.position_space import PositionSpace
-from emodir_tui.emo.space import distinct, keys
+from emodir_tui.emo.space import keys
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph, analyse
 from emodir_tui.nets.division import Division, SubnetworkSpan, divide_network
 from emodir_tui.nets.execution.evaluators import FeatureError, SubnetworkEvaluator
@@ -52,14 +52,12 @@ from emodir_tui.nets.modules.precision import has_fast_bfloat16
 from emodir_tui.nets.removal import remove
 from emodir_tui.nets.sources.models import load_model
 from emodir_tui.nets.tracing.network import trace
-from emodir_tui.problems.gene_by_gene import GeneByGene
-from emodir_tui.problems.guidance import make_guidance
-from emodir_tui.problems.members import FrontMembers, combine
+from emodir_tui.problems.gene_by_gene import GUIDED_PARENTS, GeneByGeneProblem
+from emodir_tui.problems.genes import gene_positions
+from emodir_tui.problems.members import FrontMembers, MembersProblem, combine
 from emodir_tui.problems.network import NetworkProblem
-from emodir_tui.problems.subnetwork import expand, genome_of, kept_share, make_search, own_genes, subnetwork_evaluator
+from emodir_tui.problems.subnetwork import SubnetworkProblem, unpruned_outputs
 from emodir_tui.profile import validate
-from emodir_tui.results import Adapted, Parts
-from emodir_tui.stages.support.polishing import GUIDED_PARENTS
 from emodir_tui.stages.support.search_loop import first_state
 from emodir_tui.training.losses import cross_entropy
 
@@ -185,7 +183,7 @@ def network(name: str, images: int) -> tuple[ChannelGraph, list[Tensor], Divisio
 
 def random_masks(graph: ChannelGraph, part: SubnetworkSpan, draws: np.random.Generator, masks: int) -> np.ndarray:
     """Keep vectors that keep half of a sub-network."""
-    own = own_genes(graph, part.groups)
+    own = gene_positions(graph, part.groups)
     keep_vectors = keep_all(graph, masks)
     keep_vectors[:, own] = draws.random((masks, len(own))) < 0.5
     for number in part.groups:
@@ -231,7 +229,7 @@ class GeneralTool(ElementwiseProblem):
     """A candidate by general tools: copy the network, prune the copy, run the whole copy."""
 
     def __init__(self, graph: ChannelGraph, part: SubnetworkSpan, batches: list[Tensor]) -> None:
-        self.genes = own_genes(graph, part.groups)
+        self.genes = gene_positions(graph, part.groups)
         super().__init__(n_var=len(self.genes), n_obj=2, xl=0, xu=1, vtype=bool)
         # The defaults of the tool: contiguous memory format, whole batches.
         self.model = copy.deepcopy(graph.network.model).to(memory_format=torch.contiguous_format)
@@ -333,21 +331,22 @@ def reaching(name: str, weights_file: str, arguments: argparse.Namespace) -> dic
     settings = {
         "model": {"source": name, "weights": weights_file},
         "data": {"source": arguments.data, "mean": arguments.mean, "std": arguments.std},
+        "joint": {"capacity": 0.0},
     }
-    bench = open_bench(validate(settings, "benchmark"))
-    weights = dict(bench.model().state_dict())
-    graph = bench.graph(weights)
+    profile = validate(settings, "benchmark")
+    configure_torch(profile, choose_device(profile.device))
+    bench = open_bench(profile)
+    graph = bench.architecture
     division = divide_network(graph)
-    parts = Parts(cuts=tuple(p.stop.name for p in division.subnetworks if p.stop), names=())
-    whole = NetworkProblem(bench, weights, Adapted(weights=weights, fronts=[]), parts, REACHING_IMAGES, 125)
+    network = network_problem(bench, graph, division)
     importance = taylor(graph, bench.batches(bench.data.search, 500, 125), cross_entropy)
-    reference = (1.0, float(whole.feature_errors(emptiest(bench, graph, division, importance))[0]))
-    # As a run does.
-    whole.stack()
-    plain = whole_network(bench, whole, importance, reference, arguments.generations)
+    problem = GeneByGeneProblem(network, importance)
+    emptiest = problem.keep_vectors(problem.genome.emptiest[None])
+    reference = (1.0, float(network.feature_errors(emptiest)[0]))
+    plain = whole_network(problem, reference, arguments.generations)
     budget = plain[-1][0]
-    course = divided(bench, graph, division, whole, importance, reference, budget / 2)
-    guided = whole_network(bench, whole, importance, reference, arguments.generations, seconds=budget)
+    course = divided(bench, problem, reference, budget / 2)
+    guided = whole_network(problem, reference, arguments.generations, seconds=budget)
     targets = {"plain": plain[-1][1], "guided": guided[-1][1]}
     reached = {
         side: next((seconds for seconds, value in course if value >= target), None) for side, target in targets.items()
@@ -356,14 +355,20 @@ def reaching(name: str, weights_file: str, arguments: argparse.Namespace) -> dic
         "images": REACHING_IMAGES,
         "generations": arguments.generations,
         "precision": str(bench.search_dtype).removeprefix("torch."),
-        "agreement": agreement(bench, weights, parts),
+        "agreement": agreement(bench, division),
         "whole_network": {"plain": rounded(plain), "guided": rounded(guided)},
         "emodir": rounded(course),
         "reached_s": reached,
     }
 
 
-def agreement(bench: Bench, weights: dict[str, Tensor], parts: Parts) -> dict[str, float]:
+def network_problem(bench: Bench, graph: ChannelGraph, division: Division) -> NetworkProblem:
+    """The whole network on a few images of the search split."""
+    batches = bench.batches(bench.data.search, REACHING_IMAGES, 125)
+    return NetworkProblem(bench, graph, graph, division, bench.complexity(), batches)
+
+
+def agreement(bench: Bench, division: Division) -> dict[str, float]:
     """Spearman's rank correlation between impairments in bfloat16 and in full precision, and their largest difference.
 
     Of 100 random schemes of the whole network that keep 20 to 100 % of each group.
@@ -376,15 +381,15 @@ def agreement(bench: Bench, weights: dict[str, Tensor], parts: Parts) -> dict[st
         )
         other = dataclasses.replace(bench, profile=settings)
         torch.backends.cudnn.allow_tf32 = precision != "full"
-        whole = NetworkProblem(other, weights, Adapted(weights=weights, fronts=[]), parts, REACHING_IMAGES, 125)
+        network = network_problem(other, bench.architecture, division)
         if not errors:
-            keep_vectors = np.repeat(keep_all(whole.graph), 100, axis=0)
-            for part in whole.division.subnetworks:
-                for group in (whole.graph.groups[number] for number in part.groups):
+            keep_vectors = np.repeat(keep_all(network.graph), 100, axis=0)
+            for part in network.division.subnetworks:
+                for group in (network.graph.groups[number] for number in part.groups):
                     size = group.stop - group.start
                     for keep, share in zip(keep_vectors, np.linspace(0.2, 1.0, 100), strict=True):
                         keep[group.start + draws.permutation(size)[max(1, round(size * share)) :]] = False
-        errors.append(whole.feature_errors(keep_vectors))
+        errors.append(network.feature_errors(keep_vectors))
     full, reduced = errors
     places = [np.argsort(np.argsort(values)) for values in errors]
     return {
@@ -393,107 +398,91 @@ def agreement(bench: Bench, weights: dict[str, Tensor], parts: Parts) -> dict[st
     }
 
 
-def emptiest(bench: Bench, graph: ChannelGraph, division: Division, importance: np.ndarray) -> np.ndarray:
-    """The emptiest valid keep vector, bool[1, genes]."""
-    numbers = [number for part in division.subnetworks for number in part.groups]
-    keep = keep_all(graph)
-    keep[0, own_genes(graph, numbers)] = genome_of(bench, graph, numbers, importance).emptiest
-    return keep
-
-
 Course = list[tuple[float, float]]
 
 
 def whole_network(
-    bench: Bench,
-    whole: NetworkProblem,
-    importance: np.ndarray,
-    reference: tuple[float, float],
-    generations: int,
-    seconds: float = 0.0,
+    problem: GeneByGeneProblem, reference: tuple[float, float], generations: int, seconds: float = 0.0
 ) -> Course:
     """NSGA-II over all genes at once with the same evaluator, seeding and operators: (seconds, hypervolume).
 
-    With `seconds` it also has the descent and guided children, and runs for this time instead of the generations.
+    With `seconds` it has the descent and the guided children besides, and this much time instead of the generations.
     """
-    search = GeneByGene(bench, whole, importance, 0, GUIDED_PARENTS if seconds else 0)
-    nsga2, objectives = search.nsga2, measure_of(whole, search.expand)
+    nsga2 = problem.search(0, GUIDED_PARENTS if seconds else 0)
     began = time.perf_counter()
-    state = search.guidance.descend(objectives) if seconds else first_state(nsga2, objectives)
+    objectives = problem.objectives
+    state = nsga2.begin_with_descent(objectives) if seconds else first_state(nsga2, objectives)
     course = [(time.perf_counter() - began, hypervolume(state.seen_objectives, reference))]
     while course[-1][0] < seconds if seconds else state.generation < generations:
-        children = distinct(np.concatenate([nsga2.ask(state), search.guidance.children(state)]))
+        children = nsga2.ask(state)
         state = nsga2.tell(state, children, objectives(children))
         course.append((time.perf_counter() - began, hypervolume(state.seen_objectives, reference)))
     return course
 
 
-def divided(
-    bench: Bench, graph: ChannelGraph, division: Division, whole: NetworkProblem, importance: np.ndarray,
-    reference: tuple[float, float], budget: float,
-) -> Course:  # fmt: skip
+def divided(bench: Bench, whole: GeneByGeneProblem, reference: tuple[float, float], budget: float) -> Course:
     """EMO-DIR with short searches: sub-networks, ranking, joint, polishing; (seconds, joint hypervolume)."""
     began = time.perf_counter()
-    features = [pixels for pixels, _ in bench.batches(bench.data.search, REACHING_IMAGES, 125)]
-    members = []
-    for part in division.subnetworks:
-        span = SlicedNetwork(graph, part.start, part.stop, dtype=bench.search_dtype)
-        span.select(keep_all(graph)[0])
-        with torch.no_grad():
-            outputs = [span(batch) for batch in features]
-        evaluator = subnetwork_evaluator(bench, graph, part, features, FeatureError(graph, part.stop, outputs))
-
-        def local(masks: np.ndarray, part: SubnetworkSpan = part, evaluator: Any = evaluator) -> np.ndarray:
-            keep_vectors = expand(graph, part, masks)
-            return np.stack([kept_share(bench, graph, part, keep_vectors), evaluator.evaluate(keep_vectors)], axis=1)
-
-        nsga2 = make_search(bench, graph, part, importance, 1)
-        state = make_guidance(bench, graph, part, nsga2, features, outputs).descend(local)
-        chosen = non_dominated(state.seen_objectives)
-        keep_vectors = expand(graph, part, state.seen[chosen])
-        members.append(
-            FrontMembers(name=part.name, keep_vectors=keep_vectors, local_impairments=state.seen_objectives[chosen, 1])
-        )
-        features = outputs
+    network = whole.network
+    members = short_fronts(bench, network, whole.importance)
     walkable = [
-        (1 - whole.complexity(front.keep_vectors), whole.feature_errors(front.keep_vectors)) for front in members
+        (1 - network.complexity(front.keep_vectors), network.feature_errors(front.keep_vectors)) for front in members
     ]
     nsga2 = Nsga2(PositionSpace(walkable), population=48, seed=0)
-    objectives = measure_of(whole, lambda positions: combine(members, positions))
-    state = first_state(nsga2, objectives)
+    positions = MembersProblem(network=network, members=members)
+    state = first_state(nsga2, positions.objectives)
     course = [(time.perf_counter() - began, hypervolume(state.seen_objectives, reference))]
     for _ in range(JOINT_GENERATIONS):
         children = nsga2.ask(state)
-        state = nsga2.tell(state, children, objectives(children))
+        state = nsga2.tell(state, children, positions.objectives(children))
         course.append((time.perf_counter() - began, hypervolume(state.seen_objectives, reference)))
     front = nsga2.front(state)
-    search = GeneByGene(bench, whole, importance, 0, GUIDED_PARENTS)
-    first = combine(members, state.seen[front])[:, search.genes]
-    objectives = measure_of(whole, search.expand)
-    passed, measured = search.guidance.descended(objectives)
+    search = whole.search(0, GUIDED_PARENTS)
+    first = combine(members, state.seen[front])[:, whole.genes]
+    passed, measured = search.descend(whole.objectives)
     known = set(keys(first))
     fresh = [key not in known for key in keys(passed)]
-    polished = search.nsga2.begin(
+    polished = search.begin(
         np.concatenate([first, passed[fresh]]),
         np.concatenate([state.seen_objectives[front], measured[fresh]]),
         reference,
     )
     course.append((time.perf_counter() - began, polished.hypervolumes[-1]))
     while course[-1][0] < budget:
-        children = distinct(np.concatenate([search.nsga2.ask(polished), search.guidance.children(polished)]))
-        polished = search.nsga2.tell(polished, children, objectives(children))
+        children = search.ask(polished)
+        polished = search.tell(polished, children, whole.objectives(children))
         course.append((time.perf_counter() - began, polished.hypervolumes[-1]))
     return course
 
 
-def measure_of(whole: NetworkProblem, expand: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    """Both objectives of vectors that `expand` turns into keep vectors."""
-
-    def objectives(vectors: np.ndarray) -> np.ndarray:
-        keep_vectors = expand(vectors)
-        return np.stack([whole.complexity(keep_vectors), whole.feature_errors(keep_vectors)], axis=1)
-
-    return objectives
+def short_fronts(bench: Bench, network: NetworkProblem, importance: np.ndarray) -> list[FrontMembers]:
+    """The front of each sub-network after a descent."""
+    graph = network.graph
+    inputs = [pixels for pixels, _ in bench.batches(bench.data.search, REACHING_IMAGES, 125)]
+    members = []
+    for part in network.division.subnetworks:
+        outputs = unpruned_outputs(bench, graph, part, inputs)
+        problem = SubnetworkProblem(
+            bench=bench,
+            original=graph,
+            graph=graph,
+            part=part,
+            importance=importance,
+            complexity_model=network.complexity_model,
+            inputs=inputs,
+            outputs=outputs,
+        )
+        state = problem.search().begin_with_descent(problem.objectives)
+        chosen = non_dominated(state.seen_objectives)
+        members.append(
+            FrontMembers(
+                name=part.name,
+                keep_vectors=problem.keep_vectors(state.seen[chosen]),
+                local_impairments=state.seen_objectives[chosen, 1],
+            )
+        )
+        inputs = outputs
+    return members
 
 
 def rounded(course: Course) -> Course:

@@ -1,6 +1,6 @@
 """The array types that searches and networks share, and the constant gene appended to keep vectors."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,24 @@ Masks = Bools
 Vectors = npt.NDArray[Any]
 # The gene of each channel along one axis of a tensor, int64[channels]; the number of genes stands for the constant gene.
 Axis = npt.NDArray[np.int64]
+
+
+class GeneEffects(NamedTuple):
+    """Predicted effects of single genes at one mask.
+
+    Attributes:
+        error: The error, or impairment, at the mask.
+        removal: The growth of it when a gene is removed, float64[genes].
+        restoring: The growth of it when a gene is restored, float64[genes].
+    """
+
+    error: float
+    removal: Floats
+    restoring: Floats
+
+    def take(self, genes: Ints) -> "GeneEffects":
+        """The effects of these genes, int64[n], only."""
+        return GeneEffects(self.error, self.removal[genes], self.restoring[genes])
 
 
 def extended(keep: Bools, value: bool = True) -> Bools:

@@ -1,4 +1,4 @@
-"""What the stages hand on: plain values, kept on disk as they are."""
+"""The results that stages hand on: plain values, kept on disk as they are."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from emodir_tui.arrays import Bools, Floats
 from emodir_tui.emo.gpir import MeasuredMember
+from emodir_tui.nets.measures.latency import LatencyTable
 
 # A network's parameters and buffers by name, on the CPU.
 Weights = dict[str, Tensor]
@@ -15,15 +16,17 @@ Weights = dict[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Original:
-    """The network before pruning. Accuracies 0 to 1, latency in ms for a batch of 32 (or fewer) images."""
+    """The network before pruning. Accuracy 0 to 1 on the test split, latency in ms for a batch of 32 (or fewer) images.
+
+    `latencies`, of each layer, are there where latency is the complexity that a mask is to reduce.
+    """
 
     weights: Weights
     accuracy: float
-    search_accuracy: float
     macs: int
     params: int
     latency_ms: float
-    trained: bool
+    latencies: LatencyTable | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,14 +73,14 @@ class Ranking:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """What a measurement decided."""
+    """The outcome of a measurement that decides how a run goes on."""
 
     value: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DescentPath:
-    """What a descent of the whole network passed: keep vectors bool[n, genes], objectives float64[n, 2]."""
+    """What a descent of the whole network measured: keep vectors bool[n, genes], objectives float64[n, 2]."""
 
     keep_vectors: Bools
     objectives: Floats
@@ -85,7 +88,7 @@ class DescentPath:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Schemes:
-    """What a search of joint schemes found: keep vectors bool[n, genes], objectives float64[n, 2], and its course."""
+    """The front of a search of joint schemes: keep vectors bool[n, genes], objectives float64[n, 2], and its history."""
 
     keep_vectors: Bools
     objectives: Floats
@@ -125,14 +128,14 @@ class Pick:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SelectedPicks:
-    """What the profile's pick rules chose."""
+    """The picks that the profile's rules selected."""
 
     picks: list[Pick]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pruned:
-    """A removed network: its structure, its recalibrated weights, and what was measured. Shares 0 to 1."""
+    """A network after removal: its structure, its recalibrated weights, and measurements. Shares and accuracies 0 to 1."""
 
     pick: Pick
     structure: str

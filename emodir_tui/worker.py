@@ -36,11 +36,9 @@ def prune(run: Run, bench: "Bench") -> None:
     from emodir_tui.stages.rank import rank
     from emodir_tui.stages.realise import realise
     from emodir_tui.stages.search import search
-    from emodir_tui.stages.support.latencies import use_latencies
 
     original = run.once(baseline, bench)
-    use_latencies(run, bench, original)
-    parts = run.once(divide, bench, original)
+    parts = run.once(divide, bench)
     fronts = run.once(search, bench, original, parts)
     adapted = run.once(constrain, bench, original, parts, fronts)
     ranking = run.once(rank, bench, original, parts, adapted)
@@ -111,7 +109,7 @@ def _execute(run: Run) -> None:
     _go_home(run)
     # Read when torch is loaded: threads that wait sleep, instead of taking the cores from whatever runs beside.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from emodir_tui.bench import open_bench
+    from emodir_tui.bench import choose_device, configure_torch, open_bench
     from emodir_tui.problems.reach import reach, require_some_rule, unreachable_rules
     from emodir_tui.results import Decision
     from emodir_tui.stages.costs import expected_costs
@@ -121,16 +119,17 @@ def _execute(run: Run) -> None:
     scalars = Scalars(run.directory.tensorboard_folder)
     run.listeners.append(scalars)
     try:
-        bench = open_bench(run.profile)
-        bench.once = lambda name, decide: run.part(name, Decision, lambda: Decision(value=decide())).value
-        bench.log = run.log
+        configure_torch(run.profile, choose_device(run.profile.device))
+        bench = open_bench(
+            run.profile,
+            decide=lambda name, measure: run.part(name, Decision, lambda: Decision(value=measure())).value,
+            log=run.log,
+        )
         graph, division = bench.try_division()
         out_of_reach, parts = (
             unreachable_rules(run.profile, reach(run.profile, graph, division)),
             len(division.subnetworks),
         )
-        # Networks are large, and this one has told what it had to.
-        del graph, division
         if not extra_picks(run.directory):
             require_some_rule(run.profile, out_of_reach)
         # A finished stage's features and recorded passes make room for the next one's.
@@ -157,7 +156,7 @@ def _compute_as_before(run: Run, bench: "Bench") -> None:
 
     if bench.device.type != "cpu" or run.profile.hardware.threads:
         return
-    threads = int(bench.once("threads", lambda: str(torch.get_num_threads())))
+    threads = int(bench.decide("threads", lambda: str(torch.get_num_threads())))
     if threads != torch.get_num_threads():
         run.log(f"goes on with {threads} threads, as it began, and not with the {torch.get_num_threads()} of now")
         torch.set_num_threads(threads)
@@ -194,8 +193,6 @@ def _prune_for_all_picks(run: Run, bench: "Bench") -> None:
         if set(extra_picks(run.directory)) <= set(asked):
             return
         run.forget(StageName.REALISE, StageName.FINETUNE)
-        # What is loaded again is another object, and finds none of these.
-        bench.forget_graphs()
 
 
 def _make_room_for_new_picks(run: Run) -> None:

@@ -1,3 +1,6 @@
+import gc
+import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,8 +11,8 @@ from emodir_tui import bench as benches
 from emodir_tui.errors import ProfileError
 from emodir_tui.nets.sources.models import load_model
 from emodir_tui.profile import load
-from emodir_tui.stages.baseline import cache_file
 from emodir_tui.stages.costs import expected_costs
+from emodir_tui.stages.support.baseline_cache import cache_file
 
 
 @pytest.mark.parametrize(
@@ -39,7 +42,7 @@ def test_another_precision_has_another_cached_baseline(monkeypatch):
 
 def test_a_gpu_that_rounds_otherwise_has_another_cached_baseline(monkeypatch):
     bench = benches.open_bench(load(Path("profiles/digits.toml"), ["hardware.mixed_precision=false"]))
-    bench.device = torch.device("cuda", 0)
+    bench = replace(bench, device=torch.device("cuda", 0))
     card = {"name": "A"}
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: card["name"])
     first = cache_file(bench)
@@ -107,8 +110,8 @@ def test_a_model_that_can_not_take_the_images_is_told_in_a_sentence():
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        (["model.classes=4"], "tells 4 classes apart for an image, but data.source has 10 classes"),
-        (["model.weights={}"], r"'linear\.bias' holds values that are infinite or no numbers"),
+        (["model.classes=4"], "has 4 classes for an image, but data.source has 10 classes"),
+        (["model.weights={}"], r"'linear\.bias' holds values that are infinite or not numbers"),
     ],
 )
 def test_networks_that_can_not_be_used_are_told_before_anything_is_trained(tmp_path, overrides, sentence):
@@ -136,3 +139,50 @@ def test_a_model_that_flattens_with_view_gets_its_inputs_in_order_and_others_cha
     # Searches may meet the channels last all the same.
     other = inputs.clone().contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(graph.graph_module(other), logits)
+
+
+def test_a_bench_remembers_decisions_through_its_run_and_is_not_changed_afterwards():
+    kept = {}
+
+    def decide(name, measure):
+        return kept.setdefault(name, measure())
+
+    bench = benches.open_bench(load(Path("profiles/digits.toml")), decide=decide)
+    assert [bench.decide("form", lambda: "sliced"), bench.decide("form", lambda: "stacked")] == ["sliced", "sliced"]
+    with pytest.raises(AttributeError):
+        bench.memory_format = torch.contiguous_format
+
+
+def test_an_architecture_is_analysed_once_and_its_networks_belong_to_those_who_ask(monkeypatch):
+    analysed = []
+    analyse = benches.analyse
+    monkeypatch.setattr(benches, "analyse", lambda network: analysed.append(network) or analyse(network))
+    bench = benches.open_bench(load(Path("profiles/digits.toml")))
+    weights = benches.weights_of(bench.model())
+    first, second = bench.graph(weights), bench.graph(weights)
+    bench.try_division()
+    bench.complexity()
+    assert len(analysed) == 1
+    assert first.groups is second.groups
+    with torch.no_grad():
+        next(first.network.model.parameters()).zero_()
+    assert not torch.equal(*(next(graph.network.model.parameters()) for graph in (first, second)))
+    # As a finished stage leaves it; traced networks are cycles, so it is the collector that frees them.
+    gone = weakref.ref(first.network.model)
+    del first
+    gc.collect()
+    assert gone() is None
+
+
+def test_torch_is_set_by_the_profile_only_where_that_is_asked_for(monkeypatch):
+    threads = []
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    profile = load(Path("profiles/digits.toml"), ["hardware.threads=3", "seed=5"])
+    bench = benches.open_bench(profile)
+    assert threads == []
+    draws = []
+    for _ in range(2):
+        benches.configure_torch(profile, bench.device)
+        draws.append(torch.rand(3))
+    assert threads == [3, 3]
+    torch.testing.assert_close(*draws, rtol=0, atol=0)

@@ -8,7 +8,6 @@ import subprocess
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -310,11 +309,10 @@ def test_a_scheme_asked_for_until_the_very_end_is_realised_by_the_same_worker(em
 
     monkeypatch.setattr(worker, "prune", prune)
     forgotten = []
-    bench = SimpleNamespace(forget_graphs=lambda: forgotten.append("graphs"))
     with Run(directory, Profile(), snapshot) as run:
         monkeypatch.setattr(run, "forget", lambda *names: forgotten.append(names))
-        worker._prune_for_all_picks(run, bench)
-    assert forgotten == [("realise", "finetune"), "graphs"] * 2
+        worker._prune_for_all_picks(run, None)
+    assert forgotten == [("realise", "finetune")] * 2
     assert [state_of(directory).controls[request].state for request in asked] == ["done", "done"]
 
 

@@ -11,9 +11,9 @@ import pytest
 from emodir_tui import cli, worker
 from emodir_tui.bench import keep_all, open_bench
 from emodir_tui.formatting import percent
-from emodir_tui.nets.measures.latency import LatencyModel, LatencyTable
+from emodir_tui.nets.measures.latency import LatencyModel
 from emodir_tui.nets.removal import remove
-from emodir_tui.problems.subnetwork import own_genes
+from emodir_tui.problems.genes import keep_vectors_of
 from emodir_tui.profile import load
 from emodir_tui.reports.views import look_at
 from emodir_tui.results import Adapted, Original, Parts
@@ -65,13 +65,12 @@ def said_by(capsys, monkeypatch, *arguments):
 
 def keep_vectors_of_rows(directory, bench, weights, cuts):
     """(sub-network, member) to the keep vector that prunes it alone."""
-    graph, division = bench.division(weights, cuts)
+    graph, division = bench.graph(weights), bench.division(cuts)
     found = {}
     for part in division.subnetworks:
         for member in read_json(directory.fronts_folder / f"{part.name}.json")["members"]:
-            keep = keep_all(graph)[0]
-            keep[own_genes(graph, part.groups)] = np.array([bit == "1" for bit in member["mask"]])
-            found[part.name, member["member"]] = keep
+            mask = np.array([bit == "1" for bit in member["mask"]])
+            found[part.name, member["member"]] = keep_vectors_of(graph, part.groups, mask[None])[0]
     return graph, found
 
 
@@ -93,7 +92,7 @@ def test_every_report_gives_the_share_of_the_searched_complexity_and_its_unit(
     if kind == "params":
         shares = {name: counted(graph, keep) / original.params for name, keep in keeps.items()}
     else:
-        model = LatencyModel(graph, unpack(results.load("latencies"), LatencyTable))
+        model = LatencyModel(graph, original.latencies)
         whole = float(model.measure(keep_all(graph))[0])
         shares = {name: float(model.measure(keep[None])[0]) / whole for name, keep in keeps.items()}
 

@@ -7,31 +7,22 @@ always measured.
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from emodir_tui.arrays import Floats, Masks
+from emodir_tui.arrays import Floats, GeneEffects, Masks
 from emodir_tui.emo.front import Indices
 from emodir_tui.emo.genome import Genome
 from emodir_tui.emo.mask_space import mutation_strength
 from emodir_tui.emo.space import distinct, keys
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Hints:
-    """Predicted growth of the impairment at one mask, float64[length]: by removing a gene, by restoring one."""
-
-    removal: Floats
-    restoring: Floats
-
-
 class Guide(Protocol):
-    """Says what each gene is worth."""
+    """Predicts what each gene is worth at a mask."""
 
-    def hints(self, masks: Masks) -> list[Hints]:
-        """One per mask, of bool[n, length]; a pure function of the mask."""
+    def effects(self, masks: Masks) -> list[GeneEffects]:
+        """The effects of all genes at each mask, bool[n, length]; a pure function of the mask."""
 
 
 Complexity = Callable[[Masks], Floats]
@@ -69,10 +60,10 @@ def descend(genome: Genome, guide: Guide, complexity: Complexity, measure: Measu
     masks, objectives = [mask], [measure(mask[None])[0]]
     known = {_key(mask): objectives[0]}
     while True:
-        (hints,) = guide.hints(mask[None])
-        prices = hints.removal / savings(genome, complexity, mask)
+        (effects,) = guide.effects(mask[None])
+        prices = effects.removal / savings(genome, complexity, mask)
         moves = [_without_cheapest(genome, mask, prices)]
-        moves += _without_branch(genome, mask, hints.removal, complexity)
+        moves += _without_branch(genome, mask, effects.removal, complexity)
         moves = [move for move in moves if (move != mask).any()]
         if not moves:
             return np.array(masks), np.array(objectives)
@@ -98,7 +89,7 @@ def _key(mask: Masks) -> bytes:
 def breed(
     genome: Genome,
     parents: Masks,
-    hints: Sequence[Hints],
+    effects: Sequence[GeneEffects],
     complexity: Complexity,
     children: int,
     seed: int,
@@ -109,7 +100,7 @@ def breed(
     Args:
         genome: Whose masks.
         parents: bool[n, length].
-        hints: One per parent.
+        effects: One per parent.
         complexity: As for `descend`.
         children: Of each parent.
         seed: Of all draws.
@@ -117,7 +108,7 @@ def breed(
     """
     generator = np.random.default_rng(seed)
     made = []
-    for parent, hint, limit in zip(parents, hints, limits or [None] * len(parents), strict=True):
+    for parent, found, limit in zip(parents, effects, limits or [None] * len(parents), strict=True):
         saved = savings(genome, complexity, parent)
         # An emptied branch comes back as a whole only, by the unguided operators.
         alive = (genome.counts(parent[None])[0] > 0)[genome.group_of]
@@ -128,10 +119,10 @@ def breed(
             many = mutation_strength(max(1, genome.length // 10), generator)
             temperature = TEMPERATURE * generator.random()
             if kind != 1:
-                child[_cheapest(kept, (hint.removal / saved)[kept], many, temperature, generator)] = False
+                child[_cheapest(kept, (found.removal / saved)[kept], many, temperature, generator)] = False
             if kind != 0:
-                child[_cheapest(missing, (hint.restoring / saved)[missing], many, temperature, generator)] = True
-            made.append(child if limit is None else fill(genome, child, hint, saved, complexity, limit))
+                child[_cheapest(missing, (found.restoring / saved)[missing], many, temperature, generator)] = True
+            made.append(child if limit is None else fill(genome, child, found, saved, complexity, limit))
     return genome.repair(np.array(made).reshape(-1, genome.length))
 
 
@@ -155,7 +146,9 @@ def niches(genome: Genome, masks: Masks, objectives: Floats, limit: float) -> li
     return list(best.values())
 
 
-def fill(genome: Genome, mask: Masks, hints: Hints, saved: Floats, complexity: Complexity, limit: float) -> Masks:
+def fill(
+    genome: Genome, mask: Masks, effects: GeneEffects, saved: Floats, complexity: Complexity, limit: float
+) -> Masks:
     """The mask with as much complexity as the limit allows, bool[length], valid.
 
     First the cheapest genes go until it fits, then the dearest missing ones come while it still does; those that would do
@@ -165,7 +158,7 @@ def fill(genome: Genome, mask: Masks, hints: Hints, saved: Floats, complexity: C
     Args:
         genome: Whose mask.
         mask: bool[length].
-        hints: At a mask near this one.
+        effects: At a mask near this one.
         saved: What `savings` gives for a mask near this one.
         complexity: As for `descend`.
         limit: Largest complexity.
@@ -175,10 +168,10 @@ def fill(genome: Genome, mask: Masks, hints: Hints, saved: Floats, complexity: C
     def fits(candidate: Masks) -> bool:
         return bool(complexity(candidate[None])[0] <= limit)
 
-    going = _moves(genome, mask, hints.removal / saved, kept=True)
+    going = _moves(genome, mask, effects.removal / saved, kept=True)
     count = bisect_left(range(len(going)), 1, key=lambda n: int(fits(_changed(mask, going[:n], kept=False))))
     mask = _changed(mask, going[:count], kept=False)
-    prices = hints.restoring / saved
+    prices = effects.restoring / saved
     coming = [genes for genes in _moves(genome, mask, prices, kept=False) if prices[genes].mean() < 0]
     count = bisect_left(range(len(coming)), 1, key=lambda n: int(not fits(_changed(mask, coming[: n + 1], kept=True))))
     mask = _changed(mask, coming[:count], kept=True)

@@ -1,8 +1,9 @@
-"""Makes the evaluator of a span's masks: sliced, or stacked where the device measures so faster."""
+"""The evaluator of a span's masks: sliced, or stacked where a measurement finds that faster."""
 
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Protocol
 
@@ -27,117 +28,119 @@ class Evaluator(Protocol):
     """Measures masks."""
 
     def evaluate(self, keep_vectors: KeepVectors, check: Callable[[], None] = lambda: None) -> Floats:
-        """The impairment of each keep vector, bool[n, genes] to float64[n]."""
+        """The impairment of each keep vector, bool[n, genes] to float64[n]; `check` is called between evaluations."""
 
 
-def make_evaluator(
-    bench: Bench,
-    name: str,
-    graph: ChannelGraph,
-    span: tuple[CutPoint | None, CutPoint | None],
-    features: list[Tensor],
-    impairment: Impairment,
-    genes: np.ndarray,
-) -> Evaluator:
-    """The evaluator of a span's masks on these features, in the profile's form or the one that is faster here.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EvaluatedSpan:
+    """A span of a network whose masks are evaluated on cached features.
 
-    Args:
-        bench: The bench.
-        name: Under which the choice is remembered.
+    Attributes:
+        name: Names the choice of the form, which a run remembers.
         graph: The network.
-        span: Where it begins and ends.
-        features: Its original input features, a tensor a batch.
-        impairment: Measures its output; stacked candidates know the feature error alone.
-        genes: Those that masks may drop, int64[their number].
+        start: Where the span begins; None at the input.
+        stop: Where it ends; None at the logits.
+        inputs: Original input features, a tensor [n, c, …] a batch.
+        impairment: Measures the output.
+        varying: The genes that masks may drop, bool[genes].
     """
-    varying = np.zeros(graph.genes, dtype=np.bool_)
-    varying[genes] = True
 
-    # Features that no mask changes take memory: they are made for a form that is used or measured only.
-    @cache
-    def sliced() -> SubnetworkEvaluator:
-        memory, dtype = memory_of(bench), bench.search_dtype
-        return SubnetworkEvaluator(graph, *span, features, impairment, varying=varying, memory=memory, dtype=dtype)
+    name: str
+    graph: ChannelGraph
+    start: CutPoint | None
+    stop: CutPoint | None
+    inputs: list[Tensor]
+    impairment: Impairment
+    varying: Bools
 
-    if not isinstance(impairment, FeatureError):
-        return sliced()
-    stacked = stacked_where_faster(
-        bench, name, graph, span, features, impairment, varying, lambda masks: sliced().evaluate(masks)
-    )
-    return stacked or sliced()
+    def evaluator(self, bench: Bench, sliced: Callable[[], Evaluator] | None = None) -> Evaluator:
+        """The evaluator in the form that the profile names, or in the faster one where it leaves the choice open.
 
+        A CPU always slices: there, masking everything never beat computing half of it. So does an impairment other than
+        the feature error, the only one that stacked candidates know.
 
-def stacked_where_faster(
-    bench: Bench,
-    name: str,
-    graph: ChannelGraph,
-    span: tuple[CutPoint | None, CutPoint | None],
-    features: list[Tensor],
-    impairment: FeatureError,
-    varying: Bools,
-    sliced: Callable[[Bools], Floats],
-) -> StackedEvaluator | None:
-    """A stacked evaluator where the profile asks for it, or a short measurement finds it faster than `sliced`.
+        Args:
+            bench: The bench.
+            sliced: Makes the evaluator that slices, where it is not a `SubnetworkEvaluator`.
 
-    On a CPU it is never measured, because masking everything never beat computing half of it.
+        Raises:
+            ProfileError: The profile names the stacked form, and this network cannot be stacked.
+        """
+        slice_it = sliced or (lambda: self._sliced(bench))
+        stack_it = partial(self._stacked, bench)
+        form = bench.profile.search.evaluator
+        if not isinstance(self.impairment, FeatureError) or form == "sliced":
+            return slice_it()
+        if form == "stacked":
+            try:
+                return stack_it()
+            except UnstackableError as error:
+                hint = "Use search.evaluator = 'auto'."
+                raise ProfileError(f"search.evaluator is 'stacked', but {error}", hint) from None
+        if bench.device.type == "cpu":
+            return slice_it()
+        faster = bench.decide(f"{self.name}.form", partial(self._faster, bench, slice_it, stack_it))
+        return stack_it() if faster == "stacked" else slice_it()
 
-    Raises:
-        ProfileError: The profile asks for it, and this network can't be stacked.
-    """
-    form = bench.profile.search.evaluator
-    if form == "sliced" or (form == "auto" and bench.device.type == "cpu"):
-        return None
+    def _sliced(self, bench: Bench) -> SubnetworkEvaluator:
+        return SubnetworkEvaluator(
+            self.graph, self.start, self.stop, self.inputs, self.impairment,
+            varying=self.varying, memory=evaluator_memory(bench), dtype=bench.search_dtype,
+        )  # fmt: skip
 
-    def make() -> StackedEvaluator:
-        memory, dtype = memory_of(bench), bench.search_dtype
-        return StackedEvaluator(graph, *span, features, impairment, varying=varying, memory=memory, dtype=dtype)
+    def _stacked(self, bench: Bench) -> StackedEvaluator:
+        if not isinstance(self.impairment, FeatureError):
+            raise TypeError("stacked candidates know the feature error only")
+        return StackedEvaluator(
+            self.graph, self.start, self.stop, self.inputs, self.impairment,
+            varying=self.varying, memory=evaluator_memory(bench), dtype=bench.search_dtype,
+        )  # fmt: skip
 
-    def faster() -> str:
-        first, *others = (_probes(graph, varying, number) for number in range(REPEATS + 1))
+    def _faster(self, bench: Bench, slice_it: Callable[[], Evaluator], stack_it: Callable[[], Evaluator]) -> str:
+        """The name of the faster form; "sliced" where stacking fails or gives other values."""
         try:
-            stacked = make()
-            found, expected = stacked.evaluate(first), sliced(first)
-            if np.allclose(found, expected, rtol=RELATIVE, atol=ABSOLUTE):
-                times = {"stacked": _seconds(stacked.evaluate, others), "sliced": _seconds(sliced, others)}
-                told = ", ".join(f"{form} {1e3 * seconds / MAX_CANDIDATES:.2f} ms" for form, seconds in times.items())
-                bench.log(f"{name}: a mask takes {told}", "info")
-                return min(times, key=lambda form: times[form])
-            reason = f"its values are off by up to {np.abs(found - expected).max():.2g}"
-        except (RuntimeError, UnstackableError) as error:
-            # A network of somebody else's may do what can't be recorded or stacked, or take too much memory for it.
-            reason = first_line(error)
-        bench.log(f"{name}: masks are evaluated sliced, because stacking fails: {reason}", "warning")
+            times = self._times(stack_it(), slice_it())
+        except (RuntimeError, UnstackableError) as failure:
+            # A user's network may do what cannot be recorded or stacked, or take too much memory for it.
+            reason = first_line(failure)
+        else:
+            measured = ", ".join(f"{form} {1e3 * seconds / MAX_CANDIDATES:.2f} ms" for form, seconds in times.items())
+            bench.log(f"{self.name}: a mask takes {measured}", "info")
+            return min(times, key=lambda form: times[form])
+        bench.log(f"{self.name}: masks are evaluated sliced, because stacking fails: {reason}", "warning")
         release_cached_memory()
         return "sliced"
 
-    if form == "stacked":
-        try:
-            return make()
-        except UnstackableError as error:
-            raise ProfileError(
-                f"search.evaluator is 'stacked', but {error}", "Use search.evaluator = 'auto'."
-            ) from None
-    return make() if bench.once(f"{name}.form", faster) == "stacked" else None
+    def _times(self, stacked: Evaluator, sliced: Evaluator) -> dict[str, float]:
+        """Seconds that each form takes for the same sets of masks.
+
+        Raises:
+            UnstackableError: The stacked form gives other values.
+        """
+        first, *others = (self._probes(number) for number in range(REPEATS + 1))
+        found, expected = stacked.evaluate(first), sliced.evaluate(first)
+        if not np.allclose(found, expected, rtol=RELATIVE, atol=ABSOLUTE):
+            raise UnstackableError(f"its values are off by up to {np.abs(found - expected).max():.2g}")
+        return {"stacked": _seconds(stacked, others), "sliced": _seconds(sliced, others)}
+
+    def _probes(self, seed: int) -> Bools:
+        """Masks that drop about half of the varying genes; other ones for each seed, because searches ask for new ones."""
+        draws = np.random.default_rng(seed)
+        masks = (draws.random((MAX_CANDIDATES, len(self.varying))) < 0.5) | ~self.varying
+        masks[:, [group.start for group in self.graph.groups]] = True
+        return masks
 
 
-def memory_of(bench: Bench) -> int:
-    """Bytes that evaluators may use beside the cached features."""
+def evaluator_memory(bench: Bench) -> int:
+    """Bytes that evaluators may use besides the cached features."""
     return int(bench.profile.search.memory * 1e6 / 2)
 
 
-def _probes(graph: ChannelGraph, varying: Bools, number: int) -> Bools:
-    """Masks that drop about half of the genes that vary; each number gives others, as a search always asks for new ones."""
-    draws = np.random.default_rng(number)
-    masks = (draws.random((MAX_CANDIDATES, len(varying))) < 0.5) | ~varying
-    masks[:, [group.start for group in graph.groups]] = True
-    return masks
-
-
-def _seconds(evaluate: Callable[[Bools], Floats], sets: Sequence[Bools]) -> float:
-    """What evaluating one of these sets of masks usually takes; results are waited for."""
+def _seconds(evaluator: Evaluator, sets: Sequence[Bools]) -> float:
+    """The median time of evaluating one of these sets of masks, up to the results."""
     times = []
     for masks in sets:
         began = time.perf_counter()
-        evaluate(masks)
+        evaluator.evaluate(masks)
         times.append(time.perf_counter() - began)
     return median(times)

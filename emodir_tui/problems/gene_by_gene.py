@@ -1,71 +1,69 @@
-"""The search of a whole network gene by gene, where no front's member is a limit any more."""
+"""The problem of a whole network gene by gene: free of the sub-network fronts, for polishing joint schemes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from emodir_tui.arrays import Bools, Floats
-from emodir_tui.bench import Bench, keep_all
+from emodir_tui.arrays import Floats, GeneEffects, KeepVectors, Masks
 from emodir_tui.emo.gradient_moves import savings
-from emodir_tui.emo.mask_space import MaskSpace
-from emodir_tui.emo.nsga2 import Nsga2
-from emodir_tui.nets.measures.error_gradient import Changes
-from emodir_tui.problems.capacity import Capacity
-from emodir_tui.problems.guidance import Guidance
+from emodir_tui.emo.guided_nsga2 import GuidedNsga2
+from emodir_tui.problems.genes import gene_positions, genome_of, keep_vectors_of
 from emodir_tui.problems.network import NetworkProblem
-from emodir_tui.problems.subnetwork import genome_of, own_genes
+
+# Front members that get guided children in each generation: a search of a whole network needs the gradient most.
+GUIDED_PARENTS = 4
 
 
-class GeneByGene:
-    """A search over the genes of a whole network: of all sub-networks, and of the streams where these are pruned.
+class GeneByGeneProblem:
+    """What NSGA-II searches in a whole network: masks bool[n, own genes] over all channel groups that may be pruned.
 
     Args:
-        bench: The bench.
-        whole: Measures whole networks.
+        network: Measures whole networks.
         importance: Of every gene of the network, float64[genes].
-        seed: Of the search.
-        parents: Members of the front that get guided children in each generation.
-        limits: Shares of the complexity at which the front matters most.
-        capacity: The impairment's, where it is not the error alone.
 
     Attributes:
-        genes: Positions of the own genes in the network's keep vectors, int64[own genes].
-        nsga2: The search.
-        guidance: Its guided children.
-        expand: Keep vectors bool[n, genes of the network] of masks bool[n, own genes].
+        genes: Where the masks' genes stand in a keep vector, int64[own genes].
+        genome: The genome of all channel groups that may be pruned.
     """
 
-    def __init__(
-        self,
-        bench: Bench,
-        whole: NetworkProblem,
-        importance: Floats,
-        seed: int,
-        parents: int,
-        limits: Sequence[float] = (),
-        capacity: Capacity | None = None,
-    ) -> None:
-        graph, genes = whole.graph, own_genes(whole.graph, whole.groups)
-        genome = genome_of(bench, graph, whole.groups, importance)
+    def __init__(self, network: NetworkProblem, importance: Floats) -> None:
+        self.network, self.importance = network, importance
+        graph, groups, round_to = network.graph, network.groups, network.bench.profile.complexity.round_to
+        self.genes = gene_positions(graph, groups)
+        self.genome = genome_of(graph, groups, importance, network.complexity_model, round_to)
 
-        # Functions that do not know this object: a cycle would keep a device's memory until the collector finds it.
-        def expand(masks: Bools) -> Bools:
-            keep_vectors = keep_all(graph, len(masks))
-            keep_vectors[:, genes] = masks
-            return keep_vectors
+    def keep_vectors(self, masks: Masks) -> KeepVectors:
+        """Keep vectors of the whole network, bool[n, genes]."""
+        return keep_vectors_of(self.network.graph, self.network.groups, masks)
 
-        def adjusted(mask: Bools, changes: Changes) -> Changes:
-            if capacity is None or capacity.weight == 0:
-                return changes
-            cost = savings(genome, lambda masks: capacity.kept(expand(masks)), mask)
-            return capacity.changes(changes, expand(mask[None])[0], cost)
+    def complexity(self, masks: Masks) -> Floats:
+        """The share of the network's complexity that masks keep, float64[n]."""
+        return self.network.complexity(self.keep_vectors(masks))
 
-        self.genes, self.expand = genes, expand
-        self.nsga2 = Nsga2(MaskSpace(genome), population=bench.profile.joint.population, seed=seed)
-        self.guidance = Guidance(
-            self.nsga2,
-            whole.guide(),
-            genes,
-            lambda masks: whole.complexity(expand(masks)),
-            parents=parents,
-            limits=limits,
-            adjust=adjusted,
-        )
+    def objectives(self, masks: Masks, check: Callable[[], None] = lambda: None) -> Floats:
+        """(complexity kept, joint impairment) of each mask, float64[n, 2]."""
+        return self.network.objectives(self.keep_vectors(masks), check)
+
+    def effects(self, masks: Masks) -> list[GeneEffects]:
+        """The predicted effect of each own gene on the joint impairment, at each mask."""
+        keep_vectors = self.keep_vectors(masks)
+        found = [effects.take(self.genes) for effects in self.network.gradient.effects(keep_vectors)]
+        capacity = self.network.capacity
+        if capacity.weight == 0:
+            return found
+        return [
+            capacity.effects(effects, keep, savings(self.genome, self._capacity_kept, mask))
+            for effects, keep, mask in zip(found, keep_vectors, masks, strict=True)
+        ]
+
+    def search(self, seed: int, parents: int, limits: Sequence[float] = ()) -> GuidedNsga2:
+        """The NSGA-II of this problem.
+
+        Args:
+            seed: Of all draws.
+            parents: Members of the front that get guided children in each generation; 0 disables guidance.
+            limits: Shares of the complexity at which the front matters most.
+        """
+        population = self.network.bench.profile.joint.population
+        return GuidedNsga2(self.genome, self, population=population, seed=seed, parents=parents, limits=limits)
+
+    def _capacity_kept(self, masks: Masks) -> Floats:
+        return self.network.capacity.kept(self.keep_vectors(masks))

@@ -21,7 +21,14 @@ DETECTOR_RATE = 0.05
 
 
 def build_impairment(bench: Bench, graph: ChannelGraph, part: SubnetworkSpan, outputs: Sequence[Tensor]) -> Impairment:
-    """The profile's local impairment for one sub-network; `outputs` are its original features."""
+    """The profile's local impairment for one sub-network.
+
+    Args:
+        bench: The bench.
+        graph: The original network.
+        part: The sub-network.
+        outputs: Its original output features, a tensor a batch.
+    """
     kind = bench.profile.search.impairment
     if kind == "downstream":
         return Downstream(graph, part, outputs)
@@ -37,13 +44,13 @@ class Downstream:
     def __init__(self, graph: ChannelGraph, part: SubnetworkSpan, outputs: Sequence[Tensor]) -> None:
         self._graph, self._stop = graph, part.stop
         self._count = sum(len(output) for output in outputs)
-        whole = self._rest(keep_all(graph)[0])
+        unpruned = self._rest(keep_all(graph)[0])
         with torch.no_grad():
-            self._references = [whole(output.float()) for output in outputs]
+            self._references = [unpruned(output.float()) for output in outputs]
 
     def measure(self, keep: KeepVectors, outputs: Iterable[Tensor]) -> Tensor:
-        """See Impairment."""
-        # A network of each call's own, because several threads ask at once; it costs little beside its forward pass.
+        """See `Impairment`."""
+        # A new network for each call, because several threads ask at once; that costs little compared with its forward pass.
         rest = self._rest(keep)
         pairs = zip(outputs, self._references, strict=True)
         return torch.stack([kl(rest(output), wanted) * len(output) for output, wanted in pairs]).double().sum() / (
@@ -72,15 +79,15 @@ class Detector:
         self._head = _train_head(torch.cat(pooled), torch.cat(list(labels)), seed)
 
     def measure(self, keep: KeepVectors, outputs: Iterable[Tensor]) -> Tensor:
-        """See Impairment."""
+        """See `Impairment`."""
         kept = None if self._cut is None else kept_channels(self._graph, self._cut, keep)
         losses = []
         for output, labels in zip(outputs, self._labels, strict=True):
             pooled = _pool(output, self._dim)
             if kept is not None and pooled.shape[1] < self._channels:
-                whole = pooled.new_zeros(len(pooled), self._channels)
-                whole[:, kept] = pooled
-                pooled = whole
+                full = pooled.new_zeros(len(pooled), self._channels)
+                full[:, kept] = pooled
+                pooled = full
             losses.append(cross_entropy(self._head(pooled), labels) * len(output))
         return torch.stack(losses).double().sum() / sum(len(labels) for labels in self._labels)
 
@@ -91,7 +98,7 @@ def _pool(output: Tensor, dim: int) -> Tensor:
 
 
 def _train_head(features: Tensor, labels: Tensor, seed: int) -> nn.Module:
-    """A linear classifier on standardised features; full batches, so that nothing but its seed decides it."""
+    """A linear classifier on standardised features; full batches, so that its seed alone decides the outcome."""
     generator = torch.Generator().manual_seed(seed)
     mean, std = features.mean(0), features.std(0).clamp_min(1e-4)
     linear = nn.Linear(features.shape[1], int(labels.max()) + 1).to(features.device)

@@ -1,23 +1,24 @@
-"""Whole pruned networks: how the ranking and the joint search place members and measure what they do to the output."""
+"""Whole pruned networks: the error, KL divergence and accuracy of their outputs, and the two objectives of joint schemes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from emodir_tui.arrays import Floats, KeepVectors
-from emodir_tui.bench import Bench, keep_all
-from emodir_tui.nets.division import comparison_cut, evaluation_cuts
+from emodir_tui.bench import Bench, ComplexityMeasure, keep_all
+from emodir_tui.nets.coupling.channel_graph import ChannelGraph
+from emodir_tui.nets.division import Division, comparison_cut, evaluation_cuts
 from emodir_tui.nets.execution.evaluators import FeatureError, NetworkEvaluator
-from emodir_tui.nets.execution.stacked import StackedEvaluator
-from emodir_tui.nets.measures.error_gradient import ErrorGuide
-from emodir_tui.problems.evaluator_choice import memory_of, stacked_where_faster
-from emodir_tui.problems.guidance import batches_for_guide
-from emodir_tui.problems.members import prunable
-from emodir_tui.problems.subnetwork import own_genes
-from emodir_tui.results import Adapted, Parts, Weights
+from emodir_tui.nets.measures.error_gradient import ErrorGradient
+from emodir_tui.nets.tracing.network import CutPoint
+from emodir_tui.problems.capacity import Capacity
+from emodir_tui.problems.evaluator_choice import EvaluatedSpan, Evaluator, evaluator_memory
+from emodir_tui.problems.genes import gene_positions, prunable_groups
+from emodir_tui.problems.subnetwork import gradient_batches
 from emodir_tui.training.losses import kl
 
 Check = Callable[[], None]
@@ -25,7 +26,7 @@ Check = Callable[[], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GlobalImpairment:
-    """What a pruned network does to the output: relative error of the last features, KL in nats, accuracy 0 to 1."""
+    """Damage to the output of a network: relative error of the last features, KL in nats, accuracy 0 to 1."""
 
     features: float
     kl: float
@@ -33,107 +34,116 @@ class GlobalImpairment:
 
 
 class NetworkProblem:
-    """Measures whole pruned networks against the original one, all on batch statistics.
+    """Whole pruned networks against the original one, all on batch statistics.
 
     Args:
         bench: The bench.
-        original: Weights of the original network.
-        adapted: The network that is pruned.
-        parts: Its cuts.
-        images: How many images of the search split.
-        batch: Images per forward pass.
+        original: The original network.
+        pruned: The network that is pruned, of the same architecture.
+        division: The sub-networks of both.
+        complexity_model: The measure of the first objective.
+        batches: Images [n, c, h, w] and labels [n].
 
     Attributes:
-        graph: The network that is pruned.
-        division: Its sub-networks.
-        original_accuracy: Of the original network, 0 to 1.
-        total: The unpruned network's complexity, in the unit of its measure.
+        original_accuracy: Of the original network on these images, 0 to 1.
+        unpruned_complexity: Of the unpruned network, in the unit of the measure.
     """
 
     def __init__(
-        self, bench: Bench, original: Weights, adapted: Adapted, parts: Parts, images: int, batch: int
+        self,
+        bench: Bench,
+        original: ChannelGraph,
+        pruned: ChannelGraph,
+        division: Division,
+        complexity_model: ComplexityMeasure,
+        batches: list[tuple[Tensor, Tensor]],
     ) -> None:
-        self.bench = bench
-        self.graph, self.division = bench.division(adapted.weights, parts.cuts)
-        reference_graph = bench.graph(original)
-        batches = bench.batches(bench.data.search, images, batch)
-        inputs = [pixels for pixels, _ in batches]
-        self._inputs, self._labels = inputs, [labels for _, labels in batches]
+        self.bench, self.graph, self.division, self.complexity_model = bench, pruned, division, complexity_model
+        self._inputs, self._labels = [pixels for pixels, _ in batches], [labels for _, labels in batches]
         memory = int(bench.profile.search.memory * 1e6)
-        self._features = comparison_cut(self.graph)
-        cuts = evaluation_cuts(self.division, self._features)
-        self._evaluator = NetworkEvaluator(self.graph, cuts, inputs, memory, bench.search_dtype)
-        reference = NetworkEvaluator(reference_graph, cuts, inputs, memory, bench.search_dtype)
-        whole = keep_all(self.graph)[0]
-        self._references = reference.run(whole, self._features)
-        self._error = FeatureError(self.graph, self._features, self._references)
-        self._stacked: StackedEvaluator | None = None
-        self._logits = reference.run(whole, None)
+        self._last = comparison_cut(pruned)
+        cuts = evaluation_cuts(division, self._last)
+        self._evaluator = NetworkEvaluator(pruned, cuts, self._inputs, memory, bench.search_dtype)
+        reference = NetworkEvaluator(original, cuts, self._inputs, memory, bench.search_dtype)
+        unpruned = keep_all(pruned)
+        self._references = reference.run(unpruned[0], self._last)
+        self._error = FeatureError(pruned, self._last, self._references)
+        self._logits = reference.run(unpruned[0], None)
         self.original_accuracy = float(self._accuracy(self._logits))
-        self._model = bench.complexity(self.graph)
-        self.total = float(self._model.measure(keep_all(self.graph))[0])
-
-    def complexity(self, keep_vectors: KeepVectors) -> Floats:
-        """The share of the whole network's complexity that keep vectors keep, float64[n]."""
-        return self._model.measure(keep_vectors) / self.total
-
-    def feature_errors(self, keep_vectors: KeepVectors, check: Check = lambda: None) -> Floats:
-        """Relative errors of the last features before the classifier, float64[n]."""
-        if self._stacked is not None:
-            return self._stacked.evaluate(keep_vectors, check)
-        errors = self._evaluator.map(list(keep_vectors), self._features, self._error.measure, check)
-        return _numbers(errors)
-
-    def divergences(self, keep_vectors: KeepVectors, check: Check = lambda: None) -> Floats:
-        """KL divergences of the logits from the original's in nats, float64[n]."""
-        return _numbers(self._evaluator.map(list(keep_vectors), None, lambda _, logits: self._kl(logits), check))
+        self.unpruned_complexity = float(complexity_model.measure(unpruned)[0])
+        settings = bench.profile.joint
+        self._by_features = settings.impairment == "features"
+        other = "macs" if bench.profile.complexity.kind == "params" else "params"
+        self.capacity = Capacity(pruned, other, settings.capacity if self._by_features else 0.0)
 
     @property
     def groups(self) -> list[int]:
-        """The channel groups that joint schemes may prune."""
-        return prunable(self.bench.profile, self.division)
+        """The channel groups that joint schemes may prune, as positions in `graph.groups`."""
+        return prunable_groups(self.bench.profile, self.division)
 
-    def stack(self) -> None:
-        """Measure feature errors of stacked candidates from now on, where that is faster."""
-        varying = np.zeros(self.graph.genes, dtype=np.bool_)
-        varying[own_genes(self.graph, self.groups)] = True
-        self._stacked = stacked_where_faster(
-            self.bench,
-            "joint",
-            self.graph,
-            (None, self._features),
-            self._inputs,
-            self._error,
-            varying,
-            self.feature_errors,
-        )
+    def complexity(self, keep_vectors: KeepVectors) -> Floats:
+        """The share of the network's complexity that keep vectors keep, float64[n]."""
+        return self.complexity_model.measure(keep_vectors) / self.unpruned_complexity
 
-    def guide(self) -> ErrorGuide:
-        """Predicts what each gene does to the last features, on a few of the images."""
-        few = batches_for_guide(self._inputs)
-        memory = memory_of(self.bench)
-        return ErrorGuide(
-            self.graph,
-            None,
-            self._features,
-            self._inputs[:few],
-            self._references[:few],
-            memory,
-            self.bench.search_dtype,
-        )
+    def objectives(self, keep_vectors: KeepVectors, check: Check = lambda: None) -> Floats:
+        """(complexity kept, joint impairment) of keep vectors bool[n, genes], float64[n, 2].
+
+        The impairment is the profile's `joint.impairment`, to which `joint.capacity` adds where it is the feature error.
+        """
+        errors = (self._candidates.evaluate if self._by_features else self.divergences)(keep_vectors, check)
+        return np.stack([self.complexity(keep_vectors), self.capacity.impairments(errors, keep_vectors)], axis=1)
+
+    def feature_errors(self, keep_vectors: KeepVectors, check: Check = lambda: None) -> Floats:
+        """Relative errors of the last features before the classifier, float64[n]."""
+        return _Errors(self._evaluator, self._last, self._error).evaluate(keep_vectors, check)
+
+    def divergences(self, keep_vectors: KeepVectors, check: Check = lambda: None) -> Floats:
+        """KL divergences of the logits from those of the original in nats, float64[n]."""
+        return _numbers(self._evaluator.map(list(keep_vectors), None, lambda _, logits: self._kl(logits), check))
 
     def global_impairments(self, keep_vectors: KeepVectors, check: Check = lambda: None) -> list[GlobalImpairment]:
-        """All three at once, for each keep vector."""
-        # Of the beginnings that are remembered: logits begin where features end.
-        features = _numbers(self._evaluator.map(list(keep_vectors), self._features, self._error.measure, check))
+        """All three measures of damage, for each keep vector."""
+        # The evaluator remembers features, and logits begin where these end.
+        errors = self.feature_errors(keep_vectors, check)
         measured = self._evaluator.map(
             list(keep_vectors), None, lambda _, logits: torch.stack([self._kl(logits), self._accuracy(logits)]), check
         )
         outputs = _numbers(measured).reshape(-1, 2)
         return [
             GlobalImpairment(features=float(error), kl=float(divergence), accuracy=float(accuracy))
-            for error, (divergence, accuracy) in zip(features, outputs, strict=True)
+            for error, (divergence, accuracy) in zip(errors, outputs, strict=True)
         ]
+
+    @cached_property
+    def gradient(self) -> ErrorGradient:
+        """The predicted effect of each gene on the last features, from a few of the images."""
+        few = gradient_batches(self._inputs)
+        return ErrorGradient(
+            self.graph,
+            None,
+            self._last,
+            self._inputs[:few],
+            self._references[:few],
+            evaluator_memory(self.bench),
+            self.bench.search_dtype,
+        )
+
+    @cached_property
+    def _candidates(self) -> Evaluator:
+        """Measures the feature errors of candidates, stacked where that is faster."""
+        varying = np.zeros(self.graph.genes, dtype=np.bool_)
+        varying[gene_positions(self.graph, self.groups)] = True
+        span = EvaluatedSpan(
+            name="joint",
+            graph=self.graph,
+            start=None,
+            stop=self._last,
+            inputs=self._inputs,
+            impairment=self._error,
+            varying=varying,
+        )
+        errors = _Errors(self._evaluator, self._last, self._error)
+        return span.evaluator(self.bench, sliced=lambda: errors)
 
     def _kl(self, logits: list[Tensor]) -> Tensor:
         pairs = zip(logits, self._logits, strict=True)
@@ -143,6 +153,19 @@ class NetworkProblem:
     def _accuracy(self, logits: list[Tensor]) -> Tensor:
         right = [(batch.argmax(1) == labels).sum() for batch, labels in zip(logits, self._labels, strict=True)]
         return torch.stack(right).sum().double() / sum(len(labels) for labels in self._labels)
+
+
+@dataclass(frozen=True, slots=True)
+class _Errors:
+    """The evaluator of feature errors whose candidates share the features of common beginnings."""
+
+    network: NetworkEvaluator
+    cut: CutPoint | None
+    error: FeatureError
+
+    def evaluate(self, keep_vectors: KeepVectors, check: Check = lambda: None) -> Floats:
+        """See `Evaluator`."""
+        return _numbers(self.network.map(list(keep_vectors), self.cut, self.error.measure, check))
 
 
 def _numbers(values: list[Tensor]) -> Floats:

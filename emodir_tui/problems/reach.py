@@ -11,8 +11,7 @@ from emodir_tui.errors import ProfileError
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
 from emodir_tui.nets.division import Division
 from emodir_tui.nets.measures.complexity import ComplexityModel
-from emodir_tui.problems.members import prunable
-from emodir_tui.problems.subnetwork import gene_group, own_genes
+from emodir_tui.problems.genes import gene_group, gene_positions, prunable_groups
 from emodir_tui.profile import Profile, parse_rule
 
 
@@ -26,35 +25,35 @@ class Reach:
 
 def reach(profile: Profile, graph: ChannelGraph, division: Division) -> Reach:
     """The most pruned scheme: every group at its least count, branches and, where they are pruned, streams too."""
-    numbers = prunable(profile, division)
+    numbers = prunable_groups(profile, division)
     genes = [gene_group(graph.groups[number], profile.complexity.round_to) for number in numbers]
     emptiest = keep_all(graph)
     if genes:
         genome = Genome(genes, np.zeros(sum(group.size for group in genes)))
-        emptiest[:, own_genes(graph, numbers)] = genome.emptiest
+        emptiest[:, gene_positions(graph, numbers)] = genome.emptiest
     both = np.concatenate([emptiest, keep_all(graph)])
     macs, params = (ComplexityModel(graph, kind).measure(both) for kind in ("macs", "params"))
     return Reach(macs=float(macs[0] / macs[1]), params=float(params[0] / params[1]))
 
 
 def unreachable_rules(profile: Profile, least: Reach) -> dict[str, str]:
-    """The pick rules that no scheme can satisfy, each with the reason; of latencies and accuracies only a search can tell."""
+    """The pick rules that no scheme can satisfy, each with the reason; limits of latency and accuracy need a search."""
     reasons = {}
     for rule in profile.pick.rules:
         name, limit = parse_rule(rule)
         share, what = (least.macs, "MACs") if name == "max_macs" else (least.params, "parameters")
         if name in ("max_macs", "max_params") and limit < share:
-            # Rounded up: what is told can be asked for.
+            # Rounded up, so that the reported share can be reached.
             reasons[rule] = f"at least {ceil(1e4 * share) / 100:.2f} % of the {what} remain"
     return reasons
 
 
 def require_some_rule(profile: Profile, out_of_reach: dict[str, str]) -> None:
-    """Told before hours of searching for nothing.
+    """Refuse a profile whose rules would all be left out, before hours of searching.
 
     Raises:
         ProfileError: No scheme can satisfy any of the pick rules.
     """
     if set(out_of_reach) == set(profile.pick.rules):
-        told = ", ".join(f"{rule} ({reason})" for rule, reason in out_of_reach.items())
-        raise ProfileError(f"pick.rules: nothing can satisfy {told}", "Allow more; 'knee' can always be satisfied.")
+        refused = ", ".join(f"{rule} ({reason})" for rule, reason in out_of_reach.items())
+        raise ProfileError(f"pick.rules: nothing can satisfy {refused}", "Allow more; 'knee' can always be satisfied.")

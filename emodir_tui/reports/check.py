@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from emodir_tui.bench import Bench, keep_all, open_bench
+from emodir_tui.bench import Bench, choose_device, configure_torch, keep_all, open_bench
 from emodir_tui.formatting import count, duration, layer_range, percent, size
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
 from emodir_tui.nets.execution.evaluators import FeatureError, SubnetworkEvaluator
@@ -29,6 +29,8 @@ def check_profile(profile: Profile) -> dict[str, Any]:
     Raises:
         ProfileError: The profile does not fit the network or the data.
     """
+    # Times are estimated in the state in which a run would compute.
+    configure_torch(profile, choose_device(profile.device))
     bench = open_bench(profile)
     graph, division = bench.try_division()
     least = reach(profile, graph, division)

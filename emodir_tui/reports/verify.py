@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from emodir_tui.bench import EVALUATION_BATCH, open_bench
+from emodir_tui.bench import EVALUATION_BATCH, configure_torch, open_bench
 from emodir_tui.errors import EmodirError, ProfileError
 from emodir_tui.formatting import milliseconds, percent
 from emodir_tui.nets.coupling.channel_graph import analyse
@@ -108,7 +108,8 @@ def _accuracy(model: Any, described: PrunedFile, profile: Path | None, *, named:
     try:
         if profile is None:
             raise ProfileError("the file is not in a run; give --profile with a profile that has the test images")
-        bench = open_bench(load(profile))
+        settings = load(profile)
+        bench = open_bench(settings, model=model)
         if bench.example.shape[1:] != described.input_shape or bench.data.classes != described.classes:
             raise ProfileError(
                 f"{profile} has {bench.data.classes} classes and images of shape {list(bench.example.shape[1:])}, "
@@ -118,6 +119,7 @@ def _accuracy(model: Any, described: PrunedFile, profile: Path | None, *, named:
         if named:
             raise
         return Check(what="accuracy", says=claim, measured=f"not measured: {error.message}", agrees=None)
+    configure_torch(settings, bench.device)
     measured = accuracy(bench.to_memory_format(model), bench.data.test, EVALUATION_BATCH)
     # Another machine rounds differently, which may change the class of an image or two.
     slack = ACCURACY_SLACK_IMAGES / len(bench.data.test)

@@ -3,101 +3,121 @@
 All sub-networks are trained together, as one chain (`stages/support/chain_training.py`); each step draws a member of every front.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from torch import Tensor
 
 from emodir_tui.arrays import Bools, Floats
 from emodir_tui.bench import Bench
 from emodir_tui.emo.front import hypervolume, non_dominated
-from emodir_tui.nets.coupling.channel_graph import ChannelGraph
-from emodir_tui.nets.division import Division
-from emodir_tui.problems.guidance import make_guidance
-from emodir_tui.problems.impairments import build_impairment
 from emodir_tui.problems.members import FrontMembers, combine, members_of
-from emodir_tui.problems.subnetwork import (
-    make_search,
-    measure_masks,
-    original_outputs,
-    search_features,
-    subnetwork_evaluator,
-)
-from emodir_tui.results import Adapted, Front, Importance, Original, Parts
+from emodir_tui.problems.subnetwork import SubnetworkProblem, search_batches, unpruned_outputs
+from emodir_tui.results import Adapted, Front, Importance, Original, Parts, Weights
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.names import CHAIN, IMPORTANCE, StageName, front_name, result_name
 from emodir_tui.runs.run import Run, step
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.support.batch_backoff import with_batch_backoff
-from emodir_tui.stages.support.chain_training import Draw, TrainedWeights, fit_chain
-from emodir_tui.stages.support.search_loop import first_state, front_of, generation_events, run_search, tell_front
+from emodir_tui.stages.support.chain_training import TrainedWeights, fit_chain
+from emodir_tui.stages.support.search_loop import (
+    SearchLimits,
+    SubnetworkReport,
+    first_state,
+    front_of,
+    publish_front,
+    run_search,
+)
 
-# Members of one scheme are about equally pruned: places in their fronts, as shares, differ by about this much.
+# Spread of the places, as shares of the fronts, of the members that one scheme combines.
 SPREAD = 0.1
 
 
 @step(StageName.CONSTRAIN, Adapted)
 def constrain(run: Run, bench: Bench, original: Original, parts: Parts, fronts: list[Front]) -> Adapted:
-    """Train all sub-networks, each behind its pruned predecessors; then measure every front anew."""
+    """Train all sub-networks, each behind its pruned predecessors; then measure every front again."""
     steps = bench.profile.constrain.steps
     if not steps:
         return Adapted(weights=original.weights, fronts=fronts)
-    before = bench.division(original.weights, parts.cuts)
     importance = run.load_part(result_name(StageName.SEARCH, IMPORTANCE), Importance).values
-    draw = drawn_from(members_of(bench, *before, fronts, importance), derive_seed(bench.profile.seed, "constrain"))
-    fit = partial(fit_chain, run, bench, original, original.weights, draw, stage=StageName.CONSTRAIN, steps=steps)
-    fitted = run.part(result_name(StageName.CONSTRAIN, CHAIN), TrainedWeights, fit)
-    adapted = bench.division(fitted.weights, parts.cuts)
-    measured = with_batch_backoff(run, "search", lambda batch: _remeasure(run, bench, before, adapted, fronts, batch))
-    return Adapted(weights=fitted.weights, fronts=measured)
+    members = members_of(bench, bench.architecture, bench.division(parts.cuts), fronts, importance)
+    schemes = _MemberSchemes(members, derive_seed(bench.profile.seed, "constrain"))
+    fit = partial(fit_chain, run, bench, original, original.weights, schemes, stage=StageName.CONSTRAIN, steps=steps)
+    weights = run.part(result_name(StageName.CONSTRAIN, CHAIN), TrainedWeights, fit).weights
+    measure = partial(_measure_all, run, bench, original, weights, parts, fronts, importance)
+    measured = with_batch_backoff(run, StageName.SEARCH, bench.profile.search.batch, measure)
+    return Adapted(weights=weights, fronts=measured)
 
 
-def drawn_from(fronts: list[FrontMembers], seed: int) -> Draw:
-    """Schemes of a member of every front, about equally pruned."""
-    lengths = np.array([len(front.keep_vectors) for front in fronts])
+@dataclass(frozen=True, slots=True)
+class _MemberSchemes:
+    """The scheme of each training step: a member of every front, about equally pruned."""
 
-    def draw(step: int) -> Bools:
-        draws = np.random.default_rng(derive_seed(seed, "scheme", step))
+    fronts: list[FrontMembers]
+    seed: int
+
+    def __call__(self, step: int) -> Bools:
+        lengths = np.array([len(front.keep_vectors) for front in self.fronts])
+        draws = np.random.default_rng(derive_seed(self.seed, "scheme", step))
         shares = np.clip(draws.random() + draws.normal(0, SPREAD, len(lengths)), 0, 1)
-        keep_vectors = combine(fronts, np.rint(shares * (lengths - 1)).astype(np.int64)[None])
+        keep_vectors = combine(self.fronts, np.rint(shares * (lengths - 1)).astype(np.int64)[None])
         return np.asarray(keep_vectors[0], dtype=np.bool_)
 
-    return draw
 
-
-def _remeasure(
+def _measure_all(
     run: Run,
     bench: Bench,
-    before: tuple[ChannelGraph, Division],
-    adapted: tuple[ChannelGraph, Division],
+    original: Original,
+    weights: Weights,
+    parts: Parts,
     fronts: list[Front],
+    importance: Floats,
     batch: int,
 ) -> list[Front]:
     """Every front with the trained weights against the original features; a second, shorter search if asked for."""
-    graph, division = before
-    features = search_features(bench, division.subnetworks, batch)
+    graph, trained, division = bench.graph(original.weights), bench.graph(weights), bench.division(parts.cuts)
+    complexity_model = bench.complexity(original.latencies)
+    inputs = search_batches(bench, division, batch)
     measured = []
     for index, (part, front) in enumerate(zip(division.subnetworks, fronts, strict=True)):
-        outputs = original_outputs(bench, graph, part, features)
-        # Trained weights are judged as the search judged: by the original network, its features or what follows.
-        impairment = build_impairment(bench, graph, part, outputs)
-        evaluator = subnetwork_evaluator(bench, adapted[0], part, features, impairment)
-        objectives = partial(measure_masks, run, bench, graph, part, evaluator)
-        if bench.profile.search.rounds > 1:
-            measure = partial(_second_round, run, bench, adapted, index, front, objectives, features, outputs)
-        else:
-            measure = partial(_again, front, objectives)
-        again = run.part(front_name(StageName.CONSTRAIN, part.name), Front, measure)
-        tell_front(run, again, graph, part)
+        outputs = unpruned_outputs(bench, graph, part, inputs)
+        # Not named: its caches must be freed before the next one's features are computed.
+        again = _measured(
+            run,
+            SubnetworkProblem(
+                bench=bench,
+                original=graph,
+                graph=trained,
+                part=part,
+                importance=importance,
+                complexity_model=complexity_model,
+                inputs=inputs,
+                outputs=outputs,
+            ),
+            front,
+            index,
+            len(fronts),
+        )
+        publish_front(run, again, graph, part)
         measured.append(again)
-        features = outputs
+        inputs = outputs
     return measured
 
 
-def _again(front: Front, measure: Callable[[Bools], Floats]) -> Front:
-    """The front as measured now. Its hypervolumes begin anew: other weights' can't be compared with these."""
-    objectives = measure(front.masks)
+def _measured(run: Run, problem: SubnetworkProblem, front: Front, index: int, count: int) -> Front:
+    if problem.bench.profile.search.rounds > 1:
+        measure = partial(_search_again, run, problem, front, index, count)
+    else:
+        measure = partial(_measure_again, run, problem, front)
+    return run.part(front_name(StageName.CONSTRAIN, front.subnetwork), Front, measure)
+
+
+def _measure_again(run: Run, problem: SubnetworkProblem, front: Front) -> Front:
+    return _remeasured(front, problem.objectives(front.masks, run.check))
+
+
+def _remeasured(front: Front, objectives: Floats) -> Front:
+    """The front with objectives float64[n, 2] under other weights, whose hypervolumes cannot be compared with earlier ones."""
     chosen = non_dominated(objectives)
     finite = objectives[np.isfinite(objectives[:, 1]), 1]
     reference = (1.0, max(front.reference[1], float(finite.max(initial=0.0))))
@@ -111,34 +131,18 @@ def _again(front: Front, measure: Callable[[Bools], Floats]) -> Front:
     )
 
 
-def _second_round(
-    run: Run,
-    bench: Bench,
-    adapted: tuple[ChannelGraph, Division],
-    index: int,
-    front: Front,
-    objectives: Callable[[Bools], Floats],
-    features: list[Tensor],
-    outputs: list[Tensor],
-) -> Front:
+def _search_again(run: Run, problem: SubnetworkProblem, front: Front, index: int, count: int) -> Front:
     """A search that begins with the whole front of the first."""
-    graph, division = adapted
-    part, settings = division.subnetworks[index], bench.profile.search
-    importance = run.load_part(result_name(StageName.SEARCH, IMPORTANCE), Importance).values
-    nsga2 = make_search(bench, graph, part, importance, 2)
-    count = len(division.subnetworks)
+    settings, name = problem.bench.profile.search, problem.part.name
+    generations = settings.second_generations
+    nsga2 = problem.search(round_number=2)
     state = run_search(
         run,
         nsga2,
-        Place(stage=StageName.CONSTRAIN, subject=part.name, round=2),
-        objectives,
-        generations=settings.second_generations,
-        patience=settings.patience,
-        tolerance=settings.tolerance,
-        tell=lambda s, rate: generation_events(
-            nsga2, s, part.name, 2, settings.second_generations, rate, (index, count)
-        ),
-        breed=make_guidance(bench, graph, part, nsga2, features, outputs).children,
-        begin=partial(first_state, nsga2, objectives, front.masks),
+        Place(stage=StageName.CONSTRAIN, subject=name, round=2),
+        problem,
+        SearchLimits(generations=generations, patience=settings.patience, tolerance=settings.tolerance),
+        SubnetworkReport(nsga2=nsga2, subnetwork=name, round=2, generations=generations, index=index, count=count),
+        partial(first_state, nsga2, partial(problem.objectives, check=run.check), front.masks),
     )
-    return front_of(nsga2, state, part.name, front.evaluations)
+    return front_of(nsga2, state, name, front.evaluations)

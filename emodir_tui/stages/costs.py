@@ -1,21 +1,21 @@
-"""What each stage is expected to cost, so that a time to the end can be told from what was measured so far."""
+"""The expected cost of each stage, from which the remaining time is estimated."""
 
 from emodir_tui.bench import Bench
-from emodir_tui.problems.guidance import AT_LIMIT, CHILDREN
+from emodir_tui.emo.guided_nsga2 import AT_LIMIT, CHILDREN
+from emodir_tui.problems.gene_by_gene import GUIDED_PARENTS
 from emodir_tui.profile import budgets
-from emodir_tui.stages.baseline import cache_file
-from emodir_tui.stages.support.polishing import GUIDED_PARENTS
+from emodir_tui.stages.support.baseline_cache import cache_file
 
 # Backward costs about twice a forward pass; sliced candidates average a bit more than half of the network.
 TRAINING, CANDIDATE = 3.0, 0.6
-# Of a sub-network after its last evaluation, as ResNet-20, ResNet-56 and VGG-16 had them on CIFAR-10: 46 to 133.
+# Members of a front after its last evaluation; those of ResNet-20, ResNet-56 and VGG-16 on CIFAR-10 had 46 to 133.
 TYPICAL_FRONT = 90
 DIVIDING = 200.0
 DESCENT = 200
 
 
 def expected_costs(bench: Bench, subnetworks: int) -> dict[str, float]:
-    """Forward passes of the whole original network on one image, per stage; of so many sub-networks."""
+    """Per stage, its cost in forward passes of the whole original network on one image, for this number of sub-networks."""
     profile = bench.profile
     guided = profile.search.guided * CHILDREN
     candidates = profile.search.population * (profile.search.generations + 1) + guided * profile.search.generations
@@ -26,7 +26,7 @@ def expected_costs(bench: Bench, subnetworks: int) -> dict[str, float]:
     schemes += (parents * CHILDREN if guided else 0) * profile.joint.polish
     second = profile.search.population * profile.search.second_generations if profile.search.rounds > 1 else 0
     read = images_read(bench)
-    # Of a pruned network, with a pass of the original beside it.
+    # Training a pruned network, with a pass of the original for each of its own.
     pruned = TRAINING * CANDIDATE + 1
     return {
         "divide": DIVIDING,
@@ -42,7 +42,7 @@ def expected_costs(bench: Bench, subnetworks: int) -> dict[str, float]:
 
 
 def images_read(bench: Bench) -> dict[str, float]:
-    """Training images that each stage takes from the disk, or from memory where they lie there."""
+    """Per stage, the number of training images that it reads."""
     profile, train, rules = bench.profile, len(bench.data.train), len(bench.profile.pick.rules)
     trained = profile.model.weights or (profile.baseline.cache and cache_file(bench).exists())
     final = profile.constrain.batch * profile.constrain.final_steps

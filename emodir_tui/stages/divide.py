@@ -2,22 +2,22 @@
 
 from emodir_tui.bench import Bench
 from emodir_tui.nets.division import Division, divide_network
-from emodir_tui.results import Original, Parts
+from emodir_tui.results import Parts
 from emodir_tui.runs.event_types import Group, NetworkDivided, Part, ProtectedPlace
 from emodir_tui.runs.names import StageName
 from emodir_tui.runs.run import Run, step
 
 
 @step(StageName.DIVIDE, Parts)
-def divide(run: Run, bench: Bench, original: Original) -> Parts:
-    """Choose the cuts, and tell the sub-networks, their channel groups and what is protected."""
+def divide(run: Run, bench: Bench) -> Parts:
+    """Choose the cuts; report the sub-networks, their channel groups and what is protected."""
     settings = bench.profile.divide
-    graph = bench.graph(original.weights)
+    graph = bench.architecture
     division = divide_network(graph, subnetworks=settings.subnetworks or None, cuts=settings.cuts or None)
     subnetworks = division.subnetworks
     run.emit(
         NetworkDivided(
-            subnetworks=tuple(_describe(bench, original, division, index) for index in range(len(subnetworks))),
+            subnetworks=tuple(_describe(bench, division, index) for index in range(len(subnetworks))),
             protected=tuple(
                 ProtectedPlace(place=place.place, channels=place.channels, reason=place.reason)
                 for place in graph.protected
@@ -30,10 +30,9 @@ def divide(run: Run, bench: Bench, original: Original) -> Parts:
     )
 
 
-def _describe(bench: Bench, original: Original, division: Division, index: int) -> Part:
-    graph = bench.graph(original.weights)
+def _describe(bench: Bench, division: Division, index: int) -> Part:
     part = division.subnetworks[index]
-    groups = [graph.groups[number] for number in part.groups]
+    groups = [bench.architecture.groups[number] for number in part.groups]
     kinds = [division.kinds[number] for number in part.groups]
     return Part(
         name=part.name,

@@ -1,7 +1,6 @@
 """The second half of step 8: fine-tune each pruned network, measure it on the test split, and write its file."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from emodir_tui.bench import EVALUATION_BATCH, Bench, latency_example, weights_of
+from emodir_tui.bench import EVALUATION_BATCH, Bench, weights_of
 from emodir_tui.nets.export.pruned_file import save_pruned
 from emodir_tui.nets.measures.latency import measure_alternating
 from emodir_tui.nets.removal import apply_structure
@@ -22,7 +21,7 @@ from emodir_tui.runs.names import StageName, result_name
 from emodir_tui.runs.run import Run, step
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.support.recalibration import recalibrate_on_training_images
-from emodir_tui.stages.support.training_events import follow
+from emodir_tui.stages.support.training_events import TrainingReport
 from emodir_tui.training.loop import TrainingPlan, TrainingState, train
 from emodir_tui.training.losses import cross_entropy, distillation
 from emodir_tui.training.metrics import accuracy
@@ -39,13 +38,13 @@ class Finished:
     baseline_latency_ms: float
 
 
-# Of an accuracy, 0 to 1: more than a test split's own noise.
+# A drop of accuracy, 0 to 1, that exceeds the noise of a test split.
 WORSE = 0.01
 
 
 @step(StageName.FINETUNE, list[str])
 def finetune(run: Run, bench: Bench, original: Original, pruned: list[Pruned]) -> list[str]:
-    """Fine-tune every pick with the original network as its teacher; the files' names."""
+    """Fine-tune every pick with the original network as its teacher, and write its file; the names of the files."""
     files = []
     for index, made in enumerate(pruned):
         name = made.pick.name
@@ -82,19 +81,19 @@ def finetune(run: Run, bench: Bench, original: Original, pruned: list[Pruned]) -
 
 
 def _warnings(made: Pruned, finished: Finished) -> list[str]:
-    """What is not as somebody expects who asked for this pick."""
+    """Sentences on outcomes that are worse than a user may expect."""
     found = []
     if finished.accuracy < made.accuracy_recalibrated - WORSE:
         found.append(
             f"fine-tuning made '{finished.name}' worse ({made.accuracy_recalibrated:.2%} before, {finished.accuracy:.2%} "
-            "after): lower finetune.learning_rate, give it more epochs, or none; where the original is not trained out it is "
-            "a poor teacher, finetune.distillation = 0 does without"
+            "after): lower finetune.learning_rate, or give it more epochs, or none; an under-trained original is a poor "
+            "teacher; set finetune.distillation = 0 to train without it"
         )
     rule = made.pick.rule
     if rule.startswith("max_latency_ms=") and finished.latency_ms > parse_rule(rule)[1]:
         found.append(
             f"'{finished.name}' takes {finished.latency_ms:.3g} ms now, more than its rule allows, and the original "
-            f"{finished.baseline_latency_ms:.3g} ms beside it: other work on the machine slows both"
+            f"{finished.baseline_latency_ms:.3g} ms; other work on the machine slows both"
         )
     return found
 
@@ -103,11 +102,12 @@ def _finish(run: Run, bench: Bench, original: Original, made: Pruned, base: tupl
     model = apply_structure(bench.model(), bench.example, json.loads(made.structure))
     load_tensors(model, made.weights)
     bench.to_memory_format(model)
+    unpruned = bench.model(original.weights)
     if bench.profile.finetune.epochs > 0:
-        _train(run, bench, original, model, made.pick.name, base)
+        _train(run, bench, unpruned, model, made.pick.name, base)
         # Running statistics follow the weights over some dozens of steps, and a short fine-tuning has no more than these.
         recalibrate_on_training_images(bench, model)
-    latencies = measure_alternating([model, bench.graph(original.weights).network.model], latency_example(bench))
+    latencies = measure_alternating([model, unpruned], bench.latency_example)
     return Finished(
         name=made.pick.name,
         weights=weights_of(model),
@@ -117,7 +117,7 @@ def _finish(run: Run, bench: Bench, original: Original, made: Pruned, base: tupl
     )
 
 
-def _train(run: Run, bench: Bench, original: Original, model: nn.Module, name: str, base: tuple[int, int]) -> None:
+def _train(run: Run, bench: Bench, teacher: nn.Module, model: nn.Module, name: str, base: tuple[int, int]) -> None:
     settings = bench.profile.finetune
     per_epoch = max(1, len(bench.data.train) // settings.batch)
     plan = TrainingPlan(
@@ -134,30 +134,31 @@ def _train(run: Run, bench: Bench, original: Original, model: nn.Module, name: s
     train(
         model,
         bench.data.train,
-        distilled(bench.graph(original.weights).network.model, settings.distillation, settings.temperature),
+        _DistillationLoss(teacher, settings.distillation, settings.temperature),
         plan,
         start=run.resume_point(place, TrainingState),
-        on_step=follow(run, place, model, plan, per_epoch, validation=bench.data.search, base=base),
+        on_step=TrainingReport(run, place, model, plan, per_epoch, validation=bench.data.search, base=base),
     )
 
 
-def distilled(
-    teacher: nn.Module, weight: float, temperature: float
-) -> Callable[[nn.Module, Tensor, Tensor, int], Tensor]:
-    """The loss of a fine-tuning whose soft labels come from `teacher`; hard labels only at weight 0."""
+@dataclass(frozen=True, slots=True)
+class _DistillationLoss:
+    """The loss of a fine-tuning with the soft labels of `teacher`, by weight; hard labels only at weight 0."""
 
-    def loss(network: nn.Module, inputs: Tensor, labels: Tensor, step: int) -> Tensor:  # noqa: ARG001
-        if weight == 0:
+    teacher: nn.Module
+    weight: float
+    temperature: float
+
+    def __call__(self, network: nn.Module, inputs: Tensor, labels: Tensor, step: int) -> Tensor:  # noqa: ARG002
+        if self.weight == 0:
             return cross_entropy(network(inputs), labels)
         with torch.no_grad():
-            reference = teacher.eval()(inputs)
-        return distillation(network(inputs), reference, labels, weight, temperature)
-
-    return loss
+            reference = self.teacher.eval()(inputs)
+        return distillation(network(inputs), reference, labels, self.weight, self.temperature)
 
 
 def _details(run: Run, bench: Bench, original: Original, made: Pruned, finished: Finished) -> dict[str, Any]:
-    """What the file says of itself. No times or paths: the same run gives the same bytes, latencies apart."""
+    """The metadata of a pruned file. Without times and paths: the same run writes the same bytes."""
     mean, std = bench.data.normalisation
     return {
         "run": run.directory.id,

@@ -1,97 +1,81 @@
-"""Step 6: search the joint schemes, one member of each front together, on the whole network; then polish them."""
+"""Step 6: search the joint schemes, one member of each front together, on the whole network; then polish them.
 
-from collections.abc import Callable
+Polishing refines joint schemes gene by gene, free of the sub-network fronts.
+"""
+
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from emodir_tui.arrays import Bools, Floats
+from emodir_tui.arrays import Floats
 from emodir_tui.bench import Bench
+from emodir_tui.emo.guided_nsga2 import GuidedNsga2
 from emodir_tui.emo.nsga2 import Nsga2, SearchState
 from emodir_tui.emo.position_space import PositionSpace
-from emodir_tui.problems.capacity import Capacity
-from emodir_tui.problems.members import FrontMembers, combine, members_of, nearest_members
+from emodir_tui.emo.space import keys
+from emodir_tui.nets.measures.latency import LatencyTable
+from emodir_tui.problems.gene_by_gene import GUIDED_PARENTS, GeneByGeneProblem
+from emodir_tui.problems.members import FrontMembers, MembersProblem, combine, members_of, nearest_members
 from emodir_tui.problems.network import NetworkProblem
-from emodir_tui.profile import budgets
-from emodir_tui.results import Adapted, Importance, JointFront, Original, Parts, Ranking, Schemes
+from emodir_tui.profile import Joint, budgets
+from emodir_tui.results import Adapted, DescentPath, Importance, JointFront, Original, Parts, Ranking, Schemes
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.event_types import Event, JointFinished, JointGeneration, Progress, Scheme
 from emodir_tui.runs.names import IMPORTANCE, StageName, result_name
 from emodir_tui.runs.run import Run, step
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.support.batch_backoff import with_batch_backoff
-from emodir_tui.stages.support.polishing import polish
-from emodir_tui.stages.support.search_loop import published, rounded, run_search
+from emodir_tui.stages.support.search_loop import SearchLimits, published, rounded, run_search
 
 
 @step(StageName.JOINT, JointFront)
 def joint(run: Run, bench: Bench, original: Original, parts: Parts, adapted: Adapted, ranking: Ranking) -> JointFront:
-    """NSGA-II over the positions in the fronts, seeded by the greedy walk through the ranking."""
-    return with_batch_backoff(
-        run, "joint", lambda batch: _joint_in_batches(run, bench, original, parts, adapted, ranking, batch)
-    )
+    """NSGA-II over the positions in the fronts, seeded by the greedy walk through the ranking; then over genes."""
+    work = partial(_joint_in_batches, run, bench, original, parts, adapted, ranking)
+    return with_batch_backoff(run, StageName.JOINT, bench.profile.joint.batch, work)
 
 
 def _joint_in_batches(
     run: Run, bench: Bench, original: Original, parts: Parts, adapted: Adapted, ranking: Ranking, batch: int
 ) -> JointFront:
-    settings = bench.profile.joint
-    whole = NetworkProblem(bench, original.weights, adapted, parts, settings.images, batch)
-    importance = run.load_part(result_name(StageName.SEARCH, IMPORTANCE), Importance).values
-    members = members_of(bench, whole.graph, whole.division, adapted.fronts, importance)
-    features = settings.impairment == "features"
-    if features:
-        whole.stack()
-    capacity = Capacity(bench, whole.graph, settings.capacity if features else 0.0)
-
-    def objectives(keep_vectors: Bools) -> Floats:
-        damages = (
-            whole.feature_errors(keep_vectors, run.check) if features else whole.divergences(keep_vectors, run.check)
-        )
-        return np.stack([whole.complexity(keep_vectors), capacity.impairments(damages, keep_vectors)], axis=1)
-
-    schemes = run.part(
-        result_name(StageName.JOINT, "positions"), Schemes, partial(_search, run, bench, members, ranking, objectives)
+    network = NetworkProblem(
+        bench,
+        bench.graph(original.weights),
+        bench.graph(adapted.weights),
+        bench.division(parts.cuts),
+        bench.complexity(original.latencies),
+        bench.batches(bench.data.search, bench.profile.joint.images, batch),
     )
-    if settings.polish:
-        tell = partial(_events, generations=len(schemes.hypervolumes) - 1 + settings.polish)
-        limits = _limits(bench, whole)
-        schemes = polish(run, bench, whole, schemes, importance, objectives, capacity, limits, tell)
-    front = _front(schemes, whole, members)
-    _tell(run, front, members)
+    importance = run.load_part(result_name(StageName.SEARCH, IMPORTANCE), Importance).values
+    members = members_of(bench, network.graph, network.division, adapted.fronts, importance)
+    problem = MembersProblem(network=network, members=members)
+    search = partial(_search_positions, run, problem, ranking)
+    schemes = run.part(result_name(StageName.JOINT, "positions"), Schemes, search)
+    if bench.profile.joint.polish:
+        limits = _budgets_searched(network, original.latencies)
+        schemes = _polish(run, GeneByGeneProblem(network, importance), schemes, limits)
+    front = _front(schemes, network, members)
+    _publish(run, front, members)
     return front
 
 
-def _limits(bench: Bench, whole: NetworkProblem) -> list[float]:
-    """The shares of the complexity under which the pick rules choose."""
-    limits = budgets(bench.profile)
-    if bench.latencies is not None:
-        # Rules measure what is searched by an estimate: one that is too low by its usual error must hold the limit too.
-        shares = [limit / whole.total for limit in limits]
-        limits = [share * margin for share in shares for margin in (1.0 - bench.latencies.error, 1.0)]
-    return sorted(limit for limit in limits if 0.0 < limit < 1.0)
-
-
-def _search(
-    run: Run, bench: Bench, members: list[FrontMembers], ranking: Ranking, objectives: Callable[[Bools], Floats]
-) -> Schemes:
+def _search_positions(run: Run, problem: MembersProblem, ranking: Ranking) -> Schemes:
     """The search of the positions in the fronts."""
-    settings = bench.profile.joint
-    space = PositionSpace(_walkable(members, ranking))
-    nsga2 = Nsga2(space, population=settings.population, seed=derive_seed(bench.profile.seed, "joint"))
+    profile, settings = problem.network.bench.profile, problem.network.bench.profile.joint
+    space = PositionSpace(_walkable(problem.members, ranking))
+    nsga2 = Nsga2(space, population=settings.population, seed=derive_seed(profile.seed, "joint"))
     state = run_search(
         run,
         nsga2,
         Place(stage=StageName.JOINT),
-        lambda positions: objectives(combine(members, positions)),
-        generations=settings.generations,
-        patience=settings.patience,
-        tolerance=settings.tolerance,
-        tell=partial(_events, nsga2, generations=settings.generations + settings.polish),
+        problem,
+        _limits(settings, settings.generations),
+        _Report(nsga2=nsga2, generations=settings.generations + settings.polish),
     )
     chosen = nsga2.front(state)
     return Schemes(
-        keep_vectors=combine(members, state.seen[chosen]),
+        keep_vectors=combine(problem.members, state.seen[chosen]),
         objectives=state.seen_objectives[chosen],
         reference=state.reference,
         hypervolumes=state.hypervolumes,
@@ -110,36 +94,117 @@ def _walkable(members: list[FrontMembers], ranking: Ranking) -> list[tuple[Float
     return fronts
 
 
-def _events(nsga2: Nsga2, state: SearchState, rate: float, *, generations: int) -> list[Event]:
-    points = state.seen_objectives[nsga2.front(state)]
-    generation = JointGeneration(
-        generation=state.generation,
-        generations=generations,
-        hypervolume=state.hypervolumes[-1],
-        front_size=len(points),
-        evaluations=len(state.seen),
-        evaluations_per_second=rate,
-        front=rounded(points),
+def _polish(run: Run, problem: GeneByGeneProblem, schemes: Schemes, budgets_searched: list[float]) -> Schemes:
+    """The schemes, and those that NSGA-II with guided children makes of them.
+
+    Args:
+        run: The run.
+        problem: The whole network, gene by gene.
+        schemes: To begin with.
+        budgets_searched: Shares of the complexity at which the front matters most.
+    """
+    profile, settings = problem.network.bench.profile, problem.network.bench.profile.joint
+    seed = derive_seed(profile.seed, "joint", "polish")
+    nsga2 = problem.search(seed, GUIDED_PARENTS if profile.search.guided else 0, budgets_searched)
+    state = run_search(
+        run,
+        nsga2,
+        Place(stage=StageName.JOINT, subject="polish"),
+        problem,
+        _limits(settings, settings.polish),
+        _Report(nsga2=nsga2, generations=len(schemes.hypervolumes) - 1 + settings.polish, before=schemes),
+        partial(_begin_polishing, run, nsga2, problem, schemes),
     )
-    progress = Progress(stage=StageName.JOINT, step=state.generation, steps=generations, unit="generation")
-    return [generation, progress]
+    chosen = nsga2.front(state)
+    return Schemes(
+        keep_vectors=problem.keep_vectors(state.seen[chosen]),
+        objectives=state.seen_objectives[chosen],
+        reference=schemes.reference,
+        hypervolumes=_continued(state, schemes).hypervolumes,
+        evaluations=schemes.evaluations + len(state.seen) - len(schemes.keep_vectors),
+    )
 
 
-def _front(schemes: Schemes, whole: NetworkProblem, members: list[FrontMembers]) -> JointFront:
+def _begin_polishing(run: Run, nsga2: GuidedNsga2, problem: GeneByGeneProblem, schemes: Schemes) -> SearchState:
+    """The schemes, and the masks of a descent where the profile asks for one."""
+    keep_vectors, measured = schemes.keep_vectors, schemes.objectives
+    if problem.network.bench.profile.search.descent:
+        path = run.part(result_name(StageName.JOINT, "descent"), DescentPath, partial(_descend, run, nsga2, problem))
+        known = set(keys(keep_vectors))
+        fresh = [key not in known for key in keys(path.keep_vectors)]
+        keep_vectors = np.concatenate([keep_vectors, path.keep_vectors[fresh]])
+        measured = np.concatenate([measured, path.objectives[fresh]])
+    return nsga2.begin(keep_vectors[:, problem.genes], measured, schemes.reference)
+
+
+def _descend(run: Run, nsga2: GuidedNsga2, problem: GeneByGeneProblem) -> DescentPath:
+    masks, measured = nsga2.descend(partial(problem.objectives, check=run.check))
+    return DescentPath(keep_vectors=problem.keep_vectors(masks), objectives=measured)
+
+
+def _budgets_searched(network: NetworkProblem, latencies: LatencyTable | None) -> list[float]:
+    """The shares of the complexity under which the pick rules choose."""
+    limits = budgets(network.bench.profile)
+    if latencies is not None:
+        # Rules measure what is searched by an estimate: one that is too low by its usual error must hold the limit too.
+        shares = [limit / network.unpruned_complexity for limit in limits]
+        limits = [share * margin for share in shares for margin in (1.0 - latencies.error, 1.0)]
+    return sorted(limit for limit in limits if 0.0 < limit < 1.0)
+
+
+def _limits(settings: Joint, generations: int) -> SearchLimits:
+    return SearchLimits(generations=generations, patience=settings.patience, tolerance=settings.tolerance)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Report:
+    """The events of each generation; those of polishing continue the search `before` it."""
+
+    nsga2: Nsga2
+    generations: int
+    before: Schemes | None = None
+
+    def __call__(self, state: SearchState, rate: float) -> list[Event]:
+        if self.before is not None:
+            state = _continued(state, self.before)
+        points = state.seen_objectives[self.nsga2.front(state)]
+        generation = JointGeneration(
+            generation=state.generation,
+            generations=self.generations,
+            hypervolume=state.hypervolumes[-1],
+            front_size=len(points),
+            evaluations=len(state.seen),
+            evaluations_per_second=rate,
+            front=rounded(points),
+        )
+        progress = Progress(stage=StageName.JOINT, step=state.generation, steps=self.generations, unit="generation")
+        return [generation, progress]
+
+
+def _continued(state: SearchState, schemes: Schemes) -> SearchState:
+    """The state as the continuation of the search before it, whose last schemes are among the first of this one."""
+    return replace(
+        state,
+        generation=len(schemes.hypervolumes) - 1 + state.generation,
+        hypervolumes=(*schemes.hypervolumes[:-1], *state.hypervolumes),
+    )
+
+
+def _front(schemes: Schemes, network: NetworkProblem, members: list[FrontMembers]) -> JointFront:
     positions, changed = nearest_members(members, schemes.keep_vectors)
     return JointFront(
         positions=positions,
         changed=changed,
         keep_vectors=schemes.keep_vectors,
         objectives=schemes.objectives,
-        accuracies=np.array([damage.accuracy for damage in whole.global_impairments(schemes.keep_vectors)]),
-        original_accuracy=whole.original_accuracy,
+        accuracies=np.array([damage.accuracy for damage in network.global_impairments(schemes.keep_vectors)]),
+        original_accuracy=network.original_accuracy,
         hypervolumes=schemes.hypervolumes,
         evaluations=schemes.evaluations,
     )
 
 
-def _tell(run: Run, front: JointFront, members: list[FrontMembers]) -> None:
+def _publish(run: Run, front: JointFront, members: list[FrontMembers]) -> None:
     schemes = tuple(
         Scheme(
             scheme=number,

@@ -23,49 +23,59 @@ ROWS_AT_ONCE = 10
 
 @step(StageName.RANK, Ranking)
 def rank(run: Run, bench: Bench, original: Original, parts: Parts, adapted: Adapted) -> Ranking:
-    """Place each member alone, measure what it does to the whole network, and rank all of them."""
-    return with_batch_backoff(run, "rank", lambda batch: _rank_in_batches(run, bench, original, parts, adapted, batch))
+    """Place each member alone into the network, measure the damage to the output, and rank all members."""
+    work = partial(_rank_in_batches, run, bench, original, parts, adapted)
+    return with_batch_backoff(run, StageName.RANK, bench.profile.rank.batch, work)
 
 
 def _rank_in_batches(run: Run, bench: Bench, original: Original, parts: Parts, adapted: Adapted, batch: int) -> Ranking:
-    settings = bench.profile.rank
-    whole = NetworkProblem(bench, original.weights, adapted, parts, settings.images, batch)
+    problem = NetworkProblem(
+        bench,
+        bench.graph(original.weights),
+        bench.graph(adapted.weights),
+        bench.division(parts.cuts),
+        bench.complexity(original.latencies),
+        bench.batches(bench.data.search, bench.profile.rank.images, batch),
+    )
     importance = run.load_part(result_name(StageName.SEARCH, IMPORTANCE), Importance).values
-    fronts = members_of(bench, whole.graph, whole.division, adapted.fronts, importance)
+    fronts = members_of(bench, problem.graph, problem.division, adapted.fronts, importance)
     place = Place(stage=StageName.RANK)
     ranking = run.resume_point(place, Ranking) or Ranking(rows=[])
     todo = [(front, member) for front in fronts for member in range(len(front.keep_vectors))]
     while len(ranking.rows) < len(todo):
         some = todo[len(ranking.rows) : len(ranking.rows) + ROWS_AT_ONCE]
-        ranking = Ranking(rows=[*ranking.rows, *_place_alone(run, whole, some)])
-        done = len(ranking.rows)
-        name = some[-1][0].name
+        ranking = Ranking(rows=[*ranking.rows, *_place_alone(run, problem, some)])
+        done, name = len(ranking.rows), some[-1][0].name
         progress = Progress(stage=StageName.RANK, step=done, steps=len(todo), unit="member", note=name)
-        run.advance(place, done, partial(_same, ranking), [progress])
-    _tell(run, ranking)
+        _advance(run, place, ranking, progress)
+    _publish(run, ranking)
     return ranking
 
 
-def _place_alone(run: Run, whole: NetworkProblem, places: list[tuple[FrontMembers, int]]) -> list[MeasuredMember]:
+def _advance(run: Run, place: Place, ranking: Ranking, progress: Progress) -> None:
+    run.advance(place, len(ranking.rows), lambda: ranking, [progress])
+
+
+def _place_alone(run: Run, problem: NetworkProblem, places: list[tuple[FrontMembers, int]]) -> list[MeasuredMember]:
     keep_vectors = np.stack([front.keep_vectors[member] for front, member in places])
-    kept = whole.complexity(keep_vectors)
+    kept = problem.complexity(keep_vectors)
     return [
         MeasuredMember(
             subnetwork=front.name,
             member=member,
             complexity_kept=float(share),
             local_impairment=float(front.local_impairments[member]),
-            global_impairment=damage.features,
-            accuracy_change=damage.accuracy - whole.original_accuracy,
-            kl=damage.kl,
+            global_impairment=impairment.features,
+            accuracy_change=impairment.accuracy - problem.original_accuracy,
+            kl=impairment.kl,
         )
-        for (front, member), share, damage in zip(
-            places, kept, whole.global_impairments(keep_vectors, run.check), strict=True
+        for (front, member), share, impairment in zip(
+            places, kept, problem.global_impairments(keep_vectors, run.check), strict=True
         )
     ]
 
 
-def _tell(run: Run, ranking: Ranking) -> None:
+def _publish(run: Run, ranking: Ranking) -> None:
     rows = tuple(
         RankedMember(rank=place.rank, level=place.level, **asdict(place.row)) for place in rank_members(ranking.rows)
     )
@@ -73,7 +83,3 @@ def _tell(run: Run, ranking: Ranking) -> None:
         run.emit(RankingRows(rows=rows[start : start + ROWS_PER_EVENT]))
     published = {"schema": 1, "complexity": run.profile.complexity.kind, "rows": [structs.asdict(row) for row in rows]}
     run.publish("ranking", published)
-
-
-def _same(ranking: Ranking) -> Ranking:
-    return ranking

@@ -1,32 +1,19 @@
-"""Step 3: the Pareto front of each sub-network, by NSGA-II on its own features."""
+"""Step 3: the Pareto front of each sub-network, by NSGA-II on its original features."""
 
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from torch import Tensor
 
-from emodir_tui.arrays import Floats
 from emodir_tui.bench import Bench
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
-from emodir_tui.nets.division import SubnetworkSpan
 from emodir_tui.nets.measures.importance import taylor
-from emodir_tui.problems.guidance import make_guidance
-from emodir_tui.problems.impairments import build_impairment
-from emodir_tui.problems.subnetwork import (
-    make_search,
-    measure_masks,
-    original_outputs,
-    search_features,
-    search_images,
-    subnetwork_evaluator,
-)
+from emodir_tui.problems.subnetwork import SubnetworkProblem, search_batches, search_images, unpruned_outputs
 from emodir_tui.results import Front, Importance, Original, Parts
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.names import IMPORTANCE, StageName, front_name, result_name
 from emodir_tui.runs.run import Run, step
 from emodir_tui.stages.support.batch_backoff import with_batch_backoff
-from emodir_tui.stages.support.search_loop import front_of, generation_events, run_search, tell_front
+from emodir_tui.stages.support.search_loop import SearchLimits, SubnetworkReport, front_of, publish_front, run_search
 from emodir_tui.training.losses import cross_entropy
 
 IMPORTANCE_IMAGES = 512
@@ -35,63 +22,67 @@ IMPORTANCE_BATCH = 64
 
 @step(StageName.SEARCH, list[Front])
 def search(run: Run, bench: Bench, original: Original, parts: Parts) -> list[Front]:
-    """Search every sub-network on its own; each finished front is kept."""
-    return with_batch_backoff(run, "search", lambda batch: _search_all(run, bench, original, parts, batch))
+    """Search every sub-network independently; each finished front is kept."""
+    batch = bench.profile.search.batch
+    return with_batch_backoff(run, StageName.SEARCH, batch, partial(_search_all, run, bench, original, parts))
 
 
 def _search_all(run: Run, bench: Bench, original: Original, parts: Parts, batch: int) -> list[Front]:
-    graph, division = bench.division(original.weights, parts.cuts)
-    importance = run.part(
-        result_name(StageName.SEARCH, IMPORTANCE), Importance, lambda: _importance(bench, graph, batch)
-    ).values
-    wanted, images = bench.profile.search.images, search_images(bench, division.subnetworks)
+    graph, division = bench.graph(original.weights), bench.division(parts.cuts)
+    measure = partial(_importance, bench, graph, batch)
+    importance = run.part(result_name(StageName.SEARCH, IMPORTANCE), Importance, measure).values
+    wanted, images = bench.profile.search.images, search_images(bench, division)
     if images < wanted:
         run.log(f"search.memory holds the features of {images} images; the search uses these", "warning", "search")
-    features = search_features(bench, division.subnetworks, batch)
+    complexity_model = bench.complexity(original.latencies)
+    inputs = search_batches(bench, division, batch)
     fronts = []
     for index, part in enumerate(division.subnetworks):
-        outputs = original_outputs(bench, graph, part, features)
-        task = _Task(run, bench, graph, part, index, len(division.subnetworks), importance)
-        fronts.append(run.part(front_name(StageName.SEARCH, part.name), Front, partial(task.front, features, outputs)))
-        tell_front(run, fronts[-1], graph, part)
-        features = outputs
+        outputs = unpruned_outputs(bench, graph, part, inputs)
+        # Not named: its caches must be freed before the next one's features are computed.
+        front = _front(
+            run,
+            SubnetworkProblem(
+                bench=bench,
+                original=graph,
+                graph=graph,
+                part=part,
+                importance=importance,
+                complexity_model=complexity_model,
+                inputs=inputs,
+                outputs=outputs,
+            ),
+            index,
+            len(division.subnetworks),
+        )
+        publish_front(run, front, graph, part)
+        fronts.append(front)
+        inputs = outputs
     return fronts
 
 
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """One sub-network's search."""
+def _front(run: Run, problem: SubnetworkProblem, index: int, count: int) -> Front:
+    return run.part(
+        front_name(StageName.SEARCH, problem.part.name), Front, partial(_search_one, run, problem, index, count)
+    )
 
-    run: Run
-    bench: Bench
-    graph: ChannelGraph
-    part: SubnetworkSpan
-    index: int
-    count: int
-    importance: Floats
 
-    def front(self, features: list[Tensor], outputs: list[Tensor]) -> Front:
-        settings = self.bench.profile.search
-        impairment = build_impairment(self.bench, self.graph, self.part, outputs)
-        evaluator = subnetwork_evaluator(self.bench, self.graph, self.part, features, impairment)
-        nsga2 = make_search(self.bench, self.graph, self.part, self.importance, 1)
-        objectives = partial(measure_masks, self.run, self.bench, self.graph, self.part, evaluator)
-        guidance = make_guidance(self.bench, self.graph, self.part, nsga2, features, outputs)
-        state = run_search(
-            self.run,
-            nsga2,
-            Place(stage=StageName.SEARCH, subject=self.part.name),
-            objectives,
-            generations=settings.generations,
-            patience=settings.patience,
-            tolerance=settings.tolerance,
-            tell=lambda s, rate: generation_events(
-                nsga2, s, self.part.name, 1, settings.generations, rate, (self.index, self.count)
-            ),
-            breed=guidance.children,
-            begin=partial(guidance.descend, objectives) if settings.descent else None,
-        )
-        return front_of(nsga2, state, self.part.name)
+def _search_one(run: Run, problem: SubnetworkProblem, index: int, count: int) -> Front:
+    settings, name = problem.bench.profile.search, problem.part.name
+    nsga2 = problem.search()
+    descend = partial(nsga2.begin_with_descent, partial(problem.objectives, check=run.check))
+    state = run_search(
+        run,
+        nsga2,
+        Place(stage=StageName.SEARCH, subject=name),
+        problem,
+        SearchLimits(generations=settings.generations, patience=settings.patience, tolerance=settings.tolerance),
+        SubnetworkReport(
+            nsga2=nsga2, subnetwork=name, round=1, generations=settings.generations, index=index, count=count
+        ),
+        descend if settings.descent else None,
+    )
+    return front_of(nsga2, state, name)
 
 
 def _importance(bench: Bench, graph: ChannelGraph, batch: int) -> Importance:

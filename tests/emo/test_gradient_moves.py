@@ -1,9 +1,10 @@
 import numpy as np
 from hypothesis import given, settings
 
+from emodir_tui.arrays import GeneEffects
 from emodir_tui.emo.front import hypervolume
 from emodir_tui.emo.genome import GeneGroup, Genome
-from emodir_tui.emo.gradient_moves import Hints, breed, descend, fill, niches, savings
+from emodir_tui.emo.gradient_moves import breed, descend, fill, niches, savings
 from tests.support.toys import ToyTask, genomes, is_valid, seeds, toy_task
 
 
@@ -14,14 +15,15 @@ class ExactGuide:
         self.task = task
         self.asked = 0
 
-    def hints(self, masks):
+    def effects(self, masks):
         found = []
         for mask in masks:
             self.asked += 1
             flipped = np.repeat(mask[None], len(mask), axis=0)
             flipped[np.arange(len(mask)), np.arange(len(mask))] ^= True
             change = self.task(flipped)[:, 1] - self.task(mask[None])[0, 1]
-            found.append(Hints(removal=np.where(mask, change, -change), restoring=np.where(mask, -change, change)))
+            error = self.task(mask[None])[0, 1]
+            found.append(GeneEffects(error, np.where(mask, change, -change), np.where(mask, -change, change)))
         return found
 
 
@@ -52,12 +54,12 @@ def test_a_descent_beats_as_many_seeds_by_a_fixed_importance() -> None:
     assert hypervolume(objectives, reference) > hypervolume(fixed, reference)
 
 
-def test_children_follow_the_hints() -> None:
+def test_children_follow_the_effects() -> None:
     genome = Genome([GeneGroup(size=40)], np.ones(40))
     parent = np.arange(40) < 20
     worth = np.arange(40.0)
-    hints = [Hints(removal=worth, restoring=worth)]
-    children = breed(genome, parent[None], hints, lambda masks: masks.mean(axis=1), 400, seed=0)
+    effects = [GeneEffects(0.0, worth, worth)]
+    children = breed(genome, parent[None], effects, lambda masks: masks.mean(axis=1), 400, seed=0)
     removed = (parent & ~children).sum(axis=0)
     restored = (~parent & children).sum(axis=0)
     assert removed[:5].sum() > 3 * removed[15:20].sum()
@@ -69,8 +71,8 @@ def test_children_follow_the_hints() -> None:
 def test_children_are_valid_and_the_same_seed_gives_the_same(genome: Genome, seed: int) -> None:
     task = ToyTask(genome, seed)
     parents = genome.repair(np.random.default_rng(seed).random((3, genome.length)) < 0.5)
-    hints = ExactGuide(task).hints(parents)
-    first, again = (breed(genome, parents, hints, lambda masks: task(masks)[:, 0], 4, seed) for _ in range(2))
+    effects = ExactGuide(task).effects(parents)
+    first, again = (breed(genome, parents, effects, lambda masks: task(masks)[:, 0], 4, seed) for _ in range(2))
     assert first.shape == (12, genome.length)
     assert all(is_valid(genome, child) for child in first)
     np.testing.assert_array_equal(first, again)
@@ -100,8 +102,8 @@ def test_a_filled_mask_has_as_much_as_the_limit_allows(genome: Genome, seed: int
     mask = genome.repair(draws.random((1, genome.length)) < draws.random())[0]
     limit = draws.random()
     worth = draws.random(genome.length)
-    hints = Hints(removal=worth, restoring=-worth)
-    filled = fill(genome, mask, hints, savings(genome, complexity, mask), complexity, limit)
+    effects = GeneEffects(0.0, worth, -worth)
+    filled = fill(genome, mask, effects, savings(genome, complexity, mask), complexity, limit)
     assert is_valid(genome, filled)
     counts, before = genome.counts(filled[None])[0], genome.counts(mask[None])[0]
     np.testing.assert_array_equal(counts > 0, before > 0)
@@ -120,12 +122,12 @@ def test_a_filled_mask_has_as_much_as_the_limit_allows(genome: Genome, seed: int
 def test_a_filled_mask_lost_the_cheapest_and_got_the_dearest() -> None:
     genome = Genome([GeneGroup(size=10), GeneGroup(size=10)], np.ones(20))
     worth = np.arange(20.0)
-    hints = Hints(removal=worth, restoring=-worth)
+    effects = GeneEffects(0.0, worth, -worth)
     saved = np.full(20, 0.05)
-    smaller = fill(genome, genome.full, hints, saved, lambda masks: masks.mean(axis=1), 0.7)
+    smaller = fill(genome, genome.full, effects, saved, lambda masks: masks.mean(axis=1), 0.7)
     np.testing.assert_array_equal(np.flatnonzero(~smaller), np.arange(6))
     few = np.isin(np.arange(20), [3, 13])
-    larger = fill(genome, few, hints, saved, lambda masks: masks.mean(axis=1), 0.25)
+    larger = fill(genome, few, effects, saved, lambda masks: masks.mean(axis=1), 0.25)
     np.testing.assert_array_equal(np.flatnonzero(larger), [3, 13, 17, 18, 19])
 
 
@@ -136,8 +138,8 @@ def test_children_of_a_limited_parent_stay_below_it() -> None:
         return task(masks)[:, 0]
 
     parents = task.genome.repair(np.random.default_rng(0).random((2, task.genome.length)) < 0.5)
-    hints = ExactGuide(task).hints(parents)
-    children = breed(task.genome, parents, hints, complexity, 6, 0, [0.4, None])
+    effects = ExactGuide(task).effects(parents)
+    children = breed(task.genome, parents, effects, complexity, 6, 0, [0.4, None])
     assert (complexity(children[:6]) <= 0.4).all()
     assert complexity(children[:6]).max() > 0.35
     assert len(np.unique(children[:6], axis=0)) > 1

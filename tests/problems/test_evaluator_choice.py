@@ -12,7 +12,8 @@ from emodir_tui.nets.division import divide_network
 from emodir_tui.nets.execution.evaluators import FeatureError, SubnetworkEvaluator
 from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.nets.execution.stacked import StackedEvaluator, UnstackableError
-from emodir_tui.problems.evaluator_choice import make_evaluator
+from emodir_tui.problems.evaluator_choice import EvaluatedSpan
+from emodir_tui.problems.genes import gene_positions
 from emodir_tui.profile import load
 
 
@@ -26,21 +27,29 @@ def with_form(bench: Bench, form: str) -> Bench:
     return replace(bench, profile=bench.profile.model_copy(update={"search": search}))
 
 
-def span_of(bench: Bench):
+def span_of(bench: Bench, impairment=None) -> EvaluatedSpan:
     torch.manual_seed(0)
-    graph = bench.build(bench.model().state_dict())
+    graph = bench.graph(bench.model().state_dict())
     part = divide_network(graph).subnetworks[0]
-    genes = np.concatenate([np.arange(graph.groups[n].start, graph.groups[n].stop) for n in part.groups])
-    span = SlicedNetwork(graph, part.start, part.stop)
-    span.select(np.ones(graph.genes, dtype=bool))
+    varying = np.zeros(graph.genes, dtype=np.bool_)
+    varying[gene_positions(graph, part.groups)] = True
+    network = SlicedNetwork(graph, part.start, part.stop)
+    network.select(np.ones(graph.genes, dtype=bool))
     with torch.no_grad():
-        return graph, part, FeatureError(graph, part.stop, [span(bench.example)]), genes
+        error = FeatureError(graph, part.stop, [network(bench.example)])
+    return EvaluatedSpan(
+        name="sn1",
+        graph=graph,
+        start=part.start,
+        stop=part.stop,
+        inputs=[bench.example],
+        impairment=impairment or error,
+        varying=varying,
+    )
 
 
 def evaluator_of(bench: Bench, form: str, impairment=None):
-    graph, part, error, genes = span_of(bench)
-    span = (part.start, part.stop)
-    return make_evaluator(with_form(bench, form), "sn1", graph, span, [bench.example], impairment or error, genes)
+    return span_of(bench, impairment).evaluator(with_form(bench, form))
 
 
 class Other:
@@ -62,10 +71,7 @@ def measured(monkeypatch):
     seconds = {"StackedEvaluator": 1.0, "SubnetworkEvaluator": 2.0}
     of = "emodir_tui.problems.evaluator_choice"
 
-    def told(evaluate, masks):
-        return seconds["StackedEvaluator" if hasattr(evaluate, "__self__") else "SubnetworkEvaluator"]
-
-    monkeypatch.setattr(f"{of}._seconds", told)
+    monkeypatch.setattr(f"{of}._seconds", lambda evaluator, _: seconds[type(evaluator).__name__])
     return seconds
 
 
@@ -75,54 +81,51 @@ def on_accelerator(bench):
         profile=bench.profile,
         device=SimpleNamespace(type="accelerator"),
         search_dtype=bench.search_dtype,
-        once=lambda name, decide: decide(),
+        decide=lambda name, measure: measure(),
         said=said,
         log=lambda text, level: said.append((level, text)),
     )
 
 
 def test_elsewhere_the_faster_one_is_taken(bench, measured):
-    graph, part, error, genes = span_of(bench)
+    span = span_of(bench)
     other = on_accelerator(with_form(bench, "auto"))
-    arguments = (other, "sn1", graph, (part.start, part.stop), [bench.example], error, genes)
-    assert isinstance(make_evaluator(*arguments), StackedEvaluator)
+    assert isinstance(span.evaluator(other), StackedEvaluator)
     measured["StackedEvaluator"] = 3.2
-    assert isinstance(make_evaluator(*arguments), SubnetworkEvaluator)
+    assert isinstance(span.evaluator(other), SubnetworkEvaluator)
     assert other.said[-1] == ("info", "sn1: a mask takes stacked 200.00 ms, sliced 125.00 ms")
 
 
 def test_what_was_decided_is_not_measured_again(bench, measured, monkeypatch):
-    graph, part, error, genes = span_of(bench)
+    span = span_of(bench)
     other = on_accelerator(with_form(bench, "auto"))
     asked = []
-    other.once = lambda name, decide: asked.append(name) or "stacked"
+    other.decide = lambda name, measure: asked.append(name) or "stacked"
     measured.clear()
     # Nor is the other form made, whose features would take memory.
     monkeypatch.setattr("emodir_tui.problems.evaluator_choice.SubnetworkEvaluator", None)
-    arguments = (other, "sn1", graph, (part.start, part.stop), [bench.example], error, genes)
-    assert isinstance(make_evaluator(*arguments), StackedEvaluator)
+    assert isinstance(span.evaluator(other), StackedEvaluator)
     assert asked == ["sn1.form"]
 
 
 def test_a_network_that_stacking_gets_wrong_or_fails_on_is_sliced(bench, measured, monkeypatch):
-    graph, part, error, genes = span_of(bench)
+    span = span_of(bench)
     other = on_accelerator(with_form(bench, "auto"))
-    arguments = (other, "sn1", graph, (part.start, part.stop), [bench.example], error, genes)
     monkeypatch.setattr(StackedEvaluator, "evaluate", lambda self, masks: np.zeros(len(masks)))
-    assert isinstance(make_evaluator(*arguments), SubnetworkEvaluator)
+    assert isinstance(span.evaluator(other), SubnetworkEvaluator)
     assert "because stacking fails: its values are off by up to" in other.said[-1][1]
 
     def fails(self, masks):
         raise torch.OutOfMemoryError("too much")
 
     monkeypatch.setattr(StackedEvaluator, "evaluate", fails)
-    assert isinstance(make_evaluator(*arguments), SubnetworkEvaluator)
+    assert isinstance(span.evaluator(other), SubnetworkEvaluator)
     assert other.said[-1][0] == "warning"
     assert other.said[-1][1].endswith("stacking fails: too much")
 
 
 def test_stacking_that_is_asked_for_and_impossible_is_told(bench, monkeypatch):
-    graph, part, error, genes = span_of(bench)
+    span = span_of(bench)
 
     def refuse(self, memory):
         raise UnstackableError("Norm normalises over its batch in a way of its own")
@@ -130,4 +133,4 @@ def test_stacking_that_is_asked_for_and_impossible_is_told(bench, monkeypatch):
     monkeypatch.setattr(StackedEvaluator, "_precompute", refuse)
     asked = with_form(bench, "stacked")
     with pytest.raises(ProfileError, match=r"search\.evaluator is 'stacked', but Norm"):
-        make_evaluator(asked, "sn1", graph, (part.start, part.stop), [bench.example], error, genes)
+        span.evaluator(asked)

@@ -10,9 +10,8 @@ from torch import nn
 from emodir_tui.bench import keep_all, open_bench
 from emodir_tui.errors import ProfileError
 from emodir_tui.nets.measures.complexity import ComplexityModel
-from emodir_tui.problems.members import prunable
+from emodir_tui.problems.genes import gene_positions, genome_of, prunable_groups
 from emodir_tui.problems.reach import reach, require_some_rule, unreachable_rules
-from emodir_tui.problems.subnetwork import genome_of, own_genes
 from emodir_tui.profile import load
 
 DIGITS = Path("profiles/digits.toml")
@@ -54,10 +53,11 @@ def test_the_emptiest_mask_that_polishing_can_make_is_the_least(streams, round_t
     profile = load(DIGITS, [f"divide.streams={streams}", f"complexity.round_to={round_to}"])
     bench = open_bench(profile)
     graph, division = bench.try_division()
-    genome = genome_of(bench, graph, prunable(profile, division), np.ones(graph.genes))
+    groups = prunable_groups(profile, division)
+    genome = genome_of(graph, groups, np.ones(graph.genes), bench.complexity(), round_to)
     keep_vectors = keep_all(graph, 200)
     masks = np.random.default_rng(0).random((200, genome.length)) < np.linspace(0, 0.5, 200)[:, None]
-    keep_vectors[:, own_genes(graph, prunable(profile, division))] = genome.repair(masks)
+    keep_vectors[:, gene_positions(graph, groups)] = genome.repair(masks)
     least = reach(profile, graph, division)
     for kind, share in (("macs", least.macs), ("params", least.params)):
         model = ComplexityModel(graph, kind)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,19 +8,20 @@ import torch
 from emodir_tui import snapshot
 from emodir_tui.bench import keep_all, open_bench, weights_of
 from emodir_tui.nets.division import distillation_cuts, divide_network
+from emodir_tui.problems.genes import gene_positions
 from emodir_tui.problems.members import FrontMembers
-from emodir_tui.problems.subnetwork import own_genes
 from emodir_tui.profile import load
-from emodir_tui.results import Front, Original
+from emodir_tui.results import Front, Importance
 from emodir_tui.runs.checkpoint import Results
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.run import Run
 from emodir_tui.snapshot import unpack
-from emodir_tui.stages.constrain import _again, _remeasure, drawn_from
+from emodir_tui.stages.constrain import _measure_all, _MemberSchemes, _remeasured
 from emodir_tui.stages.divide import divide as divide_stage
 from emodir_tui.stages.search import search
 from emodir_tui.stages.support.chain_training import Chain
 from emodir_tui.training.loop import TrainingPlan, train
+from tests.support.results import original_of
 
 SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -36,7 +38,7 @@ def chain_of(bench):
     weights = bench.model().state_dict()
 
     def make(*, feature=1.0, cross=1.0, shares=SHARES):
-        graph, live = bench.graph(weights), bench.build(weights)
+        graph, trained = bench.graph(weights), bench.graph(weights)
         division = divide_network(graph)
         members = [
             FrontMembers(
@@ -45,10 +47,10 @@ def chain_of(bench):
             for part in division.subnetworks
         ]
         settings = bench.profile.constrain.model_copy(update={"feature_weight": feature, "cross_weight": cross})
-        profile = bench.profile.model_copy(update={"constrain": settings})
-        opened = type(bench)(profile=profile, device=bench.device, data=bench.data)
-        points = distillation_cuts(graph)
-        return Chain(opened, (graph, live), points, drawn_from(members, 0)), live.network.model, members
+        weighted = replace(bench, profile=bench.profile.model_copy(update={"constrain": settings}))
+        schemes = _MemberSchemes(members, 0)
+        chain = Chain(weighted, graph, trained, distillation_cuts(graph), schemes)
+        return chain, trained.network.model, members
 
     return make
 
@@ -56,7 +58,7 @@ def chain_of(bench):
 def nested(graph, part, shares):
     keep_vectors = keep_all(graph, len(shares))
     draws = np.random.default_rng(0)
-    genes = own_genes(graph, part.groups)
+    genes = gene_positions(graph, part.groups)
     order = draws.random(len(genes))
     for number in part.groups:
         group = graph.groups[number]
@@ -78,7 +80,7 @@ def test_an_unpruned_chain_with_the_original_weights_has_no_error(bench, chain_o
 
 def test_the_members_of_a_scheme_are_about_equally_pruned_and_schemes_span_the_fronts(chain_of):
     _, _, members = chain_of()
-    draw = drawn_from(members, 0)
+    draw = _MemberSchemes(members, 0)
     own = [~front.keep_vectors.all(axis=0) for front in members]
     positions = []
     for step in range(200):
@@ -128,13 +130,12 @@ def test_unchanged_weights_measured_again_give_what_the_search_measured(tmp_path
     bench = open_bench(profile)
     with Run(RunDirectory(tmp_path), profile, snapshot) as run:
         weights = weights_of(bench.model())
-        original = Original(
-            weights=weights, accuracy=0, search_accuracy=0, macs=1, params=1, latency_ms=1, trained=False
-        )
-        parts = divide_stage(run, bench, original)
+        original = original_of(weights)
+        parts = divide_stage(run, bench)
         fronts = search(run, bench, original, parts)
-        same = bench.division(weights, parts.cuts)
-        again = _remeasure(run, bench, same, same, fronts, profile.search.batch)
+        importance = run.load_part("search.importance", Importance).values
+        batch = profile.search.batch
+        again = _measure_all(run, bench, original, weights, parts, fronts, importance, batch)
     for front, other in zip(fronts, again, strict=True):
         np.testing.assert_array_equal(front.masks, other.masks)
         np.testing.assert_allclose(front.objectives, other.objectives, rtol=1e-5)
@@ -160,7 +161,7 @@ def test_a_member_that_breaks_under_other_weights_leaves_hypervolumes_finite():
         hypervolumes=(0.3,),
         evaluations=3,
     )
-    broken = _again(front, lambda _: np.array([[0.2, np.inf], [0.5, 0.6], [1.0, 0.1]]))
+    broken = _remeasured(front, np.array([[0.2, np.inf], [0.5, 0.6], [1.0, 0.1]]))
     assert np.isfinite(broken.objectives).all()
     assert np.isfinite(broken.hypervolumes).all()
     assert broken.reference == (1.0, 0.9)

@@ -6,18 +6,18 @@ import pytest
 from emodir_tui import snapshot
 from emodir_tui.bench import open_bench
 from emodir_tui.profile import load
-from emodir_tui.results import Original, Pick, Pruned
+from emodir_tui.results import Pick, Pruned
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.run import Run
 from emodir_tui.stages import finetune as stage
 from emodir_tui.stages.finetune import Finished, finetune
+from tests.support.results import original_of
 
 
 def said_of(tmp_path, monkeypatch, rule, **measured):
     """What the stage says of one pick."""
     profile = load(Path("profiles/digits.toml"), [])
     bench = open_bench(profile)
-    original = Original(weights={}, accuracy=0.9, search_accuracy=1, macs=1, params=1, latency_ms=1, trained=False)
     pick = Pick(name="knee", scheme=0, rule=rule, complexity=0.5)
     made = Pruned(
         pick=pick, structure="{}", weights={}, macs=1, params=1, macs_kept=0.5, params_kept=0.5,
@@ -31,7 +31,7 @@ def said_of(tmp_path, monkeypatch, rule, **measured):
     said = []
     with Run(RunDirectory(tmp_path), profile, snapshot) as run:
         monkeypatch.setattr(run, "log", lambda text, *_: said.append(text))
-        finetune(run, bench, original, [made])
+        finetune(run, bench, original_of({}), [made])
     return said
 
 

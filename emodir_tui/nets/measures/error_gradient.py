@@ -1,12 +1,11 @@
-"""What a gradient says of each gene at a mask: predicted changes of a span's feature error."""
+"""The gradient of a span's feature error, which predicts the effect of each gene at a mask."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from emodir_tui.arrays import Floats, KeepVectors
+from emodir_tui.arrays import GeneEffects, KeepVectors
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
 from emodir_tui.nets.execution.masked import MaskedNetwork
 from emodir_tui.nets.execution.parallel import map_parallel, workers_for
@@ -16,15 +15,7 @@ from emodir_tui.nets.modules.transfer import to_device
 from emodir_tui.nets.tracing.network import CutPoint
 
 
-class Changes(NamedTuple):
-    """What a guide says at one mask: its error on the guide's images, and the growth of it, float64[genes] each."""
-
-    error: float
-    removal: Floats
-    restoring: Floats
-
-
-class ErrorGuide:
+class ErrorGradient:
     """Predicts how a span's feature error E(m) = ‖S(x, m) − S(x)‖² / ‖S(x)‖² changes with each gene.
 
     With a gate γ_i on every gene's channels, to second order and with the curvature of Gauss and Newton,
@@ -63,12 +54,12 @@ class ErrorGuide:
         self._signs = [_signs(reference, generator) for _, reference in self._pairs]
         self._total = max(sum(float(reference.square().sum()) for _, reference in self._pairs), 1e-12)
 
-    def changes(self, keep_vectors: KeepVectors) -> list[Changes]:
-        """For each keep vector its error and the predicted growth by removal and by restoring of each gene."""
+    def effects(self, keep_vectors: KeepVectors) -> list[GeneEffects]:
+        """For each keep vector, bool[n, genes], its error and the predicted effect of each gene."""
         return map_parallel(self._one, list(keep_vectors), self._networks)
 
     @torch.enable_grad()
-    def _one(self, network: MaskedNetwork, keep: KeepVectors) -> Changes:
+    def _one(self, network: MaskedNetwork, keep: KeepVectors) -> GeneEffects:
         device = self._pairs[0][1].device
         error = torch.zeros((), dtype=torch.float64, device=device)
         slope, curvature = torch.zeros(2, len(keep), dtype=torch.float64, device=device)
@@ -86,7 +77,7 @@ class ErrorGuide:
         # One transfer a mask: a device is never waited for between batches.
         found = (torch.cat([error[None], curvature - slope, slope]) / self._total).cpu().numpy()
         removal, restoring = found[1:].reshape(2, -1)
-        return Changes(float(found[0]), removal, restoring)
+        return GeneEffects(float(found[0]), removal, restoring)
 
 
 def _signs(like: Tensor, generator: torch.Generator) -> Tensor:

@@ -22,13 +22,14 @@ from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.names import CHAIN, StageName
 from emodir_tui.runs.run import Run
 from emodir_tui.seeds import derive_seed
-from emodir_tui.stages.support.training_events import follow
+from emodir_tui.stages.support.training_events import TrainingReport
 from emodir_tui.training.loop import TrainingPlan, TrainingState, train
 from emodir_tui.training.losses import relative_error, softened_kl
 
+# Epoch events of one training.
 EVENTS = 10
 
-# A step's number to the scheme that it prunes by: a keep vector bool[genes].
+# From the number of a step to its scheme, a keep vector bool[genes].
 Draw = Callable[[int], Bools]
 
 
@@ -49,22 +50,20 @@ def fit_chain(
     stage: StageName,
     steps: int,
 ) -> TrainedWeights:
-    """Train a network for the schemes that are drawn.
+    """Train a network for the schemes that `draw` gives.
 
     Args:
-        run: The run; the training is saved in it as it goes on.
+        run: The run; the training is saved in it.
         bench: The bench.
-        original: What its features and output are pulled to.
-        weights: Where it begins.
+        original: Its features and output are the targets.
+        weights: To begin with.
         draw: The scheme of each step.
-        stage: To which the training belongs.
-        steps: How many.
+        stage: The stage to which the training belongs.
+        steps: Number of steps.
     """
     settings = bench.profile.constrain
-    graph = bench.graph(original.weights)
-    # A graph of its own: its weights change while it trains.
-    live = bench.build(weights)
-    model = live.network.model
+    graph, trained = bench.graph(original.weights), bench.graph(weights)
+    model = trained.network.model
     plan = TrainingPlan(
         steps=steps,
         batch=settings.batch,
@@ -73,7 +72,7 @@ def fit_chain(
         mixed_precision=bench.mixed_precision,
         seed=derive_seed(bench.profile.seed, stage),
     )
-    chain = Chain(bench, (graph, live), distillation_cuts(graph), draw)
+    chain = Chain(bench, graph, trained, distillation_cuts(graph), draw)
     place = Place(stage=stage, subject=CHAIN)
     train(
         model,
@@ -81,29 +80,37 @@ def fit_chain(
         chain,
         plan,
         start=run.resume_point(place, TrainingState),
-        on_step=follow(run, place, model, plan, max(1, steps // EVENTS)),
+        on_step=TrainingReport(run, place, model, plan, max(1, steps // EVENTS)),
     )
     return TrainedWeights(weights=weights_of(model))
 
 
 class Chain:
-    """The training's loss: how far the pruned chain is from the original network, at every fitting point and at its end."""
+    """The training's loss: the distance of the pruned chain from the original network, at every fitting point and at its end.
+
+    Args:
+        bench: The bench.
+        original: The original network.
+        trained: The network that is trained.
+        points: Where features are compared.
+        draw: The scheme of each step.
+    """
 
     def __init__(
         self,
         bench: Bench,
-        networks: tuple[ChannelGraph, ChannelGraph],
+        original: ChannelGraph,
+        trained: ChannelGraph,
         points: list[CutPoint],
         draw: Draw,
     ) -> None:
         self._settings, self._temperature = bench.profile.constrain, bench.profile.finetune.temperature
-        self._graph, live = networks
-        self._points, self._draw = points, draw
+        self._graph, self._points, self._draw = original, points, draw
         spans = list(zip([None, *points], [*points, None], strict=True))
-        self._original = [SlicedNetwork(self._graph, start, stop) for start, stop in spans]
-        self._pruned = [SlicedNetwork(live, start, stop) for start, stop in spans]
+        self._original = [SlicedNetwork(original, start, stop) for start, stop in spans]
+        self._pruned = [SlicedNetwork(trained, start, stop) for start, stop in spans]
         for span in self._original:
-            span.select(keep_all(self._graph)[0])
+            span.select(keep_all(original)[0])
 
     def __call__(self, model: nn.Module, inputs: Tensor, labels: Tensor, step: int) -> Tensor:  # noqa: ARG002
         """The loss of a step: a weighted sum of the two constraints."""

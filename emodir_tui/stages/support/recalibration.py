@@ -1,4 +1,4 @@
-"""Running statistics of normalisations, which removal and training make stale."""
+"""Re-estimation of the running statistics of normalisations, which removal and training make stale."""
 
 from collections.abc import Iterator
 
@@ -13,10 +13,10 @@ BATCH = 250
 
 
 def recalibrate_on_training_images(bench: Bench, model: nn.Module) -> None:
-    """Set a network's running statistics to those of training images, `finetune.recalibration_images` of them.
+    """Re-estimate running statistics on `finetune.recalibration_images` augmented training images.
 
-    Images are augmented as they were when the weights were trained. Of images as they are the statistics are others: with
-    them an unpruned ResNet-20 has half a point less on CIFAR-10 (docs/decisions.md).
+    They are augmented as in training. Statistics of images without augmentation cost an unpruned ResNet-20 half a point
+    on CIFAR-10 (docs/decisions.md).
     """
     recalibrate(model, _batches(bench))
 

@@ -1,9 +1,10 @@
-"""What the searches of several stages share: the loop, the genome of a sub-network, and what is told of fronts."""
+"""The loop that the searches of several stages share, and the events and files of the fronts it finds."""
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from msgspec import structs
@@ -11,7 +12,6 @@ from msgspec import structs
 from emodir_tui.arrays import Floats
 from emodir_tui.emo.front import stagnated
 from emodir_tui.emo.nsga2 import Nsga2, SearchState
-from emodir_tui.emo.space import distinct
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
 from emodir_tui.nets.division import SubnetworkSpan
 from emodir_tui.results import Front
@@ -22,62 +22,88 @@ from emodir_tui.runs.run import Run
 from emodir_tui.training.memory import trim_heap
 
 
+class Problem(Protocol):
+    """What a search needs of its problem."""
+
+    def objectives(self, vectors: Any, check: Callable[[], None]) -> Floats:
+        """The objectives of vectors [n, length], float64[n, 2]; `check` is called between evaluations."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchLimits:
+    """When a search ends.
+
+    Attributes:
+        generations: At most.
+        patience: Generations without gain after which it ends; 0: never.
+        tolerance: Relative gain of hypervolume that counts as none.
+    """
+
+    generations: int
+    patience: int
+    tolerance: float
+
+    def reached(self, state: SearchState) -> bool:
+        """Whether a search at this state is over."""
+        stalled = self.patience and stagnated(state.hypervolumes, self.patience, self.tolerance)
+        return bool(state.generation >= self.generations or stalled)
+
+
+# The events after a generation, from the state and the evaluations per second.
+Report = Callable[[SearchState, float], list[Event]]
+
+
 def run_search(
     run: Run,
     nsga2: Nsga2,
     place: Place,
-    objectives: Callable[[Any], Floats],
-    *,
-    generations: int,
-    patience: int,
-    tolerance: float,
-    tell: Callable[[SearchState, float], list[Event]],
-    breed: Callable[[SearchState], Any] | None = None,
+    problem: Problem,
+    limits: SearchLimits,
+    report: Report,
     begin: Callable[[], SearchState] | None = None,
 ) -> SearchState:
-    """Ask and tell until the generations are over, nothing is gained any more, or nothing new is found.
+    """Ask, evaluate and tell until the limits are reached, or nothing new is found.
 
     Args:
-        run: The run.
-        nsga2: The search.
-        place: Where it is.
-        objectives: Measures vectors, float64[n, 2].
-        generations: Most generations.
-        patience: Generations without gain after which it ends; 0: never.
-        tolerance: Relative gain of hypervolume that counts as none.
-        tell: What is told after each generation, of its state and the evaluations per second.
-        breed: Makes more children in each generation, none of them seen before.
-        begin: Makes the first state; the space's own first vectors unless given.
+        run: The run; the search is saved in it.
+        nsga2: The algorithm.
+        place: Of this search in the run.
+        problem: What is searched.
+        limits: When it ends.
+        report: Makes the events of each generation.
+        begin: Makes the first state; by default from the first vectors of the algorithm.
     """
     began, before = time.monotonic(), 0
+    objectives = partial(problem.objectives, check=run.check)
     state = run.resume_point(place, SearchState)
     if state is None:
         state = begin() if begin else first_state(nsga2, objectives)
     else:
         before = len(state.seen)
     while True:
-        now = state
-        rate = (len(now.seen) - before) / max(time.monotonic() - began, 1e-9)
-        run.advance(place, now.generation, partial(_same, now), tell(now, rate))
-        if now.generation >= generations or (patience and stagnated(now.hypervolumes, patience, tolerance)):
-            return now
-        offspring = nsga2.ask(now)
-        if breed is not None:
-            offspring = distinct(np.concatenate([offspring, breed(now)]))
+        rate = (len(state.seen) - before) / max(time.monotonic() - began, 1e-9)
+        _advance(run, place, state, report(state, rate))
+        if limits.reached(state):
+            return state
+        offspring = nsga2.ask(state)
         if not len(offspring):
-            return now
-        state = nsga2.tell(now, offspring, objectives(offspring))
+            return state
+        state = nsga2.tell(state, offspring, objectives(offspring))
         trim_heap()
 
 
+def _advance(run: Run, place: Place, state: SearchState, events: list[Event]) -> None:
+    run.advance(place, state.generation, lambda: state, events)
+
+
 def first_state(nsga2: Nsga2, objectives: Callable[[Any], Floats], extra: Any = None) -> SearchState:
-    """The first population, measured; of it `extra` where given."""
+    """The measured first population; `extra` vectors [k, length] are part of it where given."""
     vectors = nsga2.initial_vectors(extra)
     return nsga2.begin(vectors, objectives(vectors))
 
 
 def front_of(nsga2: Nsga2, state: SearchState, name: str, before: int = 0) -> Front:
-    """The archive's front as a result; evaluations that were made before this search count too."""
+    """The archive's front as a result; `before` evaluations of an earlier search are added."""
     chosen = nsga2.front(state)
     return Front(
         subnetwork=name,
@@ -89,8 +115,8 @@ def front_of(nsga2: Nsga2, state: SearchState, name: str, before: int = 0) -> Fr
     )
 
 
-def tell_front(run: Run, front: Front, graph: ChannelGraph, part: SubnetworkSpan) -> None:
-    """Tell a finished front and write it for other programs."""
+def publish_front(run: Run, front: Front, graph: ChannelGraph, part: SubnetworkSpan) -> None:
+    """Emit a finished front and write it as JSON for other programs."""
     groups = [graph.groups[number] for number in part.groups]
     edges = np.concatenate([[0], np.cumsum([group.stop - group.start for group in groups])])
     members = []
@@ -123,37 +149,50 @@ def published(record: Member | Scheme) -> dict[str, Any]:
     return {name.removesuffix("_kept"): value for name, value in structs.asdict(record).items()}
 
 
-def generation_events(
-    nsga2: Nsga2, state: SearchState, name: str, round_number: int, generations: int, rate: float, base: tuple[int, int]
-) -> list[Event]:
-    """What is told after each generation of a sub-network's search."""
-    index, count = base
-    points = state.seen_objectives[nsga2.front(state)]
-    generation = SearchGeneration(
-        subnetwork=name,
-        round=round_number,
-        generation=state.generation,
-        generations=generations,
-        hypervolume=state.hypervolumes[-1],
-        front_size=len(points),
-        evaluations=len(state.seen),
-        evaluations_per_second=rate,
-        front=rounded(points),
-    )
-    progress = Progress(
-        stage=StageName.SEARCH if round_number == 1 else StageName.CONSTRAIN,
-        step=index * generations + state.generation,
-        steps=count * generations,
-        unit="generation",
-        note=name,
-    )
-    return [generation, progress]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SubnetworkReport:
+    """The events of each generation of a sub-network's search.
+
+    Attributes:
+        nsga2: The algorithm.
+        subnetwork: The sub-network's name.
+        round: 1, or 2 after the constrained training.
+        generations: Of one search, at most.
+        index: Of the sub-network.
+        count: Of all sub-networks.
+    """
+
+    nsga2: Nsga2
+    subnetwork: str
+    round: int
+    generations: int
+    index: int
+    count: int
+
+    def __call__(self, state: SearchState, rate: float) -> list[Event]:
+        """The events after one generation."""
+        points = state.seen_objectives[self.nsga2.front(state)]
+        generation = SearchGeneration(
+            subnetwork=self.subnetwork,
+            round=self.round,
+            generation=state.generation,
+            generations=self.generations,
+            hypervolume=state.hypervolumes[-1],
+            front_size=len(points),
+            evaluations=len(state.seen),
+            evaluations_per_second=rate,
+            front=rounded(points),
+        )
+        progress = Progress(
+            stage=StageName.SEARCH if self.round == 1 else StageName.CONSTRAIN,
+            step=self.index * self.generations + state.generation,
+            steps=self.count * self.generations,
+            unit="generation",
+            note=self.subnetwork,
+        )
+        return [generation, progress]
 
 
 def rounded(points: Floats) -> tuple[Point, ...]:
-    """Points for the screen: six digits are more than it can show."""
+    """Points for the screen, which cannot show more than six digits."""
     return tuple((float(f"{x:.6g}"), float(f"{y:.6g}")) for x, y in points)
-
-
-def _same(state: SearchState) -> SearchState:
-    return state

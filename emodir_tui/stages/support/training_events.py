@@ -1,7 +1,6 @@
-"""What all trainings of the stages tell while they go on, and where they save."""
+"""What every training of the stages does after a step: save, report, answer requests."""
 
 import time
-from collections.abc import Callable
 
 from torch import nn
 
@@ -14,66 +13,78 @@ from emodir_tui.training.memory import trim_heap
 from emodir_tui.training.metrics import accuracy
 
 VALIDATION_BATCH = 500
-# An epoch of a large network takes minutes; who watches sees its steps every few seconds.
+# An epoch of a large network takes minutes; viewers see its steps every few seconds.
 PROGRESS_SECONDS = 5.0
 
 
-def follow(
-    run: Run,
-    place: Place,
-    model: nn.Module,
-    plan: TrainingPlan,
-    per_epoch: int,
-    *,
-    validation: Split | None = None,
-    base: tuple[int, int] = (0, 1),
-) -> Callable[[StepReport], None]:
-    """A function that saves, tells and listens after each step of a training.
+class TrainingReport:
+    """Saves a training, emits its events and answers requests; called after each step.
 
     Args:
         run: The run.
-        place: Where it is.
+        place: Of the training in the run.
         model: Is measured on `validation` after each epoch, if that is given.
         plan: The training's plan.
         per_epoch: Steps between two epoch events.
         validation: Images to measure on.
         base: (trainings of this stage done before, trainings in all), for the stage's progress.
     """
-    epochs = max(1, -(-plan.steps // per_epoch))
-    done, trainings = base
-    told = time.monotonic()
 
-    def on_step(moment: StepReport) -> None:
-        nonlocal told
-        if moment.trouble:
-            run.log(moment.trouble, "warning", place.stage)
-        ends = moment.step % per_epoch == 0 or moment.step == plan.steps
+    def __init__(
+        self,
+        run: Run,
+        place: Place,
+        model: nn.Module,
+        plan: TrainingPlan,
+        per_epoch: int,
+        *,
+        validation: Split | None = None,
+        base: tuple[int, int] = (0, 1),
+    ) -> None:
+        self._run, self._place, self._model, self._plan = run, place, model, plan
+        self._per_epoch, self._validation = per_epoch, validation
+        self._done, self._trainings = base
+        self._reported = time.monotonic()
+
+    def __call__(self, report: StepReport) -> None:
+        """Handle one step.
+
+        Raises:
+            Stopped: The run was asked to stop; this moment is saved.
+        """
+        if report.trouble:
+            self._run.log(report.trouble, "warning", self._place.stage)
+        ends = report.step % self._per_epoch == 0 or report.step == self._plan.steps
         events: list[Event] = []
         if ends:
-            measured = accuracy(model, validation, VALIDATION_BATCH) if validation is not None else None
-            epoch = Epoch(
-                stage=place.stage,
-                subject=place.subject,
-                epoch=-(-moment.step // per_epoch),
-                epochs=epochs,
-                step=moment.step,
-                loss=moment.loss,
-                accuracy=measured,
-                learning_rate=moment.learning_rate,
-            )
-            events.append(epoch)
+            events.append(self._epoch(report))
             # Pruned layers of many sizes come and go in a training of many schemes.
             trim_heap()
-        if ends or time.monotonic() - told >= PROGRESS_SECONDS:
-            told = time.monotonic()
-            progress = Progress(
-                stage=place.stage,
-                step=done * plan.steps + moment.step,
-                steps=trainings * plan.steps,
-                unit="step",
-                note=place.subject,
-            )
-            events.append(progress)
-        run.advance(place, moment.step, moment.state, events)
+        if ends or time.monotonic() - self._reported >= PROGRESS_SECONDS:
+            self._reported = time.monotonic()
+            events.append(self._progress(report))
+        self._run.advance(self._place, report.step, report.state, events)
 
-    return on_step
+    def _epoch(self, report: StepReport) -> Epoch:
+        measured = None
+        if self._validation is not None:
+            measured = accuracy(self._model, self._validation, VALIDATION_BATCH)
+        return Epoch(
+            stage=self._place.stage,
+            subject=self._place.subject,
+            epoch=-(-report.step // self._per_epoch),
+            epochs=max(1, -(-self._plan.steps // self._per_epoch)),
+            step=report.step,
+            loss=report.loss,
+            accuracy=measured,
+            learning_rate=report.learning_rate,
+        )
+
+    def _progress(self, report: StepReport) -> Progress:
+        return Progress(
+            stage=self._place.stage,
+            step=self._done * self._plan.steps + report.step,
+            steps=self._trainings * self._plan.steps,
+            unit="step",
+            note=self._place.subject,
+        )

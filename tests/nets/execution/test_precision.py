@@ -7,7 +7,7 @@ import torch
 from emodir_tui.nets.division import divide_network
 from emodir_tui.nets.execution.evaluators import FeatureError, NetworkEvaluator, SubnetworkEvaluator
 from emodir_tui.nets.execution.sliced import SlicedNetwork
-from emodir_tui.nets.measures.error_gradient import ErrorGuide
+from emodir_tui.nets.measures.error_gradient import ErrorGradient
 from emodir_tui.nets.modules.precision import CPU_FLAGS, cpu_flags, has_fast_bfloat16
 from tests.support.models import graph_of, random_keep, ranks, zoo_model
 
@@ -65,7 +65,7 @@ def test_a_guide_in_bfloat16_orders_genes_as_in_full_precision():
     keep = random_keep(graph, 1, 0.4)[None]
     own = np.concatenate([np.arange(graph.groups[n].start, graph.groups[n].stop) for n in part.groups])
     (full,), (reduced,) = (
-        ErrorGuide(graph, part.start, part.stop, [x], [output], dtype=dtype).changes(keep)
+        ErrorGradient(graph, part.start, part.stop, [x], [output], dtype=dtype).effects(keep)
         for dtype in (torch.float32, torch.bfloat16)
     )
     assert reduced.error == pytest.approx(full.error, rel=0.05)

@@ -5,7 +5,7 @@ import torch
 from emodir_tui.nets.division import divide_network
 from emodir_tui.nets.execution.evaluators import FeatureError, SubnetworkEvaluator
 from emodir_tui.nets.execution.sliced import SlicedNetwork
-from emodir_tui.nets.measures.error_gradient import ErrorGuide
+from emodir_tui.nets.measures.error_gradient import ErrorGradient
 from tests.support.models import graph_of, random_keep, ranks, zoo_model
 
 
@@ -24,7 +24,7 @@ def test_predictions_order_genes_as_measurements_do(name):
     evaluator = SubnetworkEvaluator(graph, part.start, part.stop, [x], FeatureError(graph, part.stop, [output]))
     keep = whole.copy()
     keep[own] = random_keep(graph, 1, 0.4)[own]
-    ((error, removal, restoring),) = ErrorGuide(graph, part.start, part.stop, [x], [output]).changes(keep[None])
+    ((error, removal, restoring),) = ErrorGradient(graph, part.start, part.stop, [x], [output]).effects(keep[None])
     assert error == pytest.approx(evaluator.evaluate(keep[None])[0], rel=1e-4)
     flips = np.repeat(keep[None], len(own), axis=0)
     flips[np.arange(len(own)), own] ^= True
@@ -42,8 +42,8 @@ def test_at_the_unpruned_mask_the_slope_is_zero_and_the_curvature_tells():
     span.select(np.ones(graph.genes, dtype=bool))
     with torch.no_grad():
         output = span(features)
-    guide = ErrorGuide(graph, part.start, part.stop, [features], [output])
-    ((error, removal, restoring),) = guide.changes(np.ones((1, graph.genes), dtype=bool))
+    guide = ErrorGradient(graph, part.start, part.stop, [features], [output])
+    ((error, removal, restoring),) = guide.effects(np.ones((1, graph.genes), dtype=bool))
     assert error == pytest.approx(0.0, abs=1e-9)
     group = graph.groups[part.groups[0]]
     np.testing.assert_allclose(restoring, 0.0, atol=1e-5)

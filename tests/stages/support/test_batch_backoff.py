@@ -35,12 +35,12 @@ def test_a_batch_that_does_not_fit_is_halved_for_good_and_said(run, error):
             raise error
         return "done"
 
-    assert with_batch_backoff(run, "search", work) == "done"
+    assert with_batch_backoff(run, "search", 125, work) == "done"
     assert tried == [125, 62, 31]
-    assert current_batch(run, "search") == 31
-    assert current_batch(run, "joint") == 125
+    assert current_batch(run, "search", 125) == 31
+    assert current_batch(run, "joint", 125) == 125
     log = (run.directory.events_folder / "0001.jsonl").read_text()
-    assert "goes on with batches of 31 instead of 62" in log
+    assert "continuing with batches of 31 instead of 62" in log
 
 
 def test_memory_that_holds_nothing_is_an_error(run):
@@ -48,7 +48,7 @@ def test_memory_that_holds_nothing_is_an_error(run):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(torch.OutOfMemoryError):
-        with_batch_backoff(run, "search", work)
+        with_batch_backoff(run, "search", 125, work)
 
 
 def test_other_errors_shrink_nothing(run):
@@ -59,5 +59,5 @@ def test_other_errors_shrink_nothing(run):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     with pytest.raises(RuntimeError, match="shapes"):
-        with_batch_backoff(run, "search", work)
+        with_batch_backoff(run, "search", 125, work)
     assert tried == [125]

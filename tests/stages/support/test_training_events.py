@@ -16,7 +16,7 @@ class Listener:
 def told_by(steps, per_epoch):
     run = Listener()
     plan = TrainingPlan(steps=steps, batch=1, learning_rate=0.1, seed=0)
-    on_step = trainings.follow(run, Place(stage="baseline"), None, plan, per_epoch)
+    on_step = trainings.TrainingReport(run, Place(stage="baseline"), None, plan, per_epoch)
     for step in range(1, steps + 1):
         on_step(StepReport(step=step, loss=1.0, learning_rate=0.1, state=None))
     return run.told
