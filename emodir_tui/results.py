@@ -73,14 +73,14 @@ class Ranking:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """The outcome of a measurement that decides how a run goes on."""
+    """The outcome of a measurement on which the rest of a run depends."""
 
     value: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DescentPath:
-    """What a descent of the whole network measured: keep vectors bool[n, genes], objectives float64[n, 2]."""
+    """The schemes that a descent of the whole network measured: keep vectors bool[n, genes], objectives float64[n, 2]."""
 
     keep_vectors: Bools
     objectives: Floats

@@ -1,1 +1,1 @@
-"""What a search searches: a sub-network or the whole network, its objectives and its guidance. Knows no run and no step."""
+"""The search problems: a sub-network or the whole network, with genome, objectives and effects of genes. Independent of runs."""

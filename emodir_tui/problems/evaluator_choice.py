@@ -101,7 +101,7 @@ class EvaluatedSpan:
         try:
             times = self._times(stack_it(), slice_it())
         except (RuntimeError, UnstackableError) as failure:
-            # A user's network may do what cannot be recorded or stacked, or take too much memory for it.
+            # Some networks cannot be recorded or stacked, or need too much memory for it.
             reason = first_line(failure)
         else:
             measured = ", ".join(f"{form} {1e3 * seconds / MAX_CANDIDATES:.2f} ms" for form, seconds in times.items())

@@ -89,7 +89,7 @@ class SubnetworkProblem:
     def _layers(self) -> set[str]:
         return set(self.part.layers) | set(self.complexity_model.touched(self.part.groups))
 
-    # Made when first asked for, because what they cache takes memory.
+    # Made on first use, because their caches take memory.
     @cached_property
     def _evaluator(self) -> Evaluator:
         varying = np.zeros(self.graph.genes, dtype=np.bool_)

@@ -26,7 +26,7 @@ def expected_costs(bench: Bench, subnetworks: int) -> dict[str, float]:
     schemes += (parents * CHILDREN if guided else 0) * profile.joint.polish
     second = profile.search.population * profile.search.second_generations if profile.search.rounds > 1 else 0
     read = images_read(bench)
-    # Training a pruned network, with a pass of the original for each of its own.
+    # Training a pruned network; each step also runs the original.
     pruned = TRAINING * CANDIDATE + 1
     return {
         "divide": DIVIDING,

@@ -146,7 +146,7 @@ def _budgets_searched(network: NetworkProblem, latencies: LatencyTable | None) -
     """The shares of the complexity under which the pick rules choose."""
     limits = budgets(network.bench.profile)
     if latencies is not None:
-        # Rules measure what is searched by an estimate: one that is too low by its usual error must hold the limit too.
+        # Searches estimate latencies and rules measure them: an estimate that is too low by its usual error must fit too.
         shares = [limit / network.unpruned_complexity for limit in limits]
         limits = [share * margin for share in shares for margin in (1.0 - latencies.error, 1.0)]
     return sorted(limit for limit in limits if 0.0 < limit < 1.0)
