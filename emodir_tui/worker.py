@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def prune(run: Run, bench: "Bench") -> None:
-    """EMO-DIR, step by step. A step whose result is on disk is not done again: that is all there is to resuming."""
+    """Do EMO-DIR step by step. A step whose result is on disk is not done again: resuming is nothing else."""
     from emodir_tui.stages.baseline import baseline
     from emodir_tui.stages.constrain import constrain
     from emodir_tui.stages.divide import divide
@@ -71,14 +71,14 @@ def run_attempt(directory: RunDirectory, checkpoint: str | None = None, *, log: 
 
 
 def run_process(directory: RunDirectory, checkpoint: str | None = None) -> ExitCode:
-    """The same for a process of its own: an error is printed, and becomes the exit code."""
+    """Run one attempt as a process: print an error and return its exit code."""
     try:
         return run_attempt(directory, checkpoint)
     except EmodirError as error:
         print(f"error: {error.message}" + (f"\n  hint: {error.hint}" if error.hint else ""), file=sys.stderr)  # noqa: T201
         return error.exit_code
     except Exception:
-        # The log is where a user, and a developer, looks for it.
+        # Standard error is the worker's log.
         traceback.print_exc()
         return ExitCode.RUN_FAILED
 
@@ -106,8 +106,8 @@ class _Snapshots:
 
 
 def _execute(run: Run) -> None:
-    _go_home(run)
-    # Read when torch is loaded: threads that wait sleep, instead of taking the cores from whatever runs beside.
+    _enter_working_directory(run)
+    # Read when torch is loaded: waiting threads sleep, so that they leave the cores to other processes.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from emodir_tui.bench import choose_device, configure_torch, open_bench
     from emodir_tui.problems.reach import reach, require_some_rule, unreachable_rules
@@ -126,10 +126,8 @@ def _execute(run: Run) -> None:
             log=run.log,
         )
         graph, division = bench.try_division()
-        out_of_reach, parts = (
-            unreachable_rules(run.profile, reach(run.profile, graph, division)),
-            len(division.subnetworks),
-        )
+        out_of_reach = unreachable_rules(run.profile, reach(run.profile, graph, division))
+        parts = len(division.subnetworks)
         if not extra_picks(run.directory):
             require_some_rule(run.profile, out_of_reach)
         # A finished stage's features and recorded passes make room for the next one's.
@@ -139,7 +137,7 @@ def _execute(run: Run) -> None:
         complexity = Complexity(run.profile.complexity.kind)
         run.emit(PlanMade(costs=expected_costs(bench, parts), complexity=complexity))
         if run.profile.device == "auto" and bench.device.type == "cpu" and has_nvidia_driver():
-            run.log("torch can't use the GPU of this machine, so the run is on the CPU; see emodir doctor", "warning")
+            run.log("torch cannot use the GPU of this machine, so the run is on the CPU; see emodir doctor", "warning")
         if run.profile.hardware.mixed_precision and not bench.mixed_precision:
             run.log("hardware.mixed_precision: this device has no native bfloat16; trainings run in full precision")
         if run.attempt == 1:
@@ -151,19 +149,19 @@ def _execute(run: Run) -> None:
 
 
 def _compute_as_before(run: Run, bench: "Bench") -> None:
-    """With as many threads as the run began with: how many share a sum decides how it is rounded."""
+    """Compute with as many threads as the run began with: their number decides how sums are rounded."""
     import torch
 
     if bench.device.type != "cpu" or run.profile.hardware.threads:
         return
     threads = int(bench.decide("threads", lambda: str(torch.get_num_threads())))
     if threads != torch.get_num_threads():
-        run.log(f"goes on with {threads} threads, as it began, and not with the {torch.get_num_threads()} of now")
+        run.log(f"continues with {threads} threads, as it began, instead of {torch.get_num_threads()}")
         torch.set_num_threads(threads)
 
 
 def _warn(run: Run, bench: "Bench", parts: int, out_of_reach: dict[str, str]) -> None:
-    """Of what works, and is hardly meant so."""
+    """Warn of settings that work but are probably not intended."""
     if run.profile.divide.subnetworks > parts:
         asked = run.profile.divide.subnetworks
         run.log(f"divide.subnetworks is {asked}, but this network's cut points make {parts}", "warning")
@@ -171,11 +169,11 @@ def _warn(run: Run, bench: "Bench", parts: int, out_of_reach: dict[str, str]) ->
         seen = f"only {bench.data.classes_seen} of {bench.data.classes} classes have training images"
         run.log(f"{seen}; are labels numbered from 0 on?", "warning")
     for rule, reason in out_of_reach.items():
-        run.log(f"pick rule '{rule}' can't be satisfied: {reason} whatever is pruned", "warning")
+        run.log(f"pick rule '{rule}' cannot be satisfied: {reason} whatever is pruned", "warning")
 
 
-def _go_home(run: Run) -> None:
-    """Relative paths and the user's own modules are found from where the run was started."""
+def _enter_working_directory(run: Run) -> None:
+    """Go to where the run was started: relative paths and the user's own modules are found from there."""
     home = run.directory.read_run_file().get("working_directory")
     if isinstance(home, str) and Path(home).is_dir():
         os.chdir(home)
@@ -184,11 +182,11 @@ def _go_home(run: Run) -> None:
 
 
 def _prune_for_all_picks(run: Run, bench: "Bench") -> None:
-    """The whole method, and its last two stages again for schemes that somebody asked for since these had begun."""
+    """Do the whole method, and its last two stages again for schemes that were requested in the meantime."""
     while True:
         asked = extra_picks(run.directory)
         prune(run, bench)
-        # What was asked for since the last step of a training.
+        # Take the requests that came since the last safe point.
         run.check()
         if set(extra_picks(run.directory)) <= set(asked):
             return
@@ -196,7 +194,7 @@ def _prune_for_all_picks(run: Run, bench: "Bench") -> None:
 
 
 def _make_room_for_new_picks(run: Run) -> None:
-    """A finished run that was asked for one more pick makes its last two stages again; finished picks stay."""
+    """Do the last two stages of a finished run again if another pick was requested; finished picks stay."""
     if run.new_picks:
         run.forget(StageName.REALISE, StageName.FINETUNE)
 

@@ -36,6 +36,6 @@ def _named(info: CheckpointInfo) -> str:
 
 def _newest_result(directory: RunDirectory) -> float | None:
     try:
-        return max(path.stat().st_mtime for path in directory.results_folder.glob("*.result"))
+        return max(path.stat().st_mtime for path in directory.result_files())
     except (OSError, ValueError):
         return None

@@ -97,18 +97,18 @@ class Results:
     """What finished stages (and finished sub-networks inside them) made, a checked file each."""
 
     def __init__(self, directory: RunDirectory) -> None:
-        self.folder = directory.results_folder
+        self._directory = directory
 
     def names(self) -> tuple[str, ...]:
         """The results that are there, sorted."""
         try:
-            return tuple(sorted(path.stem for path in self.folder.iterdir() if path.suffix == ".result"))
+            return tuple(path.stem for path in self._directory.result_files())
         except OSError:
             return ()
 
     def save(self, name: str, payload: bytes) -> None:
         """Keep a result. Raises OSError as the disk says."""
-        write_checked(self._path(name), {"result": name}, payload)
+        write_checked(self._directory.result_file(name), {"result": name}, payload)
 
     def load(self, name: str) -> bytes | None:
         """A result, or None where there is none.
@@ -116,32 +116,26 @@ class Results:
         Raises:
             DamagedFileError: It is there but not what was written.
         """
-        path = self._path(name)
+        path = self._directory.result_file(name)
         return read_checked(path)[1] if path.exists() else None
 
     def discard(self, name: str) -> None:
         """Put a damaged result out of the way, kept for whoever wants to look at it."""
         with suppress(OSError):
-            self._path(name).replace(self._path(name).with_suffix(".damaged"))
-
-    def _path(self, name: str) -> Path:
-        return self.folder / f"{name}.result"
+            self._directory.result_file(name).replace(self._directory.damaged_result_file(name))
 
 
 class Checkpoints:
     """The last `keep` checkpoints of a run."""
 
     def __init__(self, directory: RunDirectory, keep: int) -> None:
-        self.folder = directory.checkpoints_folder
+        self._directory = directory
         self.keep = keep
 
     def infos(self) -> list[CheckpointInfo]:
         """The checkpoints that are there, oldest first; files without a readable header are left out."""
         try:
-            paths = sorted(
-                (path for path in self.folder.iterdir() if path.suffix == ".checkpoint"),
-                key=lambda path: number_of(path.stem),
-            )
+            paths = sorted(self._directory.checkpoint_files(), key=lambda path: number_of(path.stem))
         except OSError:
             return []
         return [info for path in paths if (info := self._info(path)) is not None]
@@ -161,12 +155,12 @@ class Checkpoints:
             "reason": reason,
             "results": results,
         }
-        write_checked(self._path(checkpoint_id), header, payload)
+        write_checked(self._directory.checkpoint_file(checkpoint_id), header, payload)
         return checkpoint_id
 
     def load(self, checkpoint_id: str) -> bytes:
         """A checkpoint's payload. Raises DamagedFileError."""
-        return read_checked(self._path(checkpoint_id))[1]
+        return read_checked(self._directory.checkpoint_file(checkpoint_id))[1]
 
     def thin_out(self, keep: int | None = None) -> list[str]:
         """Delete the oldest beyond `keep`, never the newest; the ids that went."""
@@ -174,7 +168,7 @@ class Checkpoints:
         gone = [info.id for info in infos[: max(0, len(infos) - max(1, keep or self.keep))]]
         for checkpoint_id in gone:
             with suppress(OSError):
-                self._path(checkpoint_id).unlink()
+                self._directory.checkpoint_file(checkpoint_id).unlink()
         return gone
 
     def find(self, checkpoint_id: str) -> CheckpointInfo:
@@ -187,12 +181,9 @@ class Checkpoints:
         hint = nearest(checkpoint_id, names) or ("There are: " + ", ".join(names) if names else "There are none yet.")
         raise NotFoundError(f"there is no checkpoint '{checkpoint_id}'", hint)
 
-    def _path(self, checkpoint_id: str) -> Path:
-        return self.folder / f"{checkpoint_id}.checkpoint"
-
     def _next_number(self) -> int:
         try:
-            names = [path.name.partition(".")[0] for path in self.folder.iterdir()]
+            names = [path.name.partition(".")[0] for path in self._directory.checkpoints_folder.iterdir()]
         except OSError:
             names = []
         return max((number_of(name) for name in names), default=0) + 1
@@ -227,9 +218,9 @@ def rewind(directory: RunDirectory, checkpoint: CheckpointInfo) -> Path:
     checkpoints.load(checkpoint.id)
     number = len(list(directory.aside_folder.glob("*"))) + 1
     aside = directory.aside_folder / f"{number:04d}-from-{checkpoint.id}"
-    later = [directory.checkpoints_folder / f"{info.id}.checkpoint" for info in checkpoints.infos()]
+    later = [directory.checkpoint_file(info.id) for info in checkpoints.infos()]
     moved = [path for path in later if number_of(path.stem) > number_of(checkpoint.id)]
-    names = [path for path in directory.results_folder.glob("*.result") if path.stem not in checkpoint.results]
+    names = [directory.result_file(name) for name in Results(directory).names() if name not in checkpoint.results]
     moved += names
     for path in moved + _made_from([path.stem for path in names], directory):
         target = aside / path.relative_to(directory.path)
@@ -243,7 +234,8 @@ def _made_from(results: list[str], directory: RunDirectory) -> list[Path]:
     files: list[Path] = []
     for name in results:
         stage, subject = split_result_name(name)
-        files += directory.fronts_folder.glob(f"{subject or stage}.json")
+        files.append(directory.front_file(subject or stage))
         if stage == StageName.FINETUNE:
+            # All that was exported of the pick, or of all picks with the stage's own result.
             files += directory.export_folder.glob(f"{subject or '*'}.*")
-    return sorted(set(files))
+    return sorted(path for path in set(files) if path.exists())

@@ -48,7 +48,7 @@ def send(directory: RunDirectory, command: str, **arguments: Any) -> str:
     request_id = f"{time.time_ns():020d}-{uuid4().hex[:8]}"
     value = {"id": request_id, "command": command, "by": requester(), "arguments": arguments}
     try:
-        write_json(directory.control_folder / f"{request_id}.json", value)
+        write_json(directory.request_file(request_id), value)
     except OSError as error:
         raise EmodirError(f"{directory.control_folder}: the request can't be written ({error.strerror})") from error
     return request_id
@@ -70,7 +70,7 @@ def can_control(directory: RunDirectory) -> str:
 def waiting(directory: RunDirectory) -> bool:
     """Whether any request is there (cheap: one listing)."""
     try:
-        return any(name.endswith(".json") for name in os.listdir(directory.control_folder))  # noqa: PTH208
+        return bool(directory.request_names())
     except OSError:
         return False
 
@@ -78,7 +78,7 @@ def waiting(directory: RunDirectory) -> bool:
 def take(directory: RunDirectory) -> Iterator[Request | str]:
     """The requests that are there, oldest first, each taken away; a sentence for each file that is none."""
     try:
-        names = sorted(path.name for path in directory.control_folder.iterdir() if path.suffix == ".json")
+        names = directory.request_names()
     except OSError:
         return
     for name in names:

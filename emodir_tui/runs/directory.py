@@ -17,7 +17,7 @@ from typing import Any
 from emodir_tui.errors import NotFoundError, ProfileError, nearest
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
-SEGMENT = ".jsonl"
+SEGMENT, RESULT, CHECKPOINT, REQUEST = ".jsonl", ".result", ".checkpoint", ".json"
 OWNER_ONLY, SHARED = 0o700, 0o755
 
 
@@ -50,10 +50,6 @@ class RunDirectory:
     def event_segments(self) -> list[Path]:
         """The event segments that are there, oldest first."""
         return sorted(self.events_folder.glob(f"*{SEGMENT}"))
-
-    def event_segment(self, attempt: int) -> Path:
-        """The event segment of an attempt."""
-        return self.events_folder / f"{attempt:04d}{SEGMENT}"
 
     def next_attempt(self) -> int:
         """The number of the next attempt; attempts count from 1."""
@@ -93,6 +89,50 @@ class RunDirectory:
     def fronts_folder(self) -> Path:
         """Fronts, ranking and joint front as JSON, for other programs."""
         return self.path / "fronts"
+
+    def result_file(self, name: str) -> Path:
+        """A stage's result, or that of a part of it."""
+        return self.results_folder / f"{name}{RESULT}"
+
+    def result_files(self) -> list[Path]:
+        """The results that are there, sorted by name; the name is the file's stem. Raises OSError as the disk says."""
+        return sorted(path for path in self.results_folder.iterdir() if path.suffix == RESULT)
+
+    def damaged_result_file(self, name: str) -> Path:
+        """Where a result is put that could not be read."""
+        return self.results_folder / f"{name}.damaged"
+
+    def checkpoint_file(self, checkpoint_id: str) -> Path:
+        """A checkpoint."""
+        return self.checkpoints_folder / f"{checkpoint_id}{CHECKPOINT}"
+
+    def checkpoint_files(self) -> list[Path]:
+        """The checkpoints that are there; the id is the file's stem. Raises OSError as the disk says."""
+        return [path for path in self.checkpoints_folder.iterdir() if path.suffix == CHECKPOINT]
+
+    def request_file(self, request_id: str) -> Path:
+        """A control request."""
+        return self.control_folder / f"{request_id}{REQUEST}"
+
+    def request_names(self) -> list[str]:
+        """The names of the control requests that wait, oldest first. Raises OSError as the disk says."""
+        return sorted(name for name in os.listdir(self.control_folder) if name.endswith(REQUEST))  # noqa: PTH208
+
+    def lock_draft(self, token: str) -> Path:
+        """A lock before it is linked into place."""
+        return self.path / f".lock.{token}"
+
+    def succession_file(self, digest: str) -> Path:
+        """Names the one worker that may take over the lock with this digest."""
+        return self.path / f".lock.succession-{digest}"
+
+    def succession_files(self) -> list[Path]:
+        """The successions that are there."""
+        return list(self.path.glob(".lock.succession-*"))
+
+    def export_file(self, pick: str) -> Path:
+        """A pick's pruned network."""
+        return self.export_folder / f"{pick}.safetensors"
 
     def front_file(self, name: str) -> Path:
         """A sub-network's front, the `ranking` or the `joint` front."""
@@ -141,6 +181,11 @@ class RunDirectory:
             return self.profile_file.stat().st_mtime
         except OSError:
             return 0.0
+
+
+def segment_name(attempt: int) -> str:
+    """The file name of an attempt's event segment."""
+    return f"{attempt:04d}{SEGMENT}"
 
 
 def seconds_of(value: Any) -> float | None:

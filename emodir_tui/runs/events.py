@@ -13,7 +13,7 @@ from typing import Any, Union
 
 import msgspec
 
-from emodir_tui.runs.directory import file_mode, make_folder
+from emodir_tui.runs.directory import SEGMENT, file_mode, make_folder, segment_name
 from emodir_tui.runs.event_types import Event, Time, Undeclared
 
 # A reader takes at most this much at one poll, so that catching up never freezes a screen.
@@ -29,7 +29,7 @@ class EventWriter:
 
     def __init__(self, folder: Path, attempt: int) -> None:
         make_folder(folder)
-        self.path = folder / f"{attempt:04d}.jsonl"
+        self.path = folder / segment_name(attempt)
         self._lost = 0
         self._seq = 0
         self._waiting: deque[bytes] = deque()
@@ -158,7 +158,7 @@ class EventReader:
 
     def _names(self) -> list[str]:
         try:
-            return sorted(path.name for path in self.folder.iterdir() if path.suffix == ".jsonl")
+            return sorted(path.name for path in self.folder.iterdir() if path.suffix == SEGMENT)
         except OSError:
             return []
 

@@ -94,7 +94,7 @@ def start(directory: RunDirectory, checkpoint: str | None = None) -> None:
         ProfileError: Something in the profile can't work, as only the worker could find out.
         WorkerLostError: It ended before it was ready; says its last lines.
     """
-    segments = {path.name for path in directory.events_folder.glob("*.jsonl")}
+    segments = {path.name for path in directory.event_segments()}
     pid = _spawn(directory, checkpoint)
     began = time.monotonic()
     while time.monotonic() - began < START_SECONDS:
@@ -207,7 +207,7 @@ def _spawn(directory: RunDirectory, checkpoint: str | None) -> int:
 
 
 def _new_events(directory: RunDirectory, old_segments: set[str]) -> list[Event]:
-    paths = [path for path in sorted(directory.events_folder.glob("*.jsonl")) if path.name not in old_segments]
+    paths = [path for path in directory.event_segments() if path.name not in old_segments]
     return [event for path in paths for event in read_segment(path)]
 
 

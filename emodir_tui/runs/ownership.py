@@ -75,7 +75,7 @@ def take_lock(directory: RunDirectory, is_dead: Callable[[Process], bool]) -> No
     Raises:
         ConflictError: A live worker has it, or was faster.
     """
-    mine = directory.path / f".lock.{os.getpid()}.{secrets.token_hex(4)}"
+    mine = directory.lock_draft(f"{os.getpid()}.{secrets.token_hex(4)}")
     mine.write_text(json.dumps({**this_process().as_json(), "token": secrets.token_hex(8)}))
     try:
         while not _link(mine, directory.lock_file):
@@ -92,7 +92,7 @@ def take_lock(directory: RunDirectory, is_dead: Callable[[Process], bool]) -> No
             return
         _refuse_if_alive(directory, directory.lock_file, is_dead)
         while True:
-            succession = directory.path / f".lock.succession-{sha256(inherited).hexdigest()[:16]}"
+            succession = directory.succession_file(sha256(inherited).hexdigest()[:16])
             if _link(mine, succession):
                 break
             # Somebody else succeeds this owner; should they have died in between, they are succeeded in turn.
@@ -115,7 +115,7 @@ def release_lock(directory: RunDirectory) -> None:
         return
     with suppress(OSError):
         directory.lock_file.unlink()
-    for path in directory.path.glob(".lock.succession-*"):
+    for path in directory.succession_files():
         with suppress(OSError):
             path.unlink()
 

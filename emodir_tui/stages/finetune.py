@@ -52,10 +52,10 @@ def finetune(run: Run, bench: Bench, original: Original, pruned: list[Pruned]) -
         result = result_name(StageName.FINETUNE, name)
         known = run.has_part(result)
         finished = run.part(result, Finished, partial(_finish, run, bench, original, made, base))
-        file = f"{name}.safetensors"
+        file = run.directory.export_file(name)
         write = partial(
             save_pruned,
-            run.directory.export_folder / file,
+            file,
             finished.weights,
             structure=made.structure,
             source=bench.profile.model.source,
@@ -70,12 +70,12 @@ def finetune(run: Run, bench: Bench, original: Original, pruned: list[Pruned]) -
                 accuracy=finished.accuracy,
                 latency_ms=finished.latency_ms,
                 baseline_latency_ms=finished.baseline_latency_ms,
-                file=f"export/{file}",
+                file=str(file.relative_to(run.directory.path)),
             )
         )
         for warning in [] if known else _warnings(made, finished):
             run.log(warning, "warning", "finetune")
-        files.append(file)
+        files.append(file.name)
         run.check()
     return files
 
