@@ -439,7 +439,7 @@ def main() -> None:
     except BrokenPipeError:
         _exit_without_reader()
     except SystemExit as leaving:
-        # Typer turns a broken pipe into an exit of its own.
+        # Typer turns a broken pipe into a SystemExit.
         if isinstance(leaving.__context__, BrokenPipeError):
             _exit_without_reader()
         raise

@@ -219,6 +219,13 @@ def test_a_shared_run_can_be_read_by_others_and_any_other_run_cannot(finished, o
     assert len(unreadable(*finished[:2])) == 6
 
 
+def test_no_summary_of_a_command_is_cut_at_80_columns():
+    from emodir_tui.cli import app
+
+    summaries = [(command.callback.__doc__ or "").splitlines()[0] for command in app.registered_commands]
+    assert [line for line in summaries if not 0 < len(line) <= 55] == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
@@ -230,6 +237,9 @@ def test_a_shared_run_can_be_read_by_others_and_any_other_run_cannot(finished, o
         (["show", "nothing"], 3, "there are no runs"),
         (["stop", "nothing"], 3, "there are no runs"),
         (["run"], 2, "missing argument"),
+        (["show", "--jsn"], 2, "no such option: --jsn"),
+        (["qqqq"], 2, "unknown command 'qqqq'"),
+        ([], 2, "Usage: "),
         (["verify", "nothing.safetensors"], 3, "there is no file nothing.safetensors"),
         (["check", "tiny.toml", "--set", "data.mean=[76.5]"], 2, "values must be between 0 and 1, not 76.5"),
         (["run", "tiny.toml", "--detach", "--foreground"], 2, "exclude each other"),

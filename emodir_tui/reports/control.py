@@ -84,7 +84,7 @@ def find_scheme(directory: RunDirectory, state: RunState, number: int | None, ke
     if not fitting:
         least = min(scheme.complexity_kept for scheme in schemes)
         raise NotFoundError(
-            f"no scheme of {directory.id} keeps at most {percent(kept)}", f"The smallest keeps {percent(least)}."
+            f"no scheme of {directory.id} keeps at most a share of {kept:g}", f"The smallest keeps {percent(least)}."
         )
     return min(fitting, key=lambda scheme: scheme.impairment).scheme
 

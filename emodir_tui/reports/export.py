@@ -65,7 +65,7 @@ def _pick(directory: RunDirectory, wanted: str) -> Pick:
         if not fitting:
             least = min(pick.macs_kept or 1.0 for pick in picks.values())
             raise NotFoundError(
-                f"no pick of {directory.id} keeps at most {percent(share)} of the MACs",
+                f"no pick of {directory.id} keeps at most a share of {share:g} of the MACs",
                 f"The smallest keeps {percent(least)}.",
             )
         return max(fitting, key=lambda pick: pick.accuracy or 0.0)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from emodir_tui import formatting
 from emodir_tui.errors import DamagedFileError
 from emodir_tui.runs.checkpoint import Checkpoints, Place, Results
 from emodir_tui.runs.directory import RunDirectory
@@ -181,8 +182,8 @@ class Saving:
             free = shutil.disk_usage(self._directory.path).free
             low = free < max(DISK_RESERVE * size, DISK_LOW_BYTES)
             if low and not self._disk_low:
-                free_mb, needed_mb = free / 1e6, size / 1e6
-                self._emitter.log(
-                    f"the disk is nearly full: {free_mb:.0f} MB free, a checkpoint takes {needed_mb:.1f}", "warning"
+                text = (
+                    f"the disk is nearly full: {formatting.size(free)} free, a checkpoint takes {formatting.size(size)}"
                 )
+                self._emitter.log(text, "warning")
             self._disk_low = low
