@@ -32,6 +32,8 @@ from typing import Any
 
 SUBNETWORKS, RANKING_ROWS, POINTS = 12, 2000, 30
 SETTLE_SECONDS = 4.0
+# A guard against hanging alone: a busy machine may take many times as long as a quiet one.
+PATIENCE_SECONDS = 300.0
 WIDTH, HEIGHT = 120, 40
 _ESCAPES = re.compile(
     rb"\x1b\[[0-9;?<>=]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1bP[^\x1b]*\x1b\\|\x1b[=>()][0-9A-Za-z]?"
@@ -68,7 +70,7 @@ class Terminal:
         """Output since `start`, without escape sequences."""
         return _ESCAPES.sub(b"", bytes(self.output[start:])).decode("utf-8", "replace")
 
-    def wait_for(self, *words: str, start: int = 0, seconds: float = 20.0) -> float:
+    def wait_for(self, *words: str, start: int = 0, seconds: float = PATIENCE_SECONDS) -> float:
         """Wait for all words in the output since `start`; the seconds it took. A failure shows the end of the output."""
         begun = time.monotonic()
         while not all(word in self.text(start) for word in words):
@@ -77,7 +79,7 @@ class Terminal:
             time.sleep(0.02)
         return time.monotonic() - begun
 
-    def wait(self, seconds: float = 10.0) -> int:
+    def wait(self, seconds: float = PATIENCE_SECONDS) -> int:
         """The exit code."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:

@@ -145,7 +145,7 @@ def screen_text(app: Dashboard) -> str:
     return "\n".join("".join(segment.text for segment in strip).ljust(width)[:width] for strip in rows[:height])
 
 
-async def wait_for(pilot: object, true: Callable[[], bool], seconds: float = 8.0) -> None:
+async def wait_for(pilot: object, true: Callable[[], bool], seconds: float = 120.0) -> None:
     """Wait until a condition is true, or fail with the text of the screen."""
     import time
 

@@ -7,7 +7,7 @@ from emodir_tui.runs.status import Status
 from emodir_tui.tui.control.keymap import COMMANDS, MAIN
 from emodir_tui.tui.control.panels import PANELS
 from emodir_tui.tui.drawing.palette import THEMES
-from tests.tui.recording import Still, StillDashboard, at, live, recorded_events, screen_text, until
+from tests.tui.recording import Still, StillDashboard, at, live, recorded_events, screen_text, until, wait_for
 
 
 @pytest.fixture
@@ -276,14 +276,11 @@ async def test_the_worker_log_is_shown_literally_and_followed(recorded):
     async with app.run_test(size=(80, 24)) as pilot:
         dashboard = await at(app, pilot)
         await dashboard.press("l")
-        await pilot.pause(0.5)
-        shown = screen_text(app)
-        assert "[bold red]not bold[/]" in shown
-        assert "␛[31m red" in shown
+        await wait_for(pilot, lambda: "[bold red]not bold[/]" in screen_text(app))
+        assert "␛[31m red" in screen_text(app)
         with recorded.worker_log.open("a") as log:
             log.write("the newest line\n")
-        await pilot.pause(1.5)
-        assert "the newest line" in screen_text(app)
+        await wait_for(pilot, lambda: "the newest line" in screen_text(app))
         assert "not bold" not in await dashboard.press("slash", *"newest", "enter")
         assert "1 Subnets" in await dashboard.press("slash", "escape", "escape")
 

@@ -102,7 +102,7 @@ async def test_a_run_that_is_new_appears_by_itself(runs):
     async with app.run_test(size=(120, 40)) as pilot:
         await open_picker(runs, pilot)
         copy_recording(runs, "new-0005")
-        await wait_for(pilot, shows(app, "5 runs", "new-0005"), 10)
+        await wait_for(pilot, shows(app, "5 runs", "new-0005"))
 
 
 async def test_a_read_only_list_resumes_nothing(runs):

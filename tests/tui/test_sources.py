@@ -12,7 +12,7 @@ from tests.support.events import event as event_of
 from tests.tui.recording import RECORDED, recorded_events
 
 
-def pump(source, until, seconds=10.0):
+def pump(source, until, seconds=120.0):
     end = time.monotonic() + seconds
     while not until() and time.monotonic() < end:
         source.pump()

@@ -7,7 +7,7 @@ import time
 import pytest
 from msgspec.structs import replace
 
-from benchmarks.dashboard import Terminal
+from benchmarks.dashboard import PATIENCE_SECONDS, Terminal
 from emodir_tui.runs.directory import list_runs
 from emodir_tui.runs.events import encode, read_all
 from emodir_tui.runs.fold import replay
@@ -53,7 +53,7 @@ def state_of(directory):
 
 def kill(pid):
     os.kill(pid, signal.SIGKILL)
-    end = time.monotonic() + 5
+    end = time.monotonic() + PATIENCE_SECONDS
     while start_ticks(pid) is not None and time.monotonic() < end:
         time.sleep(0.02)
 
@@ -61,9 +61,9 @@ def kill(pid):
 @pytest.mark.full
 def test_a_run_is_started_watched_controlled_lost_resumed_and_finished(emodir, terminals):
     terminal = terminals("run", "tiny.toml", *SLOWER)
-    terminal.wait_for("Sub-networks", "running", seconds=90)
+    terminal.wait_for("Sub-networks", "running")
     (directory,) = list_runs(emodir.folder / "runs")
-    terminal.wait_for("6/8 joint", seconds=60)
+    terminal.wait_for("6/8 joint")
 
     for _ in range(20):
         start = pressed(terminal, "s")
@@ -80,10 +80,10 @@ def test_a_run_is_started_watched_controlled_lost_resumed_and_finished(emodir, t
 
     start = len(terminal.output)
     kill(state_of(directory).pid)
-    terminal.wait_for("lost", "is gone", "r resume", start=start, seconds=10)
+    terminal.wait_for("lost", "is gone", "r resume", start=start)
     start = pressed(terminal, "r")
-    terminal.wait_for("resumed", start=start, seconds=60)
-    terminal.wait_for("✓ finished", "knee", start=start, seconds=90)
+    terminal.wait_for("resumed", start=start)
+    terminal.wait_for("✓ finished", "knee", start=start)
     assert state_of(directory).attempt == 2
 
     terminal.press("q")
@@ -94,7 +94,7 @@ def test_a_run_is_started_watched_controlled_lost_resumed_and_finished(emodir, t
 @pytest.mark.full
 def test_leaving_never_stops_the_run_and_says_how_to_come_back(emodir, terminals):
     terminal = terminals("run", "tiny.toml", "--set", "joint.generations=4000", width=80, height=24)
-    terminal.wait_for("running", seconds=90)
+    terminal.wait_for("running")
     (directory,) = list_runs(emodir.folder / "runs")
     terminal.press("\x03")
     assert terminal.wait() == 6
@@ -106,7 +106,7 @@ def test_leaving_never_stops_the_run_and_says_how_to_come_back(emodir, terminals
     second = terminals("watch", directory.id)
     second.wait_for("running")
     second.hang_up()
-    end = time.monotonic() + 10
+    end = time.monotonic() + PATIENCE_SECONDS
     while start_ticks(second.pid) is not None and time.monotonic() < end:
         time.sleep(0.05)
     assert start_ticks(second.pid) is None
@@ -152,7 +152,7 @@ def test_nothing_is_written_when_nothing_happens(emodir, terminals):
     terminal = terminals("watch", "digits-8322")
     terminal.wait_for("✓ finished", "127 points", "10 d")
     # A busy machine may still be drawing the first screen.
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE_SECONDS
     written = -1
     while written != len(terminal.output) and time.monotonic() < end:
         written = len(terminal.output)
