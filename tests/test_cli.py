@@ -233,7 +233,7 @@ def test_no_summary_of_a_command_is_cut_at_80_columns():
         (["run", "digts"], 3, "Did you mean 'digits'?"),
         (["run", "tiny.toml", "--set", "search.populaton=8"], 2, "Did you mean 'search.population'?"),
         (["run", "tiny.toml", "--set", "search.population=7"], 2, "even number"),
-        (["run", "tiny.toml", "--name", "../x"], 2, "can't be a run's name"),
+        (["run", "tiny.toml", "--name", "../x"], 2, "cannot be a run's name"),
         (["show", "nothing"], 3, "there are no runs"),
         (["stop", "nothing"], 3, "there are no runs"),
         (["run"], 2, "missing argument"),

@@ -211,7 +211,7 @@ def test_requests_that_are_no_requests_are_refused_or_named_and_change_nothing(l
     (directory.control_folder / "x.json").write_text("[1, 2")
     wait_for(lambda: {bad, odd} <= set(state_of(directory).controls))
     assert {state_of(directory).controls[item].state for item in (bad, odd)} == {"refused"}
-    wait_for(lambda: any("x.json is no request" in message.text for message in state_of(directory).messages))
+    wait_for(lambda: any("x.json is not a request" in message.text for message in state_of(directory).messages))
 
 
 def test_a_job_that_is_terminated_stops_its_run_and_says_so_by_exit_code(emodir):

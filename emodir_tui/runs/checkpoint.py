@@ -1,4 +1,4 @@
-"""Checked files: a line of JSON that says what it is, then the payload whose checksum that line holds.
+"""Checked files: a line of JSON as header, then the payload; the header holds its checksum.
 
 Checkpoints are moments inside a stage; results are what finished stages made. Neither can run code when read.
 """
@@ -51,7 +51,7 @@ def write_checked(path: Path, header: dict[str, Any], payload: bytes) -> None:
     """Put a checked file there, whole or not at all.
 
     Raises:
-        OSError: As the disk says.
+        OSError: The file cannot be written.
     """
     line = json.dumps({**header, "bytes": len(payload), "sha256": sha256(payload).hexdigest()}, allow_nan=False)
     write_file(path, line.encode() + b"\n" + payload)
@@ -61,12 +61,12 @@ def read_checked(path: Path) -> tuple[dict[str, Any], bytes]:
     """Header and payload.
 
     Raises:
-        DamagedFileError: The file can't be read or is not what was written.
+        DamagedFileError: The file cannot be read, or its checksum does not match.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise DamagedFileError(f"{path} can't be read ({error.strerror})") from error
+        raise DamagedFileError(f"{path} cannot be read ({error.strerror})") from error
     line, newline, payload = content.partition(b"\n")
     header = _header(line) if newline else None
     if header is None:
@@ -100,27 +100,27 @@ class Results:
         self._directory = directory
 
     def names(self) -> tuple[str, ...]:
-        """The results that are there, sorted."""
+        """Names of the results on disk, sorted."""
         try:
             return tuple(path.stem for path in self._directory.result_files())
         except OSError:
             return ()
 
     def save(self, name: str, payload: bytes) -> None:
-        """Keep a result. Raises OSError as the disk says."""
+        """Write a result. Raises OSError."""
         write_checked(self._directory.result_file(name), {"result": name}, payload)
 
     def load(self, name: str) -> bytes | None:
         """A result, or None where there is none.
 
         Raises:
-            DamagedFileError: It is there but not what was written.
+            DamagedFileError: It is on disk but damaged.
         """
         path = self._directory.result_file(name)
         return read_checked(path)[1] if path.exists() else None
 
     def discard(self, name: str) -> None:
-        """Put a damaged result out of the way, kept for whoever wants to look at it."""
+        """Set a result aside under another name, where it can be inspected."""
         with suppress(OSError):
             self._directory.result_file(name).replace(self._directory.damaged_result_file(name))
 
@@ -133,7 +133,7 @@ class Checkpoints:
         self.keep = keep
 
     def infos(self) -> list[CheckpointInfo]:
-        """The checkpoints that are there, oldest first; files without a readable header are left out."""
+        """Headers of the checkpoints on disk, oldest first; files without a readable header are left out."""
         try:
             paths = sorted(self._directory.checkpoint_files(), key=lambda path: number_of(path.stem))
         except OSError:
@@ -143,7 +143,7 @@ class Checkpoints:
     def save(
         self, place: Place, step: int, payload: bytes, *, time: float, reason: str, results: tuple[str, ...]
     ) -> str:
-        """Keep a moment; its id. Raises OSError as the disk says, and then nothing that was there is gone."""
+        """Write a checkpoint and return its id. Raises OSError; then no earlier checkpoint is lost."""
         checkpoint_id = f"ck-{self._next_number():04d}"
         header = {
             "id": checkpoint_id,
@@ -179,7 +179,7 @@ class Checkpoints:
                 return info
         names = [info.id for info in infos]
         hint = nearest(checkpoint_id, names) or ("There are: " + ", ".join(names) if names else "There are none yet.")
-        raise NotFoundError(f"there is no checkpoint '{checkpoint_id}'", hint)
+        raise NotFoundError(f"unknown checkpoint '{checkpoint_id}'", hint)
 
     def _next_number(self) -> int:
         try:
@@ -209,10 +209,10 @@ class Checkpoints:
 
 
 def rewind(directory: RunDirectory, checkpoint: CheckpointInfo) -> Path:
-    """Go back to a checkpoint: what came after it is moved aside, not deleted; the folder it went to.
+    """Go back to a checkpoint: later results and checkpoints are moved aside, to the returned folder.
 
     Raises:
-        DamagedFileError: The checkpoint is not what was written; nothing is moved then.
+        DamagedFileError: The checkpoint is damaged; nothing is moved then.
     """
     checkpoints = Checkpoints(directory, keep=1)
     checkpoints.load(checkpoint.id)

@@ -18,7 +18,7 @@ REQUEST_BYTES = 65536
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What somebody asked for."""
+    """A control request."""
 
     id: str
     command: str
@@ -27,7 +27,7 @@ class Request:
 
 
 def requester() -> str:
-    """The one who asks, for people to read: user@host:process."""
+    """Who sends requests from this process, for people to read: user@host:process."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError):
@@ -40,7 +40,7 @@ def send(directory: RunDirectory, command: str, **arguments: Any) -> str:
 
     Raises:
         ConflictError: This user may not control the run.
-        EmodirError: The request can't be written.
+        EmodirError: The request cannot be written.
     """
     if refusal := can_control(directory):
         raise ConflictError(refusal)
@@ -50,7 +50,7 @@ def send(directory: RunDirectory, command: str, **arguments: Any) -> str:
     try:
         write_json(directory.request_file(request_id), value)
     except OSError as error:
-        raise EmodirError(f"{directory.control_folder}: the request can't be written ({error.strerror})") from error
+        raise EmodirError(f"{directory.control_folder}: the request cannot be written ({error.strerror})") from error
     return request_id
 
 
@@ -59,16 +59,16 @@ def can_control(directory: RunDirectory) -> str:
     try:
         owner = directory.path.stat().st_uid
     except OSError as error:
-        return f"{directory.path} can't be read ({error.strerror})"
+        return f"{directory.path} cannot be read ({error.strerror})"
     if owner not in (os.getuid(), os.geteuid()):
         return f"{directory.id} belongs to another user (uid {owner}); it can be watched, not controlled"
     if not os.access(directory.path, os.W_OK):
-        return f"{directory.path} can't be written to; the run can be watched, not controlled"
+        return f"{directory.path} cannot be written to; the run can be watched, not controlled"
     return ""
 
 
 def waiting(directory: RunDirectory) -> bool:
-    """Whether any request is there (cheap: one listing)."""
+    """Whether any request waits (cheap: one listing)."""
     try:
         return bool(directory.request_names())
     except OSError:
@@ -76,7 +76,7 @@ def waiting(directory: RunDirectory) -> bool:
 
 
 def take(directory: RunDirectory) -> Iterator[Request | str]:
-    """The requests that are there, oldest first, each taken away; a sentence for each file that is none."""
+    """Remove and yield the waiting requests, oldest first; a sentence for each file that is not a request."""
     try:
         names = directory.request_names()
     except OSError:
@@ -92,7 +92,7 @@ def take(directory: RunDirectory) -> Iterator[Request | str]:
         try:
             path.unlink()
         except OSError:
-            # Seen again at every look; what can't be taken away is not obeyed, or it would be again and again.
+            # A request that cannot be removed is not obeyed: it would be obeyed again at every look.
             continue
         yield _request(name, value, uid)
 
@@ -101,11 +101,11 @@ def _request(name: str, value: dict[str, Any] | None, uid: int) -> Request | str
     if uid not in (os.getuid(), 0):
         return f"a request by another user (uid {uid}) was ignored"
     if value is None:
-        return f"control/{name} is no request and was ignored"
+        return f"control/{name} is not a request and was ignored"
     request_id, command, by = value.get("id"), value.get("command"), value.get("by")
     arguments = value.get("arguments", {})
     if not (isinstance(request_id, str) and isinstance(command, str) and isinstance(by, str)):
-        return f"control/{name} is no request and was ignored"
+        return f"control/{name} is not a request and was ignored"
     if not isinstance(arguments, dict):
-        return f"control/{name} is no request and was ignored"
+        return f"control/{name} is not a request and was ignored"
     return Request(id=request_id[:80], command=command[:40], by=by[:120], arguments=arguments)

@@ -48,7 +48,7 @@ class RunDirectory:
         return self.path / "events"
 
     def event_segments(self) -> list[Path]:
-        """The event segments that are there, oldest first."""
+        """The event segments on disk, oldest first."""
         return sorted(self.events_folder.glob(f"*{SEGMENT}"))
 
     def next_attempt(self) -> int:
@@ -95,7 +95,7 @@ class RunDirectory:
         return self.results_folder / f"{name}{RESULT}"
 
     def result_files(self) -> list[Path]:
-        """The results that are there, sorted by name; the name is the file's stem. Raises OSError as the disk says."""
+        """The results on disk, sorted by name; the name is the file's stem. Raises OSError."""
         return sorted(path for path in self.results_folder.iterdir() if path.suffix == RESULT)
 
     def damaged_result_file(self, name: str) -> Path:
@@ -107,7 +107,7 @@ class RunDirectory:
         return self.checkpoints_folder / f"{checkpoint_id}{CHECKPOINT}"
 
     def checkpoint_files(self) -> list[Path]:
-        """The checkpoints that are there; the id is the file's stem. Raises OSError as the disk says."""
+        """The checkpoints on disk; the id is the file's stem. Raises OSError."""
         return [path for path in self.checkpoints_folder.iterdir() if path.suffix == CHECKPOINT]
 
     def request_file(self, request_id: str) -> Path:
@@ -115,7 +115,7 @@ class RunDirectory:
         return self.control_folder / f"{request_id}{REQUEST}"
 
     def request_names(self) -> list[str]:
-        """The names of the control requests that wait, oldest first. Raises OSError as the disk says."""
+        """File names of the waiting control requests, oldest first. Raises OSError."""
         return sorted(name for name in os.listdir(self.control_folder) if name.endswith(REQUEST))  # noqa: PTH208
 
     def lock_draft(self, token: str) -> Path:
@@ -127,7 +127,7 @@ class RunDirectory:
         return self.path / f".lock.succession-{digest}"
 
     def succession_files(self) -> list[Path]:
-        """The successions that are there."""
+        """The successions on disk."""
         return list(self.path.glob(".lock.succession-*"))
 
     def export_file(self, pick: str) -> Path:
@@ -140,7 +140,7 @@ class RunDirectory:
 
     @property
     def picks_file(self) -> Path:
-        """Schemes to realise besides the profile's own picks."""
+        """Schemes to realise in addition to the profile's picks."""
         return self.path / "picks.json"
 
     @property
@@ -169,12 +169,12 @@ class RunDirectory:
         return os.path.isfile(self.profile_file)  # noqa: PTH113
 
     def read_run_file(self) -> dict[str, Any]:
-        """What `run.json` says; empty when it is not there or damaged."""
+        """Content of `run.json`; empty if it is missing or damaged."""
         return read_json(self.run_file) or {}
 
     @property
     def created(self) -> float:
-        """When the run was made, Unix seconds; 0.0 where nobody knows."""
+        """When the run was made, Unix seconds; 0.0 if unknown."""
         if (known := seconds_of(self.read_run_file().get("created"))) is not None:
             return known
         try:
@@ -189,7 +189,7 @@ def segment_name(attempt: int) -> str:
 
 
 def seconds_of(value: Any) -> float | None:
-    """A time in a file as a number that can be reckoned with; None where it is none."""
+    """A time in a file as a float; None if it is not a number or too large."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
     try:
@@ -207,11 +207,11 @@ def create(runs_dir: Path, name: str, *, shared: bool = False) -> RunDirectory:
     """A new run directory with an id that starts with `name`.
 
     Raises:
-        ProfileError: The name can't be a folder's name, or the folder can't be made.
+        ProfileError: The name is not allowed, or the folder cannot be made.
     """
     if not NAME.fullmatch(name):
         raise ProfileError(
-            f"'{name}' can't be a run's name",
+            f"'{name}' cannot be a run's name",
             "Use letters, digits, '.', '_' and '-'; begin with a letter or digit.",
         )
     try:
@@ -225,7 +225,7 @@ def create(runs_dir: Path, name: str, *, shared: bool = False) -> RunDirectory:
             break
         path.chmod(SHARED if shared else OWNER_ONLY)
     except OSError as error:
-        raise ProfileError(f"{runs_dir}: no run directory can be made there ({error.strerror})") from error
+        raise ProfileError(f"{runs_dir}: cannot make a run directory ({error.strerror})") from error
     return RunDirectory(path.resolve())
 
 
@@ -267,7 +267,7 @@ def write_file(path: Path, data: bytes) -> None:
     """Put a file there whole or not at all: temporary name, flush, rename, flush the folder.
 
     Raises:
-        OSError: As the disk says; then the old file is untouched and nothing is left behind.
+        OSError: The file cannot be written; then the old file is untouched and nothing is left behind.
     """
     make_folder(path.parent)
     temporary = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(3)}.tmp"
@@ -297,7 +297,7 @@ def make_folder(path: Path) -> None:
 
 
 def file_mode(folder: Path) -> int:
-    """The permissions of a file in this folder: others may read what they may see."""
+    """The permissions of a file in this folder: others may read it if they may enter the folder."""
     return 0o644 if stat.S_IMODE(folder.stat().st_mode) & 0o004 else 0o600
 
 

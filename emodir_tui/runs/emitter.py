@@ -1,4 +1,4 @@
-"""Emitter: a worker's events on their way to the disk and to whoever listens inside the worker."""
+"""Emitter: writes a worker's events and hands them to the worker's listeners."""
 
 import threading
 from collections import deque

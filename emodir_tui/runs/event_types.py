@@ -1,6 +1,6 @@
 """The event protocol: one record for each kind of event that a worker emits and everybody else reads.
 
-A record is emitted, written as a line of JSON, folded into the run's state, told in a sentence and mirrored, always as
+A record is emitted, written as a line of JSON, folded into the run's state, narrated and mirrored, always as
 this same type. `tag` is the kind's name on disk.
 """
 
@@ -167,7 +167,7 @@ class ControlDone(ControlAnswer, frozen=True, kw_only=True, tag="control_done"):
 
 
 class ControlRefused(ControlAnswer, frozen=True, kw_only=True, tag="control_refused"):
-    """The request cannot be obeyed; `message` says why."""
+    """The request cannot be obeyed; `message` gives the reason."""
 
     state = AnswerState.REFUSED
 
@@ -212,7 +212,7 @@ class ProtectedPlace(Struct, frozen=True, kw_only=True):
 
 
 class NetworkDivided(Event, frozen=True, kw_only=True, tag="network_divided"):
-    """The sub-networks, and what is left out of them."""
+    """The sub-networks, and the channels that are never pruned."""
 
     subnetworks: tuple[Part, ...]
     protected: tuple[ProtectedPlace, ...] = ()

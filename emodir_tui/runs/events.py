@@ -25,7 +25,7 @@ PADDING = b"\0 \r\t"
 
 
 class EventWriter:
-    """Appends events to one segment. Never raises on a full disk: what can't be written waits until it can."""
+    """Appends events to one segment. Never raises on a full disk: events wait until they can be written."""
 
     def __init__(self, folder: Path, attempt: int) -> None:
         make_folder(folder)
@@ -74,7 +74,7 @@ class EventWriter:
                 return
             self._torn = written < len(payload)
             if written == len(payload) - 1:
-                # All but the newline is there, and that is what the next try begins with: the event must not come twice.
+                # Only the newline is missing, and the next try begins with one: the event must not come twice.
                 self._waiting[0] = b""
             if self._torn:
                 return
@@ -116,7 +116,7 @@ class _Segment:
 class EventReader:
     """Follows the segments of a run by byte offset.
 
-    It holds back an unterminated last line, skips and counts damaged ones, and opens each file anew at each poll
+    It holds back an unterminated last line, skips and counts damaged ones, and reopens each file at each poll
     (which is what makes a run directory on NFS work).
     """
 
@@ -133,7 +133,7 @@ class EventReader:
         """The same, each event with the line that it was read from."""
         while True:
             events, at_end = self._some(limit)
-            # So much without an event is damaged, and what follows it must not be missed.
+            # A whole piece without an event is damaged; read on, so that what follows it is not missed.
             if events or at_end:
                 return events
 
@@ -148,7 +148,7 @@ class EventReader:
             if data:
                 *lines, segment.tail = (segment.tail + data).split(b"\n")
                 events.extend(self._decode(lines))
-            # A later segment exists, so nobody will ever finish this line.
+            # A later segment exists, so no writer will finish this line.
             if limit > 0 and segment.tail and position < len(names) - 1:
                 events.extend(self._decode([segment.tail]))
                 segment.tail = b""

@@ -95,7 +95,7 @@ def _condition_changed(event: ConditionChanged, state: RunState) -> None:
     if event.condition == Condition.STARTING:
         raise ValueError(event.condition)
     if state.condition == Condition.PAUSED and state.condition_since is not None and state.opened is not None:
-        # Waiting is no work: neither elapsed time nor what a step takes counts it.
+        # A pause counts neither as elapsed time nor as a stage's time.
         waited = max(0.0, event.time - state.condition_since)
         state.opened += waited
         for stage in state.stages.values():
@@ -144,7 +144,7 @@ def _baseline_measured(event: BaselineMeasured, state: RunState) -> None:
 @_fold.register
 def _network_divided(event: NetworkDivided, state: RunState) -> None:
     state.protected = event.protected
-    # A resumed run emits this again: what was learnt of the same sub-networks stays.
+    # A resumed run emits this again: what is known of the same sub-networks stays.
     if [part.name for part in event.subnetworks] != list(state.subnetworks):
         state.subnetworks = {
             part.name: Subnetwork(
@@ -288,7 +288,7 @@ def _message(event: Message, state: RunState) -> None:
 
 @_fold.register
 def _rewound(event: Rewound, state: RunState) -> None:
-    """A resume from a chosen checkpoint: what came after it is no longer part of this run's story."""
+    """Drop everything that came after the checkpoint."""
     newest = number_of(event.id)
     state.checkpoints = {key: value for key, value in state.checkpoints.items() if number_of(key) <= newest}
     order = list(StageName)

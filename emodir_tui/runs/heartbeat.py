@@ -1,4 +1,4 @@
-"""The worker's sign of life: two fixed slots, rewritten in place each second, so a full disk can't silence it."""
+"""The worker's heartbeat: two fixed slots, rewritten in place each second, which works on a full disk too."""
 
 import json
 import os
@@ -17,7 +17,7 @@ EVERY_SECONDS = 1.0
 
 
 class Heartbeat:
-    """Beats in a thread of its own until `close`, with what `details()` adds (small JSON values)."""
+    """Beats in its own thread until `close`, with what `details()` adds (small JSON values)."""
 
     def __init__(self, path: Path, details: Callable[[], dict[str, Any]], every_seconds: float = EVERY_SECONDS) -> None:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -47,7 +47,7 @@ class Heartbeat:
             os.pwrite(self._descriptor, data.ljust(SLOT_BYTES - 1) + b"\n", (self._seq % 2) * SLOT_BYTES)
 
     def close(self) -> None:
-        """The last beat."""
+        """Stop beating."""
         self._end.set()
         self._thread.join()
         os.close(self._descriptor)
@@ -58,7 +58,7 @@ class Heartbeat:
 
 
 def read_heartbeat(path: Path) -> dict[str, Any] | None:
-    """The newest whole beat, or None. A torn slot is passed over: the other one is the beat before."""
+    """The newest whole beat, or None. A torn slot is skipped: the other one holds the beat before."""
     try:
         content = path.read_bytes()[: 2 * SLOT_BYTES]
     except OSError:

@@ -1,4 +1,4 @@
-"""Starting a worker: detached from the terminal, with a handshake, so that a start that fails is seen to fail."""
+"""Start of a worker: detached from the terminal, with a handshake that reports a failed start."""
 
 import os
 import platform
@@ -28,12 +28,12 @@ from emodir_tui.runs.watcher import Watcher
 POLL_SECONDS = 0.05
 START_SECONDS = 180.0
 LAST_LINES = 12
-# Long enough to see a heartbeat move, which comes each second.
+# Long enough to see several heartbeats.
 BEATS_SECONDS = 3.0
 LOG_BYTES = 65536
 LIBRARIES = ("emodir", "torch", "torchvision", "numpy", "pymoo", "safetensors")
 
-# A second fork gives the worker to init: whoever started it may end, and no zombie is left under a dashboard.
+# A second fork makes init the worker's parent: its starter may end, and no zombie is left under a dashboard.
 _STUB = """
 import os, sys
 child = os.fork()
@@ -50,7 +50,7 @@ def prepare(profile: Profile, runs_dir: Path, name: str, *, shared: bool = False
     """A run directory that holds everything the worker needs.
 
     Raises:
-        ProfileError: It can't be made there.
+        ProfileError: The directory cannot be made.
     """
     new = not runs_dir.exists()
     directory = create(runs_dir, name, shared=shared)
@@ -59,7 +59,7 @@ def prepare(profile: Profile, runs_dir: Path, name: str, *, shared: bool = False
     except (OSError, ValueError) as error:
         discard(directory, with_folder=new)
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ProfileError(f"{runs_dir}: no run can be written there ({reason})") from error
+        raise ProfileError(f"{runs_dir}: cannot write a run ({reason})") from error
     return directory
 
 
@@ -79,20 +79,20 @@ def _fill(directory: RunDirectory, profile: Profile, *, shared: bool) -> None:
             "shared": shared,
         },
     )
-    # Last: a directory without its profile is no run, so nobody sees one half made.
+    # Last: a directory without its profile is not listed as a run, so no reader sees one half made.
     write_file(directory.profile_file, text.encode())
 
 
 def start(directory: RunDirectory, checkpoint: str | None = None) -> None:
-    """Start the worker detached and wait until it says that it is ready.
+    """Start the worker detached and wait until it is ready.
 
     Args:
         directory: The run, new or interrupted.
         checkpoint: Go back to this checkpoint first.
 
     Raises:
-        ProfileError: Something in the profile can't work, as only the worker could find out.
-        WorkerLostError: It ended before it was ready; says its last lines.
+        ProfileError: Something in the profile cannot work, which only the worker could find out.
+        WorkerLostError: It ended before it was ready; the hint has its last lines.
     """
     segments = {path.name for path in directory.event_segments()}
     pid = _spawn(directory, checkpoint)
@@ -140,7 +140,7 @@ def resume(directory: RunDirectory, checkpoint: str | None = None) -> None:
 
 
 def check_resumable(directory: RunDirectory, checkpoint: str | None = None) -> None:
-    """Raises what `resume` would raise before it starts anything."""
+    """Raise what `resume` would raise before it starts a worker."""
     if refusal := can_control(directory):
         raise ConflictError(refusal)
     watcher = Watcher(directory)
@@ -202,7 +202,7 @@ def _spawn(directory: RunDirectory, checkpoint: str | None) -> int:
         return int(stub.stdout)
     except ValueError:
         raise WorkerLostError(
-            f"the worker of {directory.id} could not be started", last_lines(directory.worker_log)
+            f"the worker of {directory.id} cannot be started", last_lines(directory.worker_log)
         ) from None
 
 
@@ -212,7 +212,7 @@ def _new_events(directory: RunDirectory, old_segments: set[str]) -> list[Event]:
 
 
 def _start_failure(directory: RunDirectory, old_segments: set[str], pid: int) -> EmodirError:
-    """What a worker that ended before it was ready said of it, or its last lines."""
+    """The error of a worker that ended before it was ready."""
     owner = from_json(read_json(directory.lock_file))
     if owner is not None and owner.pid != pid and owner.is_alive() is not False:
         return already_running(directory, owner)

@@ -25,7 +25,7 @@ class StageState(StrEnum):
 
 
 class Condition(StrEnum):
-    """What a worker does, as it says itself."""
+    """The condition of a worker, as its own events give it."""
 
     STARTING = "starting"
     RUNNING = "running"

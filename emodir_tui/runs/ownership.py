@@ -1,4 +1,4 @@
-"""The lock that makes a worker the only writer of a run. Works on NFS: it needs nothing but atomic links."""
+"""The lock that makes a worker the only writer of a run. Works on NFS: it needs atomic links only."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def become_owner(directory: RunDirectory, *, leaving: int | None) -> None:
 
 
 def require_ownership(directory: RunDirectory, emitter: Emitter) -> None:
-    """Make sure that this process still has the lock; a lock that somebody removed is taken again.
+    """Make sure that this process still has the lock; a removed lock is taken again.
 
     Raises:
         EmodirError: Another worker has it.
@@ -56,10 +56,10 @@ def require_ownership(directory: RunDirectory, emitter: Emitter) -> None:
     if owner is not None:
         raise EmodirError("another worker has taken this run over", f"emodir watch {directory.id}")
     if directory.lock_file.exists():
-        # Unreadable for the moment (a network file system): it names nobody else.
+        # Unreadable for the moment (a network file system): it does not name another worker.
         return
     take_lock(directory, lambda owner: _is_dead(directory, owner))
-    emitter.log("somebody removed the worker's lock; it was taken again", "warning")
+    emitter.log("the worker's lock was removed; it was taken again", "warning")
 
 
 def take_lock(directory: RunDirectory, is_dead: Callable[[Process], bool]) -> None:
@@ -83,7 +83,7 @@ def take_lock(directory: RunDirectory, is_dead: Callable[[Process], bool]) -> No
                 inherited = directory.lock_file.read_bytes()
                 break
             except FileNotFoundError:
-                # Given back between the two looks: whoever links first has it.
+                # Released between the two looks: the first link wins.
                 continue
             except OSError:
                 inherited = b""
@@ -95,7 +95,7 @@ def take_lock(directory: RunDirectory, is_dead: Callable[[Process], bool]) -> No
             succession = directory.succession_file(sha256(inherited).hexdigest()[:16])
             if _link(mine, succession):
                 break
-            # Somebody else succeeds this owner; should they have died in between, they are succeeded in turn.
+            # Another process succeeds this owner; if it died in between, it is succeeded in turn.
             _refuse_if_alive(directory, succession, is_dead)
             inherited += succession.read_bytes()
         mine.replace(directory.lock_file)
@@ -110,7 +110,7 @@ def holds_lock(directory: RunDirectory) -> bool:
 
 
 def release_lock(directory: RunDirectory) -> None:
-    """Give it back; only the owner's own lock is removed."""
+    """Release the lock, if this process has it."""
     if not holds_lock(directory):
         return
     with suppress(OSError):
@@ -129,13 +129,13 @@ def already_running(directory: RunDirectory, owner: Process) -> ConflictError:
 
 def _refuse_if_alive(directory: RunDirectory, path: Path, is_dead: Callable[[Process], bool]) -> None:
     owner = from_json(read_json(path))
-    # A lock nobody can read names nobody: a crash of the whole machine can leave one.
+    # An unreadable lock has no owner: a crash of the whole machine can leave one.
     if owner is not None and not is_dead(owner):
         raise already_running(directory, owner)
 
 
 def _refuse_if_beating(directory: RunDirectory) -> None:
-    """A live worker whose lock somebody removed is still the only one that may write."""
+    """A live worker whose lock was removed is still the only one that may write."""
     owner = from_json(read_heartbeat(directory.heartbeat_file))
     if owner is not None and owner != this_process() and owner.is_alive():
         raise already_running(directory, owner)

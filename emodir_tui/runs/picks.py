@@ -1,4 +1,4 @@
-"""Schemes that somebody wants realised besides the profile's own picks."""
+"""Schemes to realise in addition to the profile's picks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ def extra_picks(directory: RunDirectory) -> list[int]:
 
 
 def add_pick(directory: RunDirectory, scheme: int) -> bool:
-    """Note a scheme down; False when it was there already. Raises OSError as the disk says."""
+    """Add a scheme; False if it was there already. Raises OSError."""
     schemes = extra_picks(directory)
     if scheme in schemes:
         return False
@@ -27,24 +27,24 @@ def add_pick(directory: RunDirectory, scheme: int) -> bool:
 
 
 def drop_pick(directory: RunDirectory, scheme: int) -> None:
-    """Forget a scheme that can't be realised. Raises OSError as the disk says."""
+    """Remove a scheme that cannot be realised. Raises OSError."""
     write_json(directory.picks_file, {"schemes": [number for number in extra_picks(directory) if number != scheme]})
 
 
 @contextmanager
 def extra_pick_recorded(directory: RunDirectory, scheme: int) -> Iterator[None]:
-    """A scheme noted down for the worker that is started inside; not if that fails, unless it was there before.
+    """Add a scheme for the worker that is started inside; remove it if the start fails, unless it was there before.
 
     Raises:
         ConflictError: This user may not control the run.
-        EmodirError: It can't be noted down.
+        EmodirError: The file cannot be written.
     """
     if refusal := can_control(directory):
         raise ConflictError(refusal)
     try:
         new = add_pick(directory, scheme)
     except OSError as error:
-        raise EmodirError(f"{directory.picks_file} can't be written ({error.strerror})") from error
+        raise EmodirError(f"{directory.picks_file} cannot be written ({error.strerror})") from error
     try:
         yield
     except EmodirError:
@@ -54,6 +54,6 @@ def extra_pick_recorded(directory: RunDirectory, scheme: int) -> Iterator[None]:
 
 
 def new_picks(directory: RunDirectory, state: RunState) -> list[int]:
-    """Schemes that somebody asked for and that the run has not picked yet."""
+    """Requested schemes that the run has not picked yet."""
     picked = {pick.scheme for pick in state.picks.values()}
     return [scheme for scheme in extra_picks(directory) if scheme not in picked]

@@ -1,7 +1,7 @@
 """Which process is meant, and whether it is still there.
 
 A process id alone is not enough: ids are used again, a zombie still answers to its id, and after a reboot or on
-another host the same number means somebody else.
+another host the same number means another process.
 """
 
 import os
@@ -33,7 +33,7 @@ class Process:
         return self.host == _HOST
 
     def is_alive(self) -> bool | None:
-        """True or False where its number means it; None from another host or container, where only its heartbeat tells."""
+        """True or False on its own host and container; None elsewhere, where only its heartbeat shows it."""
         if not self.is_local:
             return None
         boot, _, space = self.boot.partition("/")

@@ -75,7 +75,7 @@ class RequestDesk:
     # ---- requests
 
     def set_condition(self, condition: Condition) -> None:
-        """Emit what the worker does from now on."""
+        """Change the worker's condition and emit the change."""
         self.condition = condition
         self._emitter.emit(ConditionChanged(condition=condition))
 
@@ -116,15 +116,15 @@ class RequestDesk:
             self._stop(None, save)
 
     def refuse_older(self) -> None:
-        """Refuse what was asked of an earlier worker; but schemes that were asked for are noted."""
+        """Refuse requests to an earlier worker, but add the schemes that were requested."""
         for request in take(self._directory):
             if isinstance(request, Request) and request.command == Command.REALISE and not self._refusal(request):
                 self._realise(request)
             elif isinstance(request, Request):
-                self._answer(request, ControlRefused, "it was asked of an earlier worker")
+                self._answer(request, ControlRefused, "it was sent to an earlier worker")
 
     def refuse_rest(self, outcome: Outcome) -> None:
-        """Answer what is left when the attempt has ended."""
+        """Answer the remaining requests when the attempt has ended."""
         self.take()
         ended = "the run stopped" if outcome == Outcome.STOPPED else f"the run has {outcome}"
         while self._accepted:
@@ -164,7 +164,7 @@ class RequestDesk:
         self._answer(request, ControlDone, save("manual") or "nothing new to save")
 
     def _pause(self, request: Request, save: Save) -> None:
-        """Wait until somebody asks to continue or to stop."""
+        """Pause until a request to continue or to stop."""
         if self._is_paused():
             # Requested twice before the first was carried out: one "continue" ends both.
             self._answer(request, ControlDone, "the run is paused already")
@@ -193,7 +193,7 @@ class RequestDesk:
             saved = save("stop")
         except Stopped:
             if request is not None:
-                self._answer(request, ControlDone, "stopped; there was no space to save what is new")
+                self._answer(request, ControlDone, "stopped; there was no space to save the last progress")
             raise
         if request is not None:
             self._answer(request, ControlDone, saved or "nothing new to save")
@@ -204,6 +204,6 @@ class RequestDesk:
         try:
             new = add_pick(self._directory, scheme)
         except OSError as error:
-            self._answer(request, ControlRefused, f"the scheme cannot be noted ({error.strerror})")
+            self._answer(request, ControlRefused, f"the scheme cannot be added ({error.strerror})")
             return
         self._answer(request, ControlDone, f"scheme {scheme} {'will be realised too' if new else 'is a pick already'}")

@@ -77,7 +77,7 @@ class Saving:
             return None
 
     def save_result(self, name: str, value: Any) -> None:
-        """Keep a result. What was remembered of the work on it is no longer needed."""
+        """Keep a result. The last safe point belongs to the work on it and is dropped."""
         payload = self._codec.pack(value)
         self.on_disk(len(payload), lambda: self.results.save(name, payload))
         self._moment = None

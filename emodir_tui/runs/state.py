@@ -96,7 +96,7 @@ class Joint:
 
 @dataclass(kw_only=True, slots=True)
 class Pick:
-    """A scheme chosen to be realised, and what became of it."""
+    """A scheme chosen to be realised, and its results."""
 
     name: str
     scheme: int
@@ -212,7 +212,7 @@ class RunState:
         return self.earlier_seconds + max(0.0, end - self.opened)
 
     def eta_seconds(self, now: float) -> float | None:
-        """Expected time to the end, from the cost done so far; None while nothing can be said."""
+        """Expected time to the end, from the cost done so far; None while it is unknown."""
         stage = self.stage
         if self.outcome or stage is None or not any(item.cost for item in self.stages.values()):
             return None

@@ -33,7 +33,7 @@ class Status:
 
     @property
     def is_live(self) -> bool:
-        """Whether a worker is there, as far as one can tell."""
+        """Whether a worker seems to be alive."""
         return self.word in ("starting", "running", "paused", "stopping", "no-progress", "unsure")
 
 
@@ -49,7 +49,7 @@ class Observer:
         self._progressed = monotonic()
 
     def status(self, state: RunState) -> Status:
-        """The status now, given what the events say."""
+        """The status now, given the state that the events add up to."""
         beat = read_heartbeat(self.directory.heartbeat_file)
         if beat is None:
             return self._without_heartbeat(state)
@@ -91,7 +91,7 @@ class Observer:
         if beat["seq"] != self._seq:
             first, self._seq = self._seq is None, beat["seq"]
             written = seconds_of(beat.get("time")) if first else None
-            # At the first look only the two hosts' clocks can tell the age.
+            # At the first look only the two hosts' clocks give the age.
             self._seen = now - (0.0 if written is None else max(0.0, time.time() - written))
         if beat.get("progress") != self._progress:
             self._progress, self._progressed = beat.get("progress"), now
@@ -109,7 +109,7 @@ class Observer:
 
 
 def heartbeat_stalled(directory: RunDirectory, seconds: float) -> bool:
-    """Whether a run's heartbeat does not move for so long, by the clock of whoever looks."""
+    """Whether a run's heartbeat stands still for this many seconds of this process's clock."""
     first = read_heartbeat(directory.heartbeat_file)
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -37,7 +37,7 @@ def test_a_resumed_run_goes_on_with_its_threads(directory, monkeypatch, device, 
     monkeypatch.setattr(torch, "set_num_threads", lambda threads: now.__setitem__(0, threads))
     kept = {}
     bench = SimpleNamespace(
-        device=SimpleNamespace(type=device), once=lambda name, decide: kept.setdefault(name, decide())
+        device=SimpleNamespace(type=device), decide=lambda name, measure: kept.setdefault(name, measure())
     )
     profile = Profile(hardware=Hardware(threads=asked))
     with Run(directory, profile, CODEC) as run:
