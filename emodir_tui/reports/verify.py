@@ -19,6 +19,7 @@ from emodir_tui.profile import load
 from emodir_tui.reports.export import load_trusted
 from emodir_tui.reports.tables import print_table
 from emodir_tui.reports.views import input_scaling
+from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.training.metrics import accuracy
 
 ACCURACY_SLACK_IMAGES = 2
@@ -93,7 +94,7 @@ def print_verification(view: dict[str, Any]) -> None:
 
 
 def _own_profile(path: Path) -> Path | None:
-    candidate = path.resolve().parent.parent / "profile.toml"
+    candidate = RunDirectory(path.resolve().parent.parent).profile_file
     return candidate if candidate.is_file() else None
 
 
