@@ -7,6 +7,7 @@ from typing import Any
 
 from emodir_tui.runs.directory import RunDirectory, read_json, seconds_of
 from emodir_tui.runs.heartbeat import read_heartbeat
+from emodir_tui.runs.names import Condition, StatusWord
 from emodir_tui.runs.process import from_json
 from emodir_tui.runs.state import RunState
 
@@ -16,14 +17,19 @@ LOST_SECONDS_OTHER_HOST = 60.0
 NO_PROGRESS_SECONDS = 120.0
 START_SECONDS = 60.0
 LOOK_SECONDS = 0.5
+_LIVE = (
+    StatusWord.STARTING,
+    StatusWord.RUNNING,
+    StatusWord.PAUSED,
+    StatusWord.STOPPING,
+    StatusWord.NO_PROGRESS,
+    StatusWord.UNSURE,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Status:
-    """One word, why, and the heartbeat it comes from.
-
-    `word` is starting, running, paused, stopping, no-progress, unsure, lost, failed, stopped or finished.
-    """
+    """A StatusWord, its reason, and the heartbeat that it is derived from."""
 
     word: str
     reason: str = ""
@@ -34,7 +40,7 @@ class Status:
     @property
     def is_live(self) -> bool:
         """Whether a worker seems to be alive."""
-        return self.word in ("starting", "running", "paused", "stopping", "no-progress", "unsure")
+        return self.word in _LIVE
 
 
 class Observer:
@@ -57,14 +63,16 @@ class Observer:
         process = from_json(beat)
         alive = process.is_alive() if process else False
         if state.outcome and not (alive and process and process.pid != state.pid):
-            return Status(word=state.outcome, reason=state.error, seconds_since_heartbeat=age, heartbeat=beat)
+            return Status(
+                word=StatusWord(state.outcome), reason=state.error, seconds_since_heartbeat=age, heartbeat=beat
+            )
         limit = LOST_SECONDS_OTHER_HOST if alive is None else LOST_SECONDS_SAME_HOST
         if alive is False:
             reason = f"process {beat.get('pid')} on {beat.get('host')} is gone"
-            return Status(word="lost", reason=reason, seconds_since_heartbeat=age, heartbeat=beat)
+            return Status(word=StatusWord.LOST, reason=reason, seconds_since_heartbeat=age, heartbeat=beat)
         if age > limit:
             reason = f"no heartbeat from {beat.get('host')} for {age:.0f} s"
-            word = "lost" if alive is None else "unsure"
+            word = StatusWord.LOST if alive is None else StatusWord.UNSURE
             return Status(word=word, reason=reason, seconds_since_heartbeat=age, heartbeat=beat)
         word, reason = self._live_word(state, age, still, beat)
         return Status(
@@ -75,16 +83,16 @@ class Observer:
             heartbeat=beat,
         )
 
-    def _live_word(self, state: RunState, age: float, still: float, beat: dict[str, Any]) -> tuple[str, str]:
+    def _live_word(self, state: RunState, age: float, still: float, beat: dict[str, Any]) -> tuple[StatusWord, str]:
         if age > UNSURE_SECONDS:
-            return "unsure", f"no heartbeat for {age:.0f} s (NFS, or an overloaded host?)"
+            return StatusWord.UNSURE, f"no heartbeat for {age:.0f} s (NFS, or an overloaded host?)"
         if state.opened is None or state.pid != beat.get("pid"):
-            return "starting", "the worker is loading"
-        if state.condition in ("paused", "stopping"):
-            return state.condition, ""
+            return StatusWord.STARTING, "the worker is loading"
+        if state.condition in (Condition.PAUSED, Condition.STOPPING):
+            return StatusWord(state.condition), ""
         if still > NO_PROGRESS_SECONDS:
-            return "no-progress", f"the worker is alive but has not moved for {still:.0f} s"
-        return "running", ""
+            return StatusWord.NO_PROGRESS, f"the worker is alive but has not moved for {still:.0f} s"
+        return StatusWord.RUNNING, ""
 
     def _ages(self, beat: dict[str, Any]) -> tuple[float, float]:
         now = self._monotonic()
@@ -99,13 +107,13 @@ class Observer:
 
     def _without_heartbeat(self, state: RunState) -> Status:
         if state.outcome:
-            return Status(word=state.outcome, reason=state.error)
+            return Status(word=StatusWord(state.outcome), reason=state.error)
         owner = from_json(read_json(self.directory.lock_file))
         if owner is not None and owner.is_alive() is False:
-            return Status(word="lost", reason="the worker ended before its first sign of life")
+            return Status(word=StatusWord.LOST, reason="the worker ended before its first sign of life")
         if owner is None and time.time() - self.directory.created > START_SECONDS:
-            return Status(word="lost", reason="no worker ever started")
-        return Status(word="starting", reason="the worker is loading")
+            return Status(word=StatusWord.LOST, reason="no worker ever started")
+        return Status(word=StatusWord.STARTING, reason="the worker is loading")
 
 
 def heartbeat_stalled(directory: RunDirectory, seconds: float) -> bool:
