@@ -1,4 +1,4 @@
-"""The second half of step 8: fine-tune each pruned network, measure it on the test split, and write its file."""
+"""Step 8: fine-tune each pruned network, measure it on the test split, and write its file."""
 
 import json
 from dataclasses import dataclass

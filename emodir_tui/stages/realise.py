@@ -1,4 +1,4 @@
-"""Step 7 and the first half of 8: pick schemes, train for them once more, remove channels for good, recalibrate."""
+"""Step 7: pick schemes, train for them once more, remove channels for good, recalibrate."""
 
 import json
 from dataclasses import dataclass
