@@ -262,7 +262,7 @@ def test_wrong_input_gets_one_sentence_and_its_exit_code(emodir, arguments, code
         ("model.source=digits-resnt", "digits-resnet"),
         ("data.source=folder:/nowhere", "/nowhere/train"),
         ("model.weights=/nowhere.pt", "there is no file /nowhere.pt"),
-        ("divide.cuts=['layer9']", "no place where the network can be cut"),
+        ("divide.cuts=['layer9']", "the network cannot be cut at"),
         ("device=cuda:7", "CUDA devices"),
         ("pick.rules=max_macs=0.0001", "% of the MACs remain"),
     ],

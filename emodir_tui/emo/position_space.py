@@ -22,7 +22,7 @@ class JointVariation:
             parent and is always mutated.
         mutation: Probability that an exchanged child is mutated.
         step: Share of the mutations that move one or more positions by 1 to `stride`.
-        reset: … that draw one position anew.
+        reset: … that draw one position at random.
         trade: … that move one sub-network up and another down by 1 to `stride` each; a step where there is only one.
         stride: The longest move, in positions.
         walk: Share of the seeded schemes taken from the greedy walk; the others are random.

@@ -130,7 +130,7 @@ def _named_cuts(graph: ChannelGraph, names: list[str]) -> list[CutPoint]:
     for name in names:
         if name not in known:
             hint = nearest(name, known) or f"There are: {', '.join(cut.name for cut in candidate_cuts(graph)[:20])}."
-            raise ProfileError(f"divide.cuts: '{name}' is no place where the network can be cut", hint)
+            raise ProfileError(f"divide.cuts: the network cannot be cut at '{name}'", hint)
         if known[name].index >= allowed:
             raise ProfileError(f"divide.cuts: '{name}' lies behind the last features ({graph.network.features.name})")
     return sorted({known[name].index: known[name] for name in names}.values(), key=lambda cut: cut.index)

@@ -126,7 +126,7 @@ def _constants(
 
 
 def _shrink(graph: ChannelGraph, model: nn.Module, extended_keep: np.ndarray) -> None:
-    """Every tensor cut to its kept channels, under all of its names; then the numbers beside them."""
+    """Cut every tensor to its kept channels, under all of its names; then correct the sizes that layers store."""
     modules, originals = _modules(model), _modules(graph.network.model)
     touched: dict[str, None] = {}
     for first, axes in graph.tensors.items():

@@ -36,7 +36,7 @@ P = ParamSpec("P")
 class Step(Generic[P, T]):
     """A step of the method: what it computes, and the name and the type of its result on disk.
 
-    The name is declared, not the function's: functions may be renamed, runs on disk go on.
+    The name is declared and not taken from the function, so that renaming a function keeps runs on disk resumable.
     """
 
     name: StageName

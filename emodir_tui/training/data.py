@@ -84,7 +84,7 @@ Images: TypeAlias = TensorImages | FileImages
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Split:
-    """One split with what turns its bytes into a network's input, laid out in memory as `memory_format` says."""
+    """One split, and the conversion of its bytes into a network's input in the given `memory_format`."""
 
     images: Images
     mean: Tensor
@@ -116,7 +116,7 @@ class Split:
 
     def _inputs(self, pixels: Tensor) -> Tensor:
         if self.device.type == "cuda" and not pixels.is_cuda:
-            # Pinned memory lets the copy run beside the computation.
+            # Pinned memory lets the copy overlap with the computation.
             pixels = pixels.pin_memory().to(self.device, non_blocking=True)
         values = pixels.to(self.device).float().div_(255).sub_(self.mean).div_(self.std)
         return to_memory_format(values, self.memory_format)
@@ -143,7 +143,7 @@ class ImageData:
 
     @property
     def normalisation(self) -> tuple[list[float], list[float]]:
-        """(mean, std), one number a channel: what is taken off pixels of 0 to 1, and what they are divided by then."""
+        """(mean, std), one number for each channel: pixels between 0 and 1 are normalised to (pixel - mean) / std."""
         mean, std = self.train.mean.flatten().tolist(), self.train.std.flatten().tolist()
         return [round(value, 6) for value in mean], [round(value, 6) for value in std]
 
@@ -165,7 +165,7 @@ def decode_image(path: str, draw: list[float] | None, size: int, channels: int) 
         channels: 3, or 1 for shades of grey.
 
     Raises:
-        ProfileError: It is no image that can be read.
+        ProfileError: The file is not a readable image.
     """
     from PIL import Image
 

@@ -2,7 +2,7 @@
 
 Data order, augmentation and learning rate are functions of the step, so only weights and momenta need saving. One thing
 differs: where a loss is not finite, the training goes back to the end of the last epoch, but to where it went on if it
-was resumed in the same epoch, because what an epoch ended with is not saved beside every step.
+was resumed in the same epoch, because the state at the end of an epoch is not saved with every step.
 """
 
 import math
@@ -43,7 +43,7 @@ class TrainingPlan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingState:
-    """Everything a training needs to go on: steps done, weights (state_dict), momenta, and what trouble changed.
+    """Everything needed to continue a training: steps done, weights (state_dict), momenta, and changes after a fault.
 
     `rate_factor` shrinks after a loss that was not finite; `pieces` grows when the device's memory ran out.
     """
@@ -93,7 +93,7 @@ def train(
         loss: (model, inputs, labels, step) to a scalar, a mean over the images; nearly one is enough, because batches are
             split only where memory runs out.
         plan: How long and how fast.
-        start: A state to go on from.
+        start: The state to continue from.
         on_step: Sees each step's StepReport.
 
     Raises:
@@ -212,7 +212,7 @@ def _backward(
         # Only now, without the error and what it holds of the failed pass, is there something to free.
         value = None
         pieces *= 2
-        trouble = f"out of memory: goes on with batches of {math.ceil(len(inputs) / pieces)}"
+        trouble = f"out of memory: continuing with batches of {math.ceil(len(inputs) / pieces)}"
         release_cached_memory()
 
 

@@ -105,7 +105,7 @@ def _source(settings: Data) -> Pair:
         return _factory(settings.source)
     near = nearest(settings.source, ["digits", "cifar10", "cifar100"])
     raise ProfileError(
-        f"data.source: '{settings.source}' is no source of images", near or "There are: " + ", ".join(SOURCES) + "."
+        f"data.source: '{settings.source}' is not a source of images", near or "There are: " + ", ".join(SOURCES) + "."
     )
 
 

@@ -94,7 +94,7 @@ def test_arrays_in_an_npz_file_are_read_without_pickle(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        (Data(source="digit"), "'digit' is no source of images"),
+        (Data(source="digit"), "'digit' is not a source of images"),
         (Data(source="folder:/nowhere"), "there is no folder /nowhere/train"),
         (Data(source="npz:/nowhere.npz"), "can't be read"),
         (Data(source="no.module:factory"), "module 'no.module' cannot be imported"),

@@ -130,7 +130,7 @@ def test_out_of_memory_halves_the_batch_says_so_once_and_goes_on():
     seen = []
     state = train(Narrow(7), blobs(), loss, PLAN, on_step=seen.append)
     assert state.pieces == 4
-    assert [moment.trouble for moment in seen if moment.trouble] == ["out of memory: goes on with batches of 5"]
+    assert [moment.trouble for moment in seen if moment.trouble] == ["out of memory: continuing with batches of 5"]
 
 
 class Held:

@@ -77,7 +77,7 @@ class ChannelGraph:
         tensors: For each parameter and buffer the genes of each dimension that has any; first names only.
         aliases: All names of a tensor that has several, by its first.
         readers: For each tensor of the graph the nodes that read it.
-        sized_layers: For layers that keep a number of channels beside their weights the genes of those channels.
+        sized_layers: For layers that store a number of channels in addition to their weights, the genes of those channels.
         unused_parameters: The model's parameters that nothing reads in evaluation mode.
     """
 

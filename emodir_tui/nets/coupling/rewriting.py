@@ -57,7 +57,7 @@ def normalise(
 
 
 def _is_sizes(arguments: tuple[Any, ...]) -> bool:
-    """Whether a view is told sizes, and no type of numbers."""
+    """Whether a view gets sizes instead of a data type."""
     return bool(arguments) and not isinstance(arguments[0], torch.dtype)
 
 

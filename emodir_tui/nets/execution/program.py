@@ -146,7 +146,7 @@ class Program:
         return target.add_(second if target is first else first)
 
     def _overwritable(self) -> dict[str, str]:
-        """Rectifiers and sums of two tensors, with the operand that is theirs alone and was made anew by its layer."""
+        """Rectifiers and sums of two tensors, with the operand that only they read and that its layer has just allocated."""
         kinds = {node.name: _kind(self.graph, node) for node in self.nodes}
         found = {}
         for node in self.nodes:

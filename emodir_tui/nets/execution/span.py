@@ -26,7 +26,7 @@ def span_nodes(graph: ChannelGraph, start: CutPoint | None, stop: CutPoint | Non
 
 
 def working_bytes(graph: ChannelGraph, start: CutPoint | None, stop: CutPoint | None, images: int) -> tuple[int, int]:
-    """(largest output of a span's nodes, all of them together) in bytes for so many images, unpruned."""
+    """(largest output of a span's nodes, all of them together) in bytes for this many images, unpruned."""
     sizes = []
     for node in span_nodes(graph, start, stop):
         shape = node.meta.get("shape")

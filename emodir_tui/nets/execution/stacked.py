@@ -195,7 +195,7 @@ class _Recorded:
                 # What would break a recording fails here, before there is one.
                 mode = torch.cuda.get_sync_debug_mode()
                 try:
-                    # That this mode is a prototype is told as a warning.
+                    # PyTorch warns that this mode is a prototype.
                     with warnings.catch_warnings(action="ignore"):
                         torch.cuda.set_sync_debug_mode("error")
                     work(*self._arguments)
@@ -208,7 +208,7 @@ class _Recorded:
                 with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
                     self._result = work(*self._arguments)
             except RuntimeError as error:
-                # PyTorch's allocator stays in a recording that failed: this process can't go on.
+                # PyTorch's allocator stays in a failed recording: this process cannot continue.
                 raise ProfileError(
                     f"what this network computes can't be recorded as a CUDA graph ({first_line(error)})",
                     "Use search.evaluator = 'sliced'.",

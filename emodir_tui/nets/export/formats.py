@@ -103,5 +103,5 @@ def _dynamic() -> tuple[dict[int, object]]:
 
 
 def default_file(pruned: Path, kind: str) -> Path:
-    """Where an export goes if nobody says: beside the pruned file, named after its kind."""
+    """The default path of an export: next to the pruned file, named after its kind."""
     return pruned.with_name(f"{pruned.stem}-state.safetensors" if kind == "state" else pruned.stem + SUFFIXES[kind])

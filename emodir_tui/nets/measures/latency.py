@@ -18,7 +18,7 @@ from emodir_tui.nets.modules.layer_sizes import fit_sizes
 from emodir_tui.nets.removal import remove
 
 WARM_UP, REPEATS, TURNS = 3, 15, 5
-# A single layer is over on a GPU before the next call reaches it: of so many in a row only its own time is left.
+# A GPU finishes a single layer before the next call reaches it. Over this many calls in a row only the layer's time remains.
 CALLS_ON_GPU = 20
 WIDTHS = (0.125, 0.25, 0.5, 0.75, 1.0)
 PROBES = 4
@@ -53,7 +53,7 @@ class LatencyTable:
 def measure(model: nn.Module, example: Tensor, repeats: int = REPEATS, calls: int = 1) -> float:
     """Median milliseconds of a forward pass on `example`, on the device that both are on; leaves eval mode on.
 
-    With `calls` of so many passes in a row, divided by their number: a GPU is given the next while it works on one.
+    `calls` passes run in a row and the time is divided by their number, so that a GPU always has the next pass queued.
     """
     return 1000 * median(_passes(model.eval(), example, repeats, calls))
 

@@ -1,4 +1,4 @@
-"""The numbers that layers keep beside their weights: channels, groups, features."""
+"""The numbers that layers store in addition to their weights: channels, groups, features."""
 
 from typing import Any
 

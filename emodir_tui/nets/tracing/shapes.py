@@ -63,7 +63,7 @@ def _watch(module: fx.GraphModule, seen: list[tuple[str, int, int]], batch: int)
 
 
 def read_sizes_directly(module: fx.GraphModule) -> None:
-    """x.shape[:2][1] as x.shape[1], so that sizes are told apart; changes a recorded graph."""
+    """x.shape[:2][1] as x.shape[1], so that sizes can be distinguished; changes a recorded graph."""
     for node in module.graph.nodes:
         while operation(node) == "getitem" and isinstance(node.args[1], int):
             part = node.args[0]

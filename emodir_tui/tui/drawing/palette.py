@@ -10,7 +10,7 @@ BAR_DONE, BAR_LEFT = "━", "╌"
 CHANNEL_KEPT, CHANNEL_GONE = "█", "░"
 KNEE, PICK, SELECTED, MEMBER = "◆", "▲", "◉", "•"
 
-# The glyph of each status; it is always shown beside the word.
+# The glyph of each status; it is always shown next to the word.
 STATUS_GLYPHS = {
     "starting": "○",
     "running": "●",
