@@ -103,7 +103,7 @@ class TwoInputs(nn.Module):
 
 def test_a_model_that_can_not_take_the_images_is_told_in_a_sentence():
     bench = benches.open_bench(load(Path("profiles/digits.toml"), [f"model.source={__name__}:TwoInputs"]))
-    with pytest.raises(ProfileError, match="TwoInputs can't process a batch of shape"):
+    with pytest.raises(ProfileError, match="TwoInputs cannot process a batch of shape"):
         bench.try_division()
 
 

@@ -262,7 +262,7 @@ def test_wrong_input_gets_one_sentence_and_its_exit_code(emodir, arguments, code
         ("model.source=digits-resnt", "digits-resnet"),
         ("data.source=folder:/nowhere", "/nowhere/train"),
         ("model.weights=/nowhere.pt", "there is no file /nowhere.pt"),
-        ("divide.cuts=['layer9']", "the network cannot be cut at"),
+        ("divide.cuts=['layer9']", "unknown cut point"),
         ("device=cuda:7", "CUDA devices"),
         ("pick.rules=max_macs=0.0001", "% of the MACs remain"),
     ],
@@ -390,7 +390,7 @@ def test_verify_measures_again_and_tells_a_lie(finished, tmp_path):
     save_file(load_file(path), liar)
     bare = emodir("verify", str(liar))
     assert bare.returncode == 2
-    assert "holds weights alone" in bare.stderr
+    assert "has weights only" in bare.stderr
 
 
 def test_running_statistics_are_those_of_the_weights_that_fine_tuning_left(finished):

@@ -1,1 +1,1 @@
-"""The search: genomes, operators, NSGA-II, fronts and the ranking. Knows bits and objectives, never a network."""
+"""The search: genomes, operators, NSGA-II, fronts and the ranking. It knows vectors and objectives, never a network."""

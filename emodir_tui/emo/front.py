@@ -1,7 +1,7 @@
-"""Fronts of two objectives, both minimised: which points are on them, how good they are, where they bend.
+"""Fronts of two objectives, both minimised: non-dominated sorting, hypervolume, stagnation, knee.
 
 Everywhere in this package objective 0 is the complexity kept and objective 1 the impairment. A point with a NaN or an
-infinite objective (a candidate whose evaluation broke) counts as worse than every finite point and is never on a front.
+infinite objective (its evaluation failed) counts as worse than every finite point and is never on a front.
 """
 
 from bisect import bisect_right
@@ -16,7 +16,7 @@ Indices = npt.NDArray[np.int64]
 
 
 def non_dominated(objectives: Floats) -> Indices:
-    """Indices of the front, by rising complexity; of points with equal objectives the first one only.
+    """Indices of the front, int[k], by rising complexity; of points with equal objectives only the first.
 
     Args:
         objectives: float[n, 2].
@@ -31,18 +31,17 @@ def non_dominated(objectives: Floats) -> Indices:
 
 
 def sort_levels(objectives: Floats) -> Indices:
-    """Level of each point, int[n]: 0 is the front, 1 the front of what remains without it, and so on.
+    """Non-domination level of each point, int[n]: 0 is the front, 1 the front of the rest without it, and so on.
 
-    The non-dominated sorting of Deb et al., "A fast and elitist multiobjective genetic algorithm: NSGA-II" (2002), by
-    the sweep for two objectives of Jensen (2003): O(n log n). Equal points share a level; points that are not finite
-    share the last one.
+    Deb et al., "A fast and elitist multiobjective genetic algorithm: NSGA-II" (2002), in O(n log n) by the sweep for
+    two objectives of Jensen (2003). Equal points share a level; points that are not finite share the last one.
 
     Args:
         objectives: float[n, 2].
     """
     levels = np.zeros(len(objectives), dtype=np.int64)
     finite = np.isfinite(objectives).all(axis=1)
-    tails: list[float] = []  # the smallest impairment of each level so far; never falls from one level to the next
+    tails: list[float] = []  # The smallest impairment of each level so far; never falls from one level to the next.
     if finite.any():
         distinct, which = np.unique(objectives[finite], axis=0, return_inverse=True)
         level_of = np.empty(len(distinct), dtype=np.int64)
@@ -55,15 +54,16 @@ def sort_levels(objectives: Floats) -> Indices:
 
 
 def hypervolume(objectives: Floats, reference: tuple[float, float]) -> float:
-    """The area that the points dominate inside the reference point: exact, by one sweep over the front.
+    """The area that the points dominate below the reference point, exact, by one sweep over the front.
 
     Zitzler and Thiele, "Multiobjective evolutionary algorithms: a comparative case study and the strength Pareto
-    approach" (1999). In the units of the objectives, normalised by nothing; the largest value there can be is the
-    reference's product when both ideals are 0. Points at or beyond the reference add nothing.
+    approach" (1999): the sum over the front, by rising complexity, of (r_c - c_i) * (p_{i-1} - p_i), where p_0 is the
+    reference's impairment. It has the units of the objectives and is not normalised. Points at or beyond the
+    reference add nothing.
 
     Args:
         objectives: float[n, 2].
-        reference: The worst (complexity, impairment) that counts.
+        reference: Reference point (r_c, r_p), complexity and impairment.
     """
     inside = objectives[(objectives < np.asarray(reference)).all(axis=1)]
     front = inside[non_dominated(inside)]
@@ -72,39 +72,45 @@ def hypervolume(objectives: Floats, reference: tuple[float, float]) -> float:
 
 
 def stagnated(hypervolumes: Sequence[float], patience: int, tolerance: float) -> bool:
-    """Whether the last `patience` generations gained less than `tolerance` of the present hypervolume.
+    """Whether the last `patience` generations gained less than `tolerance` of the current hypervolume.
 
     False while there are not yet that many generations; a tolerance of 0 never stops a search.
 
     Args:
-        hypervolumes: One value per generation, the first population's first.
-        patience: In generations, at least 1.
-        tolerance: A share of the last hypervolume, such as 0.001.
+        hypervolumes: One value per generation, the initial population's first.
+        patience: Number of generations, at least 1.
+        tolerance: Share of the last hypervolume, such as 0.001.
+
+    Raises:
+        ValueError: The patience is below 1.
     """
     if patience < 1:
-        raise ValueError(f"patience is {patience}; stagnation needs at least 1 generation to look back")
+        raise ValueError(f"patience is {patience}; it must be at least 1 generation")
     if tolerance <= 0 or len(hypervolumes) <= patience:
         return False
-    present = hypervolumes[-1]
-    return present <= 0 or present - hypervolumes[-1 - patience] < tolerance * present
+    current = hypervolumes[-1]
+    return current <= 0 or current - hypervolumes[-1 - patience] < tolerance * current
 
 
 def knee(objectives: Floats) -> int:
     """Index of the knee: the front's point farthest below the line between the front's two ends.
 
-    Das, "On characterizing the 'knee' of the Pareto curve based on normal-boundary intersection" (1999), measured
-    after both objectives are scaled to the unit box of the front, so that units don't matter. Of equally far points,
-    and where the front has fewer than three points or only bulges outwards, the one of least complexity.
+    Das, "On characterizing the 'knee' of the Pareto curve based on normal-boundary intersection" (1999), after both
+    objectives are scaled to the unit box of the front, so that units do not matter. Of equally distant points the one
+    of least complexity; so too where the front has fewer than three points, or none below the line.
 
     Args:
         objectives: float[n, 2].
+
+    Raises:
+        ValueError: No point is finite.
     """
     front = non_dominated(objectives)
     if not len(front):
-        raise ValueError("the knee of no finite point was asked for; evaluate at least one member first")
+        raise ValueError("cannot find the knee: no point is finite")
     points = objectives[front]
     span = np.ptp(points, axis=0)
     scaled = (points - points.min(axis=0)) / np.where(span > 0, span, 1.0)
-    # The line runs from (0, 1) to (1, 0). Rounding keeps a straight front from having a knee made of noise.
+    # The line runs from (0, 1) to (1, 0). Rounding keeps noise from choosing a knee on a straight front.
     distances = np.round((1.0 - scaled.sum(axis=1)) / np.sqrt(2.0), 12)
     return int(front[np.argmax(distances)]) if len(front) > 2 else int(front[0])

@@ -1,10 +1,10 @@
-"""The genome of a sub-network: one bit per gene, in groups of genes that belong to one layer each.
+"""The genome of a sub-network: one bit per gene, in groups of genes of one layer each.
 
-A mask is *valid* when every group keeps a number of genes that it may keep:
+A mask is *valid* when every group keeps
 
-- a multiple of its `round_to`, at least one such multiple, or all of its genes (so the unpruned mask is always valid;
-  a group smaller than `round_to` is kept whole);
-- none at all only where the group lies in a branch, and then every group of that branch keeps none.
+- a positive multiple of its `round_to` genes, or all of its genes. The unpruned mask is therefore always valid, and a
+  group smaller than `round_to` is never pruned;
+- or no gene, which is possible for a group in a branch only, and only if every group of that branch keeps none.
 """
 
 from collections.abc import Sequence
@@ -23,9 +23,12 @@ class GeneGroup:
     """Consecutive genes of one layer.
 
     Attributes:
-        size: How many genes, at least 1.
+        size: Number of genes, at least 1.
         branch: Groups with the same number are emptied together or not at all; None keeps at least one gene.
-        round_to: The kept count is a multiple of it (or the whole group), in genes.
+        round_to: The kept count, in genes, is a multiple of it, or the whole group.
+
+    Raises:
+        ValueError: A size or `round_to` below 1.
     """
 
     size: int
@@ -34,24 +37,27 @@ class GeneGroup:
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.round_to < 1:
-            raise ValueError(f"{self}: a group needs a size and a round_to of at least 1 gene")
+            raise ValueError(f"{self}: size and round_to must be at least 1 gene")
 
 
 class Genome:
-    """What a mask is made of, and the repair that makes any mask valid.
+    """The layout of a mask's genes, and the repair that makes any mask valid.
 
     Args:
         groups: In the order of their genes.
-        importance: float[length], finite; per gene and comparable across the whole genome: importance per MAC saved.
+        importance: float[length], finite; comparable across the whole genome: importance of a gene per complexity saved.
 
     Attributes:
-        length: Genes in all.
+        length: Number of genes.
         starts: int[groups]; the first gene of each group.
-        sizes: int[groups].
+        sizes: int[groups]; genes of each group.
         branches: The groups of each branch, as index arrays, by branch number.
-        least: int[groups]; the smallest kept count of each group that isn't emptied.
+        least: int[groups]; the smallest kept count of each group that is not emptied.
         group_of: int[length]; the group of each gene.
         order: int[length]; the genes, group by group, the most important of each group first.
+
+    Raises:
+        ValueError: There are no groups, or the importance is not one finite number per gene.
     """
 
     def __init__(self, groups: Sequence[GeneGroup], importance: Floats) -> None:
@@ -60,10 +66,10 @@ class Genome:
         self.length = int(self.sizes.sum())
         self.importance = np.asarray(importance, dtype=np.float64)
         if not self.groups:
-            raise ValueError("a genome needs at least one group of genes; this sub-network has nothing to prune")
+            raise ValueError("a genome must have at least one group of genes; this sub-network has nothing to prune")
         if self.importance.shape != (self.length,) or not np.isfinite(self.importance).all():
             raise ValueError(
-                f"importance has the shape {self.importance.shape}; one finite number per gene makes {self.length}"
+                f"importance has the shape {self.importance.shape}; it must be {self.length} finite numbers, one per gene"
             )
         self.starts: Counts = np.concatenate(([0], np.cumsum(self.sizes)[:-1]))
         self.group_of: Counts = np.repeat(np.arange(len(self.groups)), self.sizes)
@@ -83,20 +89,20 @@ class Genome:
 
     @property
     def emptiest(self) -> Masks:
-        """The valid mask that keeps least, bool[length]."""
+        """The valid mask that keeps the fewest genes, bool[length]."""
         mask: Masks = self.repair(np.zeros((1, self.length), dtype=np.bool_))[0]
         return mask
 
     def counts(self, masks: Masks) -> Counts:
-        """How many genes of each group the masks keep, int[n, groups], of bool[n, length]."""
+        """Kept genes of each group, int[n, groups] from bool[n, length]."""
         return np.add.reduceat(masks, self.starts, axis=1, dtype=np.int64)
 
     def repair(self, masks: Masks) -> Masks:
-        """The nearest valid masks, bool[n, length]; a new array, and a valid mask comes back unchanged.
+        """The nearest valid masks, bool[n, length]; a new array. A valid mask is returned unchanged.
 
-        Where a group keeps too few genes the most important missing ones return; where it keeps too many the least
-        important go (of equally important genes the first counts as the more important). Between two multiples the
-        larger one wins. Deterministic and idempotent.
+        A group with too few genes gets its most important missing ones back; a group with too many loses its least
+        important ones. Of equally important genes the first counts as the more important. Halfway between two multiples
+        the larger count wins. Deterministic and idempotent.
         """
         repaired = masks.astype(np.bool_)
         counts = self.counts(repaired)
@@ -107,12 +113,12 @@ class Genome:
         return repaired
 
     def by_importance(self, group: int) -> Counts:
-        """The genes of a group, the most important first."""
+        """The genes of a group, int[size], the most important first."""
         start = self.starts[group]
         return self.order[start : start + self.sizes[group]]
 
     def toggled(self, mask: Masks, branch: int, share: float) -> Masks:
-        """The mask with a branch emptied; or restored, where it is empty, to a share of its most important genes."""
+        """The mask with a branch emptied, or an empty branch restored to a share of its most important genes."""
         groups = self.branches[branch]
         restored = not mask[self.group_of == groups[0]].any()
         result = mask.copy()
@@ -122,7 +128,7 @@ class Genome:
         return result
 
     def valid_counts(self, group: int) -> Counts:
-        """The kept counts that a group may have, rising; without the 0 of an emptied branch."""
+        """The valid kept counts of a group, rising, without the 0 of an emptied branch."""
         start = self._nearest_starts[group]
         return np.unique(self._nearest[start : start + self.sizes[group] + 1])
 
@@ -134,7 +140,7 @@ class Genome:
         return wanted
 
     def _keep(self, masks: Masks, counts: Counts, wanted: Counts) -> Masks:
-        """Masks with the wanted counts: kept genes stay before missing ones return, each by falling importance."""
+        """Masks with the wanted counts: kept genes come before missing ones, each in order of falling importance."""
         by_importance = masks[:, self.order]
         kept_up_to = np.cumsum(by_importance, axis=1, dtype=np.int64)
         first = np.maximum(self.starts - 1, 0)
@@ -148,7 +154,7 @@ class Genome:
 
 
 def nearest_valid_counts(group: GeneGroup) -> Counts:
-    """For each kept count 0 … size the nearest one that the group may keep when it isn't emptied, int[size + 1]."""
+    """For each kept count 0 … size the nearest valid one, int[size + 1]; of a group that is not emptied."""
     valid = np.append(np.arange(group.round_to, group.size, group.round_to), group.size)
     counts = np.arange(group.size + 1)
     place = np.searchsorted(valid, counts)

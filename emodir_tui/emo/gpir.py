@@ -1,4 +1,4 @@
-"""GPIR, the global performance impairment ranking: the members of all fronts in one order, and a walk along it."""
+"""GPIR, the global performance impairment ranking of the members of all fronts, and the greedy walk along it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from emodir_tui.emo.front import Indices, sort_levels
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MeasuredMember:
-    """One member of one front, placed alone into the original network.
+    """One member of one front, measured alone in the otherwise original network.
 
     Attributes:
         subnetwork: Name of the sub-network.
         member: Position in its front, 0 = most pruned.
-        complexity_kept: Share of the whole network's complexity that stays.
-        local_impairment: Of the sub-network's own features.
-        global_impairment: Of the whole network: relative error of the last features before the classifier.
-        accuracy_change: Against the original network, as a share; negative is a loss.
+        complexity_kept: Share of the whole network's complexity that is kept, 0 to 1.
+        local_impairment: Impairment of the sub-network's output features.
+        global_impairment: Relative error of the last features before the classifier.
+        accuracy_change: Accuracy minus that of the original network, as a share; negative is a loss.
         kl: KL divergence of the logits from the original's, in nats.
     """
 
@@ -34,7 +34,7 @@ class MeasuredMember:
 
 
 class RankedMember(NamedTuple):
-    """A row with its place: rank counts from 1; level is the non-dominated level, from 0."""
+    """A member with its rank, from 1, and its non-domination level, from 0."""
 
     rank: int
     level: int
@@ -44,9 +44,9 @@ class RankedMember(NamedTuple):
 def rank_members(rows: Sequence[MeasuredMember]) -> list[RankedMember]:
     """The merged ranking, best first.
 
-    By non-dominated sorting on (complexity kept, global impairment); within a level by global impairment per complexity
-    saved, where a member that saves nothing comes last; ties in the order in which the sub-networks first appear, then
-    by member. Members whose impairment is not finite share the last level.
+    Members are ordered by non-domination level of (complexity kept, global impairment), then by global impairment per
+    complexity saved (infinite if nothing is saved), then in the order in which the sub-networks first appear, then by
+    member. Members whose impairment is not finite share the last level.
     """
     order = {name: place for place, name in enumerate(dict.fromkeys(row.subnetwork for row in rows))}
     points = np.array([(row.complexity_kept, row.global_impairment) for row in rows], dtype=np.float64).reshape(-1, 2)
@@ -59,21 +59,21 @@ def rank_members(rows: Sequence[MeasuredMember]) -> list[RankedMember]:
 
 
 def cost_per_saving(row: MeasuredMember) -> float:
-    """Global impairment per share of the complexity saved; infinite where nothing is saved or it is not finite."""
+    """Global impairment per share of complexity saved; infinite if nothing is saved or the impairment is not finite."""
     saved = 1.0 - row.complexity_kept
     return row.global_impairment / saved if saved > 0 and np.isfinite(row.global_impairment) else float("inf")
 
 
 def greedy_walk(fronts: Sequence[tuple[Floats, Floats]]) -> Indices:
-    """Joint positions from all-unpruned to all-most-pruned, int64[steps, fronts], by GPIR's cheapest step each time.
+    """Greedy walk from the unpruned to the most pruned joint scheme, int64[steps, fronts], by GPIR's cheapest steps.
 
-    A step moves one sub-network to a more pruned member: the one whose global impairment grows least per complexity
-    saved (ties: the first sub-network, then the smaller step). Members that save nothing more, or whose impairment is
-    not finite, are passed over; the last vector is always all zeros.
+    A step moves one sub-network to the more pruned member whose global impairment grows least per complexity saved;
+    ties go to the first sub-network, then to the smaller step. Members that save nothing more, or whose impairment is
+    not finite, are skipped. The last scheme is always all zeros.
 
     Args:
         fronts: Per sub-network (complexity saved, global impairment) of its members, float[members] each, from the most
-            pruned to the unpruned one. All fronts in the same unit of complexity.
+            pruned to the unpruned one. All fronts use the same unit of complexity.
     """
     position = [len(saved) - 1 for saved, _ in fronts]
     walk = [position]
@@ -95,9 +95,9 @@ def greedy_walk(fronts: Sequence[tuple[Floats, Floats]]) -> Indices:
 
 
 def cheapest_step(saved: Floats, impairment: Floats, position: int) -> tuple[float, int]:
-    """Cost and target of one sub-network's cheapest step from `position`; the target is -1 where there is none."""
+    """Cost and target of one sub-network's cheapest step from `position`; the target is -1 if there is none."""
     gains = saved[:position] - saved[position]
-    # A position that isn't finite itself must not forbid every step away from it.
+    # A position whose own impairment is not finite must not rule out every step away from it.
     present = impairment[position] if np.isfinite(impairment[position]) else 0.0
     usable = (gains > 0) & np.isfinite(impairment[:position])
     if not usable.any():

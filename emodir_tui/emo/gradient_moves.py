@@ -28,30 +28,30 @@ class Guide(Protocol):
 Complexity = Callable[[Masks], Floats]
 Measure = Callable[[Masks], Floats]
 
-# Share of the genome that one step of the descent removes.
+# Share of the genome's genes that one step of the descent removes.
 STEP = 0.03
-# Branches whose emptying each step of the descent measures. Of 54 (ResNet-110) all but a few would be measured in vain.
+# Branches whose emptying each step of the descent measures. ResNet-110 has 54; measuring most of them would be wasted.
 EMPTIED = 6
-# Spread of the random term by which children of one parent differ, in shares of the ranking: at most this.
+# Largest scale of the random term by which children of one parent differ, as a share of the ranking.
 TEMPERATURE = 0.3
-# Steps tried one by one for the last of the room under a limit.
+# Steps tried one by one to use the remaining complexity below a limit.
 LAST_TRIES = 32
-# How far below a limit a mask may be, in shares of it, to be compared with others there.
+# Masks within this share below a limit are compared with one another.
 NEAR = 0.03
 
 
 def descend(genome: Genome, guide: Guide, complexity: Complexity, measure: Measure) -> tuple[Masks, Floats]:
-    """Greedy descent from the unpruned mask to the emptiest: what it passed and considered, and their objectives.
+    """Descend greedily from the unpruned mask to the emptiest one; return all masks measured on the way.
 
-    At each mask the genes whose removal is predicted to cost least impairment per complexity saved go together; against
-    that move stands the emptying of the `EMPTIED` branches that are predicted to be cheapest; the measured best of these
-    is taken.
+    Each step measures two kinds of moves: the joint removal of the genes with the least predicted impairment per
+    complexity saved, and the emptying of each of the `EMPTIED` branches with the least predicted cost. It takes the
+    move with the least measured impairment per complexity saved.
 
     Args:
-        genome: Whose masks.
-        guide: Predicts.
-        complexity: Complexity kept, float64[n] of bool[n, length].
-        measure: Objectives float64[n, 2].
+        genome: The genome of the masks.
+        guide: Predicts the effect of each gene.
+        complexity: Complexity kept, float64[n] from bool[n, length].
+        measure: Objectives, float64[n, 2] from bool[n, length].
 
     Returns:
         (masks bool[k, length], objectives float64[k, 2]), distinct, the unpruned one first.
@@ -77,7 +77,7 @@ def descend(genome: Genome, guide: Guide, complexity: Complexity, measure: Measu
 
 
 def _price(here: Floats, there: Floats) -> float:
-    """Impairment per complexity saved of a move between two points, float64[2]; infinite where it saves nothing."""
+    """Impairment per complexity saved of a move between two points, float64[2] each; infinite if nothing is saved."""
     saved, cost = here[0] - there[0], there[1] - here[1]
     return float(cost / saved) if saved > 0 and np.isfinite(cost) else float("inf")
 
@@ -95,24 +95,24 @@ def breed(
     seed: int,
     limits: Sequence[float | None] | None = None,
 ) -> Masks:
-    """Children of each parent, bool[parents × children, length]: cheap genes go, dear ones come, or both.
+    """Children of each parent, bool[parents × children, length]: cheap genes removed, costly ones restored, or both.
 
     Args:
-        genome: Whose masks.
+        genome: The genome of the masks.
         parents: bool[n, length].
         effects: One per parent.
         complexity: As for `descend`.
-        children: Of each parent.
-        seed: Of all draws.
-        limits: One per parent where given: the complexity that its children fill and do not exceed; None leaves them.
+        children: Number of children per parent.
+        seed: Seed of all draws.
+        limits: One per parent, the complexity that its children fill and do not exceed; None sets no limit.
     """
     generator = np.random.default_rng(seed)
     made = []
     for parent, found, limit in zip(parents, effects, limits or [None] * len(parents), strict=True):
         saved = savings(genome, complexity, parent)
-        # An emptied branch comes back as a whole only, by the unguided operators.
-        alive = (genome.counts(parent[None])[0] > 0)[genome.group_of]
-        kept, missing = np.flatnonzero(parent), np.flatnonzero(~parent & alive)
+        # An emptied branch is restored as a whole only, by the unguided operators.
+        in_kept_group = (genome.counts(parent[None])[0] > 0)[genome.group_of]
+        kept, missing = np.flatnonzero(parent), np.flatnonzero(~parent & in_kept_group)
         for _ in range(children):
             child = parent.copy()
             kind = generator.integers(3)
@@ -127,13 +127,13 @@ def breed(
 
 
 def niches(genome: Genome, masks: Masks, objectives: Floats, limit: float) -> list[int]:
-    """The least impaired mask near below a limit for each set of emptied branches, the least impaired set first.
+    """Rows of the least impaired mask just below a limit for each set of emptied branches, the least impaired first.
 
-    Sets of emptied branches are the basins of such a search: between two of them lies nothing but worse masks, and one
-    that has just changed needs some generations of its own until it can show what it is worth.
+    Each set of emptied branches is its own basin: masks between two sets are worse, and a new set needs a few
+    generations before it can compete.
 
     Args:
-        genome: Whose masks.
+        genome: The genome of the masks.
         masks: bool[n, length].
         objectives: (complexity, impairment) of each, float64[n, 2].
         limit: Largest complexity; masks within `NEAR` of it count.
@@ -151,15 +151,15 @@ def fill(
 ) -> Masks:
     """The mask with as much complexity as the limit allows, bool[length], valid.
 
-    First the cheapest genes go until it fits, then the dearest missing ones come while it still does; those that would do
-    harm stay away. Emptied branches stay empty, and no group is emptied: a mask that fits the limit in no such way comes
-    back with the least it can keep.
+    The cheapest genes are removed until the mask fits. Then the missing genes with the largest predicted benefit are
+    restored while it still fits; genes predicted to do harm are not. Emptied branches stay empty and no group is
+    emptied, so a mask that cannot fit keeps the least that is possible.
 
     Args:
-        genome: Whose mask.
+        genome: The genome of the mask.
         mask: bool[length].
         effects: At a mask near this one.
-        saved: What `savings` gives for a mask near this one.
+        saved: Result of `savings` for a mask near this one.
         complexity: As for `descend`.
         limit: Largest complexity.
     """
@@ -175,7 +175,7 @@ def fill(
     coming = [genes for genes in _moves(genome, mask, prices, kept=False) if prices[genes].mean() < 0]
     count = bisect_left(range(len(coming)), 1, key=lambda n: int(not fits(_changed(mask, coming[: n + 1], kept=True))))
     mask = _changed(mask, coming[:count], kept=True)
-    # What is left of the room may still hold something smaller; a group whose next step is too large is done.
+    # The remaining complexity may still hold a smaller step; a group whose next step is too large is finished.
     too_large: set[int] = set()
     for chunk in coming[count : count + LAST_TRIES]:
         group = int(genome.group_of[chunk[0]])
@@ -188,12 +188,12 @@ def fill(
 
 
 def savings(genome: Genome, complexity: Complexity, mask: Masks) -> Floats:
-    """Complexity that one gene of each group costs at this mask, float64[length], above 0."""
+    """Complexity of one gene of each gene's group at this mask, float64[length], above 0."""
     changed = np.repeat(mask[None], len(genome.groups), axis=0)
     for group in range(len(genome.groups)):
         genes = np.flatnonzero(genome.group_of == group)
         some = genes[mask[genes]]
-        # The last gene of a group would take a whole branch with it; one more is weighed instead.
+        # Removing the last gene of a group would empty a whole branch; adding one is measured instead.
         gene = some[0] if len(some) > 1 else genes[~mask[genes]][0] if len(some) < len(genes) else genes[0]
         changed[group, gene] = ~mask[gene]
     costs = np.abs(complexity(changed) - complexity(mask[None])[0])
@@ -202,7 +202,7 @@ def savings(genome: Genome, complexity: Complexity, mask: Masks) -> Floats:
 
 
 def _without_cheapest(genome: Genome, mask: Masks, prices: Floats) -> Masks:
-    """The mask without about `STEP` of the genome: the cheapest genes, in groups' valid steps, never a whole group."""
+    """The mask without the cheapest `STEP` of the genome, in valid steps of the groups, never without a whole group."""
     wanted = max(1, int(genome.length * STEP))
     result, removed = mask.copy(), 0
     for chunk in _moves(genome, mask, prices, kept=True):
@@ -226,9 +226,9 @@ def _without_branch(genome: Genome, mask: Masks, removal: Floats, complexity: Co
 
 
 def _moves(genome: Genome, mask: Masks, prices: Floats, *, kept: bool) -> list[Indices]:
-    """What may go (`kept`) or come back, one valid step of a group after another, the lowest price first.
+    """Valid steps by which groups lose kept genes (`kept`) or regain missing ones, the lowest price first.
 
-    No whole group goes, and emptied groups stay so.
+    No group is emptied, and emptied groups stay empty.
     """
     chunks: list[tuple[float, Indices]] = []
     counts = genome.counts(mask[None])[0]
@@ -242,12 +242,12 @@ def _moves(genome: Genome, mask: Masks, prices: Floats, *, kept: bool) -> list[I
 
 
 def _steps(order: Indices, ends: Sequence[int], prices: Floats) -> list[tuple[float, Indices]]:
-    """Genes in this order cut at these ends, each step with its price."""
+    """The genes in this order, cut at these ends, each step with its price."""
     steps: list[tuple[float, Indices]] = []
     start, price = 0, -np.inf
     for end in ends:
         chunk = order[start:end]
-        # A group's steps go in their order, so none is cheaper than the one before it.
+        # The steps of a group are taken in order, so none is cheaper than the one before it.
         price = max(price, float(prices[chunk].mean()))
         steps.append((price, chunk))
         start = end
@@ -264,7 +264,7 @@ def _changed(mask: Masks, chunks: Sequence[Indices], *, kept: bool) -> Masks:
 def _cheapest(
     genes: Indices, prices: Floats, count: int, temperature: float, generator: np.random.Generator
 ) -> Indices:
-    """`count` of the genes, mostly the cheapest: by rank, with a Gumbel term of this temperature."""
+    """`count` of the genes, mostly the cheapest: by rank plus Gumbel noise of this temperature."""
     if not len(genes):
         return genes
     ranks = np.argsort(np.argsort(prices, kind="stable"), kind="stable") / len(genes)

@@ -1,4 +1,4 @@
-"""The space of a sub-network's masks: how the first ones are seeded and how children vary from their parents."""
+"""The space of a sub-network's masks: initial sampling, crossover and mutation."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,21 +12,25 @@ from emodir_tui.emo.genome import Genome
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Variation:
-    """How a child differs from its parents: perhaps a crossover, then perhaps one mutation.
+    """Probabilities of the operators: at most one crossover, then at most one mutation per child.
 
     Attributes:
-        exchange: Probability that whole layers are exchanged between the parents.
-        uniform: Probability of a uniform crossover, each gene from either parent. With neither, the child starts as its
-            first parent and is always mutated.
+        exchange: Probability of a crossover that exchanges whole layers between the parents.
+        uniform: Probability of a uniform crossover, each gene from either parent. Without a crossover the child starts
+            as its first parent and is always mutated.
         mutation: Probability that a crossed child is mutated.
-        flip: Share of the mutations that flip bits anywhere.
-        swap: … that remove some genes of one layer and restore as many others of it.
-        grow: … that restore the most important missing genes of one layer.
-        shrink: … that remove the least important kept genes of one layer.
-        branch: … that empty a whole branch, or restore an empty one; grow where there are no branches.
-        jitter: Standard deviation by which a seeded mask's kept share varies from layer to layer, where half is kept;
-            less towards the ends.
-        random: Share of the seeded masks that ignores importance.
+        flip: Share of the mutations that flip genes anywhere.
+        swap: Share of the mutations that remove genes of one layer and restore as many others of it.
+        grow: Share of the mutations that restore the most important missing genes of one layer.
+        shrink: Share of the mutations that remove the least important kept genes of one layer.
+        branch: Share of the mutations that empty a branch or restore an empty one; they grow a layer if there are no
+            branches.
+        jitter: Standard deviation of a sampled mask's kept share between layers at a kept share of one half; smaller
+            towards 0 and 1.
+        random: Share of the sampled masks that ignore importance.
+
+    Raises:
+        ValueError: A value lies outside 0 to 1, or shares do not sum as they must.
     """
 
     exchange: float = 0.5
@@ -43,11 +47,11 @@ class Variation:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"Variation.{name} is {getattr(self, name)}; it must lie between 0 and 1")
+                raise ValueError(f"Variation.{name} is {getattr(self, name)}; it must be between 0 and 1")
         if self.exchange + self.uniform > 1.0:
-            raise ValueError(f"Variation.exchange + uniform is {self.exchange + self.uniform}; at most 1 is possible")
+            raise ValueError(f"Variation.exchange + uniform is {self.exchange + self.uniform}; it must be at most 1")
         if abs(sum(self.mutations) - 1.0) > 1e-9:
-            raise ValueError(f"Variation's shares of the mutations sum to {sum(self.mutations)}; they must sum to 1")
+            raise ValueError(f"the mutation shares of Variation sum to {sum(self.mutations)}; they must sum to 1")
 
     @property
     def mutations(self) -> tuple[float, ...]:
@@ -61,7 +65,7 @@ class MaskSpace:
     def __init__(self, genome: Genome, variation: Variation | None = None) -> None:
         self.genome = genome
         self.variation = variation or Variation()
-        # Equally important genes take their turns layer by layer, not one whole layer after another.
+        # Ties in importance are spread over the layers, instead of whole layers following one another.
         within = (np.arange(genome.length) - genome.starts[genome.group_of]) / genome.sizes[genome.group_of]
         places = np.empty(genome.length)
         places[np.lexsort((-within, genome.importance))] = np.arange(genome.length)
@@ -77,10 +81,10 @@ class MaskSpace:
         return self.genome.repair(vectors)
 
     def sample(self, count: int, generator: np.random.Generator) -> Masks:
-        """Valid masks whose kept shares of the genes spread evenly between 0 and 1, bool[count, length].
+        """Valid masks whose kept shares of the genes are spread evenly between 0 and 1, bool[count, length].
 
-        Each keeps the genes of greatest importance in the whole genome, every second one with a threshold jittered per
-        layer; the last few (`Variation.random`) keep random genes instead.
+        A mask keeps the most important genes of the whole genome; every second one has a threshold jittered per layer.
+        The last ones (`Variation.random`) keep random genes instead.
         """
         genome, variation = self.genome, self.variation
         random = round(count * variation.random)
@@ -94,7 +98,7 @@ class MaskSpace:
         return genome.repair(percentiles >= 1.0 - shares_by_gene)
 
     def vary(self, parents: Masks, generator: np.random.Generator) -> Masks:
-        """One valid child of each pair, bool[n, length] of bool[n, 2, length]."""
+        """One valid child of each pair, bool[n, length] from bool[n, 2, length]."""
         children, crossed = self._cross(parents, generator)
         mutated = ~crossed | (generator.random(len(children)) < self.variation.mutation)
         kinds = generator.choice(5, size=len(children), p=self.variation.mutations)
@@ -103,7 +107,7 @@ class MaskSpace:
         return self.genome.repair(children)
 
     def neighbours(self, vector: Masks) -> Iterator[Masks]:
-        """Every mask one step away: a branch emptied or restored, a layer resized by a step, two genes swapped."""
+        """Every mask one step away: a branch emptied or restored, a layer resized by one step, or two genes swapped."""
         genome = self.genome
         counts = genome.counts(vector[None])[0]
         for branch in range(len(genome.branches)):
@@ -131,7 +135,7 @@ class MaskSpace:
         layers = generator.random((len(parents), len(genome.groups))) < 0.5
         emptied = (genome.counts(first) == 0) != (genome.counts(second) == 0)
         for branch in genome.branches:
-            # A branch that only one parent has emptied comes from one parent as a whole.
+            # A branch that one parent alone has emptied comes from one parent as a whole.
             rows = np.flatnonzero(emptied[:, branch[0]])
             layers[np.ix_(rows, branch)] = layers[rows, branch[0]][:, None]
         from_second = np.zeros_like(first)
@@ -140,7 +144,7 @@ class MaskSpace:
         return np.where(from_second, second, first), exchange | uniform
 
     def _mutate(self, child: Masks, kind: int, generator: np.random.Generator) -> None:
-        """Changes `child`, bool[length], in place; flips where the drawn mutation is impossible."""
+        """Mutate `child`, bool[length], in place; flip genes where the drawn mutation is impossible."""
         genome = self.genome
         counts = genome.counts(child[None])[0]
         if kind == 4 and genome.branches:
@@ -167,7 +171,7 @@ class MaskSpace:
         child[generator.choice(missing, genes, replace=False)] = True
 
     def _resize(self, child: Masks, group: int, genes: int) -> None:
-        """Restores the `genes` most important missing ones of a layer; removes the least important for a negative."""
+        """Restore that many of a layer's most important missing genes; for a negative count remove the least important."""
         inside = self.genome.by_importance(group)
         if genes > 0:
             child[inside[~child[inside]][:genes]] = True
@@ -176,14 +180,15 @@ class MaskSpace:
 
 
 def even_shares(count: int) -> Floats:
-    """`count` shares evenly between 0 and 1, without the ends, rising."""
+    """`count` evenly spaced shares between 0 and 1, without the ends, rising."""
     return np.linspace(0.0, 1.0, count + 2)[1:-1]
 
 
 def mutation_strength(limit: int, generator: np.random.Generator) -> int:
-    """How many genes a mutation changes, 1 … limit: mostly few, at times very many.
+    """Number of genes that a mutation changes, 1 … limit: mostly few, sometimes very many.
 
-    The heavy-tailed law (exponent 1.5) of Doerr, Le, Makhmara and Nguyen, "Fast genetic algorithms" (2017).
+    Drawn from the heavy-tailed distribution, exponent 1.5, of Doerr, Le, Makhmara and Nguyen, "Fast genetic algorithms"
+    (2017).
     """
     least = (limit + 1) ** -0.5
     draw = 1.0 - (1.0 - least) * generator.random()

@@ -1,6 +1,6 @@
-"""The space of joint schemes: for each sub-network the position in its front, 0 = most pruned … last = least pruned.
+"""The space of joint schemes: the position of each sub-network in its front, 0 = most pruned … last = least pruned.
 
-A stream (a channel group that belongs to no sub-network) takes part as one more front, that of its own few members.
+A residual stream (a channel group that belongs to no sub-network) is one more front, with few members.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,17 +15,21 @@ from emodir_tui.emo.gpir import greedy_walk
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JointVariation:
-    """How a child scheme differs from its parents: perhaps an exchange of positions, then perhaps one mutation.
+    """Probabilities of the operators: at most one exchange of positions, then at most one mutation per child.
 
     Attributes:
         exchange: Probability that each position comes from either parent; otherwise the child starts as its first
             parent and is always mutated.
         mutation: Probability that an exchanged child is mutated.
         step: Share of the mutations that move one or more positions by 1 to `stride`.
-        reset: … that draw one position at random.
-        trade: … that move one sub-network up and another down by 1 to `stride` each; a step where there is only one.
+        reset: Share of the mutations that replace one position by a random one.
+        trade: Share of the mutations that move one sub-network up and another down by 1 to `stride` each; with a
+            single sub-network they are steps.
         stride: The longest move, in positions.
-        walk: Share of the seeded schemes taken from the greedy walk; the others are random.
+        walk: Share of the sampled schemes that come from the greedy walk; the others are random.
+
+    Raises:
+        ValueError: A value is out of range, or the mutation shares do not sum to 1.
     """
 
     exchange: float = 0.7
@@ -39,11 +43,9 @@ class JointVariation:
     def __post_init__(self) -> None:
         for name in ("exchange", "mutation", "step", "reset", "trade", "walk"):
             if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"JointVariation.{name} is {getattr(self, name)}; it must lie between 0 and 1")
+                raise ValueError(f"JointVariation.{name} is {getattr(self, name)}; it must be between 0 and 1")
         if abs(sum(self.mutations) - 1.0) > 1e-9:
-            raise ValueError(
-                f"JointVariation's shares of the mutations sum to {sum(self.mutations)}; they must sum to 1"
-            )
+            raise ValueError(f"the mutation shares of JointVariation sum to {sum(self.mutations)}; they must sum to 1")
         if self.stride < 1:
             raise ValueError(f"JointVariation.stride is {self.stride}; it must be at least 1 position")
 
@@ -54,22 +56,25 @@ class JointVariation:
 
 
 class PositionSpace:
-    """All joint schemes of some fronts: a `Space` for `Nsga2`.
+    """All joint schemes of a list of fronts: a `Space` for `Nsga2`.
 
     Args:
         fronts: Per sub-network (complexity saved, global impairment) of its members, float[members] each, from the most
             pruned to the unpruned one; as for `gpir.greedy_walk`.
-        variation: The operators' probabilities.
+        variation: Probabilities of the operators.
+
+    Raises:
+        ValueError: There are no fronts, or one is empty or saves a complexity that is not finite.
     """
 
     def __init__(self, fronts: Sequence[tuple[Floats, Floats]], variation: JointVariation | None = None) -> None:
         if not fronts:
-            raise ValueError("a joint search needs the front of at least one sub-network")
+            raise ValueError("a joint search must have the front of at least one sub-network")
         for k, (saved, impairment) in enumerate(fronts):
             if not len(saved) or saved.shape != impairment.shape or saved.ndim != 1:
-                raise ValueError(f"front {k} has shapes {saved.shape} and {impairment.shape}; it needs [members] twice")
+                raise ValueError(f"front {k} has shapes {saved.shape} and {impairment.shape}; both must be [members]")
             if not np.isfinite(saved).all():
-                raise ValueError(f"front {k} saves {saved}; every member needs a finite complexity")
+                raise ValueError(f"front {k} saves {saved}; the complexity of every member must be finite")
         self.variation = variation or JointVariation()
         self.last: Indices = np.array([len(saved) - 1 for saved, _ in fronts], dtype=np.int64)
         self._walk = in_single_moves(greedy_walk(fronts))
@@ -85,10 +90,10 @@ class PositionSpace:
         return np.clip(vectors, 0, self.last)
 
     def sample(self, count: int, generator: np.random.Generator) -> Indices:
-        """`count` schemes, int64[count, fronts]: spread over the greedy walk's complexities, the others random.
+        """`count` schemes, int64[count, fronts]: most spread evenly over the greedy walk's complexities, the rest random.
 
-        The walk is taken position by position, because one of its steps may skip much of a front. A scheme that is
-        chosen again is moved a little.
+        The walk is taken position by position, because one of its steps may skip much of a front. A scheme chosen
+        twice is moved by a few positions.
         """
         walked = int(np.ceil(count * self.variation.walk))
         wanted = np.linspace(self._saved[0], self._saved[-1], walked + 2)[1:-1]
@@ -101,7 +106,7 @@ class PositionSpace:
         return self.repair(schemes)
 
     def vary(self, parents: Indices, generator: np.random.Generator) -> Indices:
-        """One child of each pair, int64[n, fronts] of int64[n, 2, fronts]."""
+        """One child of each pair, int64[n, fronts] from int64[n, 2, fronts]."""
         exchanged = generator.random(len(parents)) < self.variation.exchange
         from_second = exchanged[:, None] & (generator.random((len(parents), len(self.last))) < 0.5)
         children = np.where(from_second, parents[:, 1], parents[:, 0])
@@ -121,7 +126,7 @@ class PositionSpace:
                     yield neighbour
 
     def _step(self, child: Indices, generator: np.random.Generator) -> None:
-        """Moves at least one position by up to `stride` either way, on average two."""
+        """Move at least one position, on average two, by up to `stride` in either direction."""
         moved = generator.random(len(child)) < 1.0 / len(child)
         moved[generator.integers(len(child))] = True
         moves = generator.integers(1, self.variation.stride + 1, size=len(child))
@@ -142,7 +147,7 @@ class PositionSpace:
 
 
 def in_single_moves(walk: Indices) -> Indices:
-    """A walk down with every position between its steps, int64[moves + 1, fronts] of int64[steps, fronts]."""
+    """A descending walk with every position between its steps, int64[moves + 1, fronts] from int64[steps, fronts]."""
     schemes = [walk[0]]
     for target in walk[1:]:
         while (schemes[-1] > target).any():

@@ -1,1 +1,1 @@
-"""Networks: models, channel groups, sub-networks, removal, complexity. Never a search."""
+"""Networks: models, channel groups, sub-networks, removal, complexity. It knows nothing of the search."""

@@ -1,4 +1,4 @@
-"""Division: the segments between cut points, merged into sub-networks of balanced MACs."""
+"""Division of a network at cut points into sub-networks of balanced MACs."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,24 +10,24 @@ from emodir_tui.nets.coupling.channel_graph import ChannelGraph
 from emodir_tui.nets.tracing.network import CutPoint, is_channel_mixing
 
 MIN_SUBNETWORKS, MAX_SUBNETWORKS = 2, 8
-# A part this much smaller than the mean has a search of its own that decides next to nothing.
+# The search of a smaller sub-network would decide almost nothing.
 SMALLEST_SHARE_OF_MEAN = 0.4
-# Parts of the network between whose ends trainings compare features.
+# Segments of the network at whose ends trainings compare features.
 DISTILLATION_SEGMENTS = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SubnetworkSpan:
-    """A run of consecutive modules between two cut points.
+    """A sub-network: the span between two cut points and the channel groups searched in it.
 
     Attributes:
         name: sn1, sn2, …
-        start: The cut before it; None at the input.
-        stop: The cut behind it; None at the end.
+        start: The cut before it; None for the input.
+        stop: The cut at its end; None for the output.
         layers: Its convolutions and linear layers.
-        groups: The channel groups that it decides on, as positions in `ChannelGraph.groups`.
+        groups: The channel groups with all producers in it, as positions in `ChannelGraph.groups`.
         macs: Its MACs for one image.
-        share: Of the whole network's MACs.
+        share: Its share of the whole network's MACs.
     """
 
     name: str
@@ -41,7 +41,13 @@ class SubnetworkSpan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Division:
-    """Sub-networks in order; streams: groups with producers in several; kinds: inner, boundary or stream by group."""
+    """The sub-networks of a network.
+
+    Attributes:
+        subnetworks: In order.
+        streams: Residual streams: the channel groups with producers in several sub-networks.
+        kinds: For each channel group `inner` (all consumers in its sub-network), `boundary` or `stream`.
+    """
 
     subnetworks: tuple[SubnetworkSpan, ...]
     streams: tuple[int, ...]
@@ -49,20 +55,21 @@ class Division:
 
 
 def divide_network(graph: ChannelGraph, *, subnetworks: int | None = None, cuts: list[str] | None = None) -> Division:
-    """Divide a network.
+    """Divide a network into sub-networks.
 
     Args:
         graph: The network.
-        subnetworks: How many; chosen from the number of channel groups if not given. Fewer where cuts are missing.
-        cuts: Names of modules after which to cut, instead.
+        subnetworks: Their number; by default it follows from the number of channel groups. There are fewer if the
+            network has too few cut points, or if small ones are merged.
+        cuts: Names of modules after which to cut, instead of a number.
 
     Raises:
-        ProfileError: Nothing can be pruned, or a cut's name is none.
+        ProfileError: Nothing can be pruned, or a name is not that of a cut point before the last features.
     """
     if not graph.groups:
         reasons = "; ".join(f"{item.place}: {item.reason}" for item in graph.protected[:3])
         raise ProfileError(
-            f"nothing in this network can be pruned ({reasons})", "'emodir check' lists what is protected."
+            f"nothing in this network can be pruned ({reasons})", "'emodir check' lists the protected layers."
         )
     if cuts is not None:
         chosen = _merged(graph, _named_cuts(graph, cuts), smallest=0.0)
@@ -72,7 +79,7 @@ def divide_network(graph: ChannelGraph, *, subnetworks: int | None = None, cuts:
 
 
 def candidate_cuts(graph: ChannelGraph) -> list[CutPoint]:
-    """The cut points at the ends of blocks, before the last features, and through no residual branch."""
+    """The cut points at the ends of blocks that lie before the last features and outside of residual branches."""
     nodes = {node.name: node for node in graph.network.graph_module.graph.nodes}
     names = {cut.node for cut in graph.network.cuts}
     order = [node.name for node in graph.graph_module.graph.nodes]
@@ -82,15 +89,15 @@ def candidate_cuts(graph: ChannelGraph) -> list[CutPoint]:
         if cut.index >= graph.network.features.index or cut.node not in order or cut.node in inside:
             continue
         users = [user for user in nodes[cut.node].users if user.op != "output"]
-        # Of a chain of cuts the last one before the next layer or fork, so that normalisation and activation stay with
-        # the layer before them.
+        # Of a chain of cuts the last one before the next layer or fork: a normalisation and an activation function stay
+        # with the layer before them.
         if len(users) > 1 or is_channel_mixing(graph.network.graph_module, users[0]) or users[0].name not in names:
             found.append(cut)
     return found
 
 
 def comparison_cut(graph: ChannelGraph) -> CutPoint | None:
-    """Where what all groups lose shows: the last features, or the output (None) where a group is made behind these."""
+    """The cut at which the loss of every group shows: the last features, or None (the output) if a group lies later."""
     place = {node.name: at for at, node in enumerate(graph.graph_module.graph.nodes)}
     end = place.get(graph.network.features.node)
     if end is None:
@@ -103,15 +110,15 @@ def comparison_cut(graph: ChannelGraph) -> CutPoint | None:
 
 
 def evaluation_cuts(division: Division, features: CutPoint | None) -> list[CutPoint]:
-    """Where pruned networks are compared with the original one: behind each sub-network, and at `comparison_cut`."""
+    """The cuts at which pruned networks are compared with the original: each sub-network's end and `comparison_cut`."""
     ends = [*(part.stop for part in division.subnetworks), features]
     return [end for end in ends if end is not None]
 
 
 def distillation_cuts(graph: ChannelGraph) -> list[CutPoint]:
-    """Where trainings pull the features of a pruned network to the original's: more places than sub-networks end at.
+    """The cuts at which training distils the original's features: block ends, and the last features.
 
-    The ends of blocks, of many those that make `DISTILLATION_SEGMENTS` parts of balanced MACs; and the last features.
+    Of many block ends it takes those that make `DISTILLATION_SEGMENTS` segments of balanced MACs.
     """
     ends = [*_balanced_cuts(graph, DISTILLATION_SEGMENTS), comparison_cut(graph)]
     return [end for end in ends if end is not None]
@@ -119,7 +126,7 @@ def distillation_cuts(graph: ChannelGraph) -> list[CutPoint]:
 
 def _named_cuts(graph: ChannelGraph, names: list[str]) -> list[CutPoint]:
     known: dict[str, CutPoint] = {}
-    # A module's own name before what else has that name: torch.fx calls nodes after modules, and then numbers them.
+    # A module's name takes precedence: torch.fx names nodes after modules and numbers them.
     for cut in graph.network.cuts:
         known[cut.name] = cut
     for names_of in (lambda cut: cut.aliases, lambda cut: (cut.node,)):
@@ -129,15 +136,17 @@ def _named_cuts(graph: ChannelGraph, names: list[str]) -> list[CutPoint]:
     allowed = graph.network.features.index
     for name in names:
         if name not in known:
-            hint = nearest(name, known) or f"There are: {', '.join(cut.name for cut in candidate_cuts(graph)[:20])}."
-            raise ProfileError(f"divide.cuts: the network cannot be cut at '{name}'", hint)
+            hint = nearest(name, known) or f"Known: {', '.join(cut.name for cut in candidate_cuts(graph)[:20])}."
+            raise ProfileError(f"divide.cuts: unknown cut point '{name}'", hint)
         if known[name].index >= allowed:
-            raise ProfileError(f"divide.cuts: '{name}' lies behind the last features ({graph.network.features.name})")
+            raise ProfileError(
+                f"divide.cuts: '{name}' must lie before the last features ({graph.network.features.name})"
+            )
     return sorted({known[name].index: known[name] for name in names}.values(), key=lambda cut: cut.index)
 
 
 def _balanced_cuts(graph: ChannelGraph, wanted: int | None) -> list[CutPoint]:
-    """The cuts that make the largest part smallest (and of those the squares' sum), by dynamic programming."""
+    """The cuts that minimise the largest part's MACs, then the sum of squared MACs, by dynamic programming."""
     possible = candidate_cuts(graph)
     number = wanted or min(MAX_SUBNETWORKS, max(MIN_SUBNETWORKS, round(len(graph.groups) ** 0.5)))
     number = min(number, len(possible) + 1)
@@ -181,7 +190,7 @@ def _macs(graph: ChannelGraph, nodes: list[fx.Node]) -> int:
 
 
 def _owners(graph: ChannelGraph, cuts: list[CutPoint]) -> list[int | None]:
-    """For each group the part that holds all of its producers; None where several do."""
+    """For each group the part with all of its producers; None if they lie in several parts."""
     part_of: dict[str, set[int]] = {}
     for part, nodes in enumerate(_segments(graph, cuts)):
         names = {node.name for node in nodes}
@@ -196,7 +205,7 @@ def _owners(graph: ChannelGraph, cuts: list[CutPoint]) -> list[int | None]:
 
 
 def _merged(graph: ChannelGraph, cuts: list[CutPoint], *, smallest: float) -> list[CutPoint]:
-    """A part that decides on nothing, or is a small share of the mean, is merged with the smaller of its neighbours."""
+    """Merge each part that owns no group, or is much smaller than the mean, with the smaller of its neighbours."""
     while cuts:
         owners = set(_owners(graph, cuts))
         sizes = [_macs(graph, nodes) for nodes in _segments(graph, cuts)]

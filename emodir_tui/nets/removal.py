@@ -1,4 +1,4 @@
-"""Physical removal: an independent, smaller network whose output equals the masked one's."""
+"""Physical removal of channels: an independent, smaller network with the output of the masked one."""
 
 import copy
 import operator
@@ -24,7 +24,7 @@ _SHAPELESS = {"relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "sigmoid", "
 
 
 class NoChannels(nn.Module):
-    """Stands where a layer of an emptied branch was: gives a view without channels, which costs nothing."""
+    """Replaces a layer of an emptied branch: returns a view without channels, at no cost."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x[:, :0]."""
@@ -32,16 +32,16 @@ class NoChannels(nn.Module):
 
 
 def remove(graph: ChannelGraph, keep: KeepVectors, *, statistics: str = "running") -> nn.Module:
-    """A copy of the model without the channels that a keep vector drops.
+    """A copy of the model without the channels that a keep vector removes, in evaluation mode.
 
-    It is of the user's own class where the class's code says nothing about numbers of channels; else a GraphModule of
-    the same computation.
+    It has the user's class if that class works with fewer channels; otherwise it is a GraphModule of the same
+    computation.
 
     Args:
         graph: The network.
         keep: bool[genes].
-        statistics: Under which an emptied branch's constant is taken: "running", exact against the masked network in
-            evaluation mode, or "batch".
+        statistics: Statistics for the constant of an emptied branch: "running" equals the masked network in evaluation
+            mode, "batch" the one on batch statistics.
 
     Raises:
         ValueError: The keep vector empties a group that must keep a gene.
@@ -61,7 +61,7 @@ def remove(graph: ChannelGraph, keep: KeepVectors, *, statistics: str = "running
 
 @torch.no_grad()
 def _computes_the_same(own: nn.Module, as_graph: nn.Module, example: Tensor) -> bool:
-    """Whether the user's own code still works with fewer channels: it may add in place, or assert a size."""
+    """Whether the user's code still works with fewer channels; it may, for example, assert a size."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(example.shape, generator=generator, dtype=torch.float32).to(example)
     expected = as_graph(x)
@@ -74,7 +74,7 @@ def _computes_the_same(own: nn.Module, as_graph: nn.Module, example: Tensor) -> 
 
 
 def structure(graph: ChannelGraph, keep: KeepVectors) -> dict[str, Any]:
-    """What `apply_structure` needs, as JSON values: for each group the positions of its kept genes."""
+    """The argument of `apply_structure` as JSON values: for each group the positions of its kept genes."""
     groups = {}
     for group in graph.groups:
         own = keep[group.start : group.stop]
@@ -83,20 +83,20 @@ def structure(graph: ChannelGraph, keep: KeepVectors) -> dict[str, Any]:
 
 
 def apply_structure(model: nn.Module, example: Tensor, described: dict[str, Any]) -> nn.Module:
-    """The architecture that a structure describes, from a fresh instance of the original one.
+    """Prune a fresh instance of the original architecture to a described structure.
 
     Args:
-        model: Weights don't matter; it is left unchanged.
+        model: The original architecture with any weights; not changed.
         example: At least one input.
-        described: From `structure`.
+        described: Result of `structure`.
 
     Raises:
-        ValueError: The structure is of another architecture.
+        ValueError: The structure belongs to another architecture.
     """
     graph = analyse(trace(model, example))
     groups = described["groups"]
     if described["genes"] != graph.genes or list(groups) != [group.name for group in graph.groups]:
-        raise ValueError("its channel groups are not those of this architecture")
+        raise ValueError("the channel groups differ from those of this architecture")
     keep = np.zeros(graph.genes, dtype=np.bool_)
     for group in graph.groups:
         kept = np.array(groups[group.name]["kept"], dtype=np.int64)
@@ -105,7 +105,7 @@ def apply_structure(model: nn.Module, example: Tensor, described: dict[str, Any]
             or (kept < 0).any()
             or (kept >= group.stop - group.start).any()
         ):
-            raise ValueError(f"group {group.name} has another size")
+            raise ValueError(f"group {group.name} differs in size from this architecture")
         keep[group.start + kept] = True
     return remove(graph, keep)
 
@@ -114,7 +114,7 @@ def apply_structure(model: nn.Module, example: Tensor, described: dict[str, Any]
 def _constants(
     graph: ChannelGraph, keep: KeepVectors, emptied: list[int], statistics: str
 ) -> dict[int, ChannelConstant]:
-    """What each emptied branch gives, under running and under batch statistics."""
+    """The constant of each emptied branch, under running and under batch statistics."""
     if not emptied:
         return {}
     values: dict[str, dict[int, Tensor]] = {}
@@ -126,7 +126,7 @@ def _constants(
 
 
 def _shrink(graph: ChannelGraph, model: nn.Module, extended_keep: np.ndarray) -> None:
-    """Cut every tensor to its kept channels, under all of its names; then correct the sizes that layers store."""
+    """Cut every tensor to its kept channels, under all of its names, and update the sizes that layers store."""
     modules, originals = _modules(model), _modules(graph.network.model)
     touched: dict[str, None] = {}
     for first, axes in graph.tensors.items():
@@ -153,7 +153,7 @@ def _modules(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def _graph_constants(graph: ChannelGraph) -> set[str]:
-    """Tensors that the graph reads and that are none of the model's parameters or buffers."""
+    """Names of tensors that the graph reads but that are not parameters or buffers of the model."""
     return {name for name in graph.tensors if name not in graph.aliases}
 
 
@@ -161,19 +161,19 @@ def _cut(value: Tensor, axes: dict[int, np.ndarray], extended_keep: np.ndarray) 
     data = value.detach()
     for dim, axis in axes.items():
         data = data.index_select(dim, torch.from_numpy(np.flatnonzero(extended_keep[axis])).to(data.device))
-    # Gathering puts the channels first in memory again.
+    # Gathering yields channels-first memory.
     form = torch.channels_last if data.dim() == 4 and _channels_last(value) else torch.contiguous_format
     data = data.clone(memory_format=form)
     return nn.Parameter(data, requires_grad=value.requires_grad) if isinstance(value, nn.Parameter) else data
 
 
 def _channels_last(value: Tensor) -> bool:
-    """Whether this is its one form: a kernel of one position is in both."""
+    """Whether the memory format is channels-last and nothing else; a 1×1 kernel has both formats."""
     return not value.is_contiguous() and value.is_contiguous(memory_format=torch.channels_last)
 
 
 def _fits_user_class(graph: ChannelGraph, model: nn.Module, extended_keep: np.ndarray, emptied: list[int]) -> bool:
-    """Whether leaves of the model hold every number that changes; those leaves are set on the way."""
+    """Whether the user's model holds every size that changes in channel leaves, which are updated on the way."""
     if graph.unused_parameters or _graph_constants(graph):
         return False
     modules = _modules(model)
@@ -199,7 +199,7 @@ def _fits_user_class(graph: ChannelGraph, model: nn.Module, extended_keep: np.nd
 
 
 def _can_replace_branch(graph: ChannelGraph, number: int, calls: dict[str, int], modules: dict[str, nn.Module]) -> bool:
-    """Whether a branch of the user's class can be emptied by replacing modules: functions in it must not mind."""
+    """Whether a branch of the user's model can be emptied by replacing modules alone."""
     branch = graph.branches[number]
     nodes = {node.name: node for node in graph.graph_module.graph.nodes}
     if len(branch.zero_input_layers) != 1:
@@ -232,7 +232,7 @@ def _replace_branch(graph: ChannelGraph, model: nn.Module, number: int, constant
 def _as_graph(
     graph: ChannelGraph, model: nn.Module, extended_keep: np.ndarray, constants: dict[int, ChannelConstant]
 ) -> fx.GraphModule:
-    """The normalised graph on the smaller modules; emptied branches are one constant each."""
+    """The rewritten graph on the smaller modules, with one constant for each emptied branch."""
     modules = _modules(model)
     exits = {graph.branches[number].exit: number for number in constants}
     made: dict[fx.Node, fx.Node] = {}
@@ -272,7 +272,7 @@ def _module(
 
 
 def _read(graph: ChannelGraph, model: nn.Module, target: str, extended_keep: np.ndarray) -> Tensor:
-    """A tensor that the graph reads itself: the smaller model's, or a constant that tracing met."""
+    """A tensor that the graph reads itself: the smaller model's, or a constant found in tracing."""
     if target in graph.aliases or target in {name for names in graph.aliases.values() for name in names}:
         return operator.attrgetter(target)(model)  # type: ignore[no-any-return]
     value: Tensor = operator.attrgetter(target)(graph.graph_module)

@@ -1,1 +1,1 @@
-"""Data, losses, training loops and metrics. Knows epochs, never a stage."""
+"""Data, losses, training loops and metrics. It knows epochs, but no stages."""

@@ -1,4 +1,4 @@
-"""Augmentation of a whole batch at once; every draw comes from the generator that is given."""
+"""Augmentation of whole batches; all random draws come from the given generator."""
 
 import torch
 from torch import Tensor
@@ -7,9 +7,15 @@ PADDING_SHARE = 0.125
 
 
 def augment(inputs: Tensor, kind: str, generator: torch.Generator) -> Tensor:
-    """A batch [n, c, h, w], moved by up to an eighth of its side and mirrored as `kind` says.
+    """Augment a batch [n, c, h, w].
 
-    Draws are made on the CPU, so that every device sees the same ones.
+    Random numbers are drawn on the CPU, so that they are the same for every device.
+
+    Args:
+        inputs: The batch.
+        kind: "crop" shifts by up to an eighth of the side, "crop-flip" also mirrors half of the images,
+            "resized-crop-flip" mirrors only (`Images.take` has cropped), "none" does nothing.
+        generator: Source of the random numbers, on the CPU.
     """
     if kind == "none":
         return inputs
@@ -22,7 +28,7 @@ def augment(inputs: Tensor, kind: str, generator: torch.Generator) -> Tensor:
 
 
 def crop_box(width: int, height: int, draw: list[float]) -> tuple[float, float, float, float]:
-    """(left, top, right, bottom) of a crop of 8 to 100 % of the area and of sides 3:4 to 4:3, chosen by four numbers in 0..1."""
+    """A crop as (left, top, right, bottom): 8 to 100 % of the area, aspect ratio 3:4 to 4:3, from four numbers in 0..1."""
     area, ratio = 0.08 + 0.92 * draw[0], (3 / 4) * (16 / 9) ** draw[1]
     crop_width = min(width, max(1, round((width * height * area * ratio) ** 0.5)))
     crop_height = min(height, max(1, round((width * height * area / ratio) ** 0.5)))
@@ -31,13 +37,13 @@ def crop_box(width: int, height: int, draw: list[float]) -> tuple[float, float, 
 
 
 def resized_crops(inputs: Tensor, generator: torch.Generator) -> Tensor:
-    """A random crop of each image [n, c, h, w], resized to the whole of it by bilinear interpolation."""
+    """A random crop of each image [n, c, h, w], resized to the full size by bilinear interpolation."""
     count, _, height, width = inputs.shape
     draws = torch.rand(count, 4, generator=generator).tolist()
     boxes = torch.tensor([crop_box(width, height, draw) for draw in draws]).to(inputs)
     left, top, right, bottom = boxes.unbind(1)
     affine = inputs.new_zeros(count, 2, 3)
-    # In coordinates from -1 to 1: the crop's size, and where its middle lies.
+    # In coordinates from -1 to 1: the crop's size and its centre.
     affine[:, 0, 0], affine[:, 0, 2] = (right - left) / width, (left + right) / width - 1
     affine[:, 1, 1], affine[:, 1, 2] = (bottom - top) / height, (top + bottom) / height - 1
     grid = torch.nn.functional.affine_grid(affine, list(inputs.shape), align_corners=False)
@@ -52,5 +58,5 @@ def _shift(inputs: Tensor, generator: torch.Generator) -> Tensor:
     rows = offsets[:, :1] + torch.arange(height, device=inputs.device)
     columns = offsets[:, 1:] + torch.arange(width, device=inputs.device)
     image = torch.arange(count, device=inputs.device)[:, None, None]
-    # Advanced indices around a slice put the channels last.
+    # Advanced indices around a slice put the channel dimension last.
     return padded[image, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

@@ -1,13 +1,13 @@
-"""Images and their splits: train, search (held out of it, never trained on) and test.
+"""Images and their splits: train, search (held out from training) and test.
 
-Small images live in memory, on the device, as bytes; the others are decoded when they are asked for.
+Small data sets are kept on the device as bytes; the images of others are decoded when they are read.
 """
 
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,7 +20,7 @@ from emodir_tui.training.augment import augment, crop_box, resized_crops
 
 
 def to_memory_format(tensor: Tensor, memory_format: torch.memory_format) -> Tensor:
-    """The tensor in this form, with that form's own strides where a single channel would allow both."""
+    """The tensor in this memory format, with its canonical strides even where a single channel would allow others."""
     if memory_format == torch.channels_last:
         return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
     return tensor.contiguous().view(-1).view(tensor.shape)
@@ -37,22 +37,22 @@ class TensorImages:
         return len(self.labels)
 
     def take(self, positions: Tensor, generator: torch.Generator | None) -> Tensor:
-        """These images: whole, or a random crop of each for training."""
+        """The images at these positions, uint8 [n, c, h, w]; with a generator a random crop of each."""
         pixels = self.pixels[positions.to(self.pixels.device)]
         return pixels if generator is None else resized_crops(pixels.float(), generator).round_().to(torch.uint8)
 
     def subset(self, positions: Tensor) -> "TensorImages":
-        """Only these, in this order."""
+        """The images at these positions, in this order."""
         return TensorImages(pixels=self.pixels[positions], labels=self.labels[positions])
 
     def to(self, device: torch.device) -> "TensorImages":
-        """The same on another device."""
+        """A copy on another device."""
         return TensorImages(pixels=self.pixels.to(device), labels=self.labels.to(device))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileImages:
-    """Images in files, decoded by threads when they are taken; `size` is the side in pixels, `channels` 1 or 3."""
+    """Images in files, decoded by threads when they are read; `size` is the side in pixels, `channels` is 1 or 3."""
 
     paths: tuple[str, ...]
     labels: Tensor
@@ -64,17 +64,17 @@ class FileImages:
         return len(self.paths)
 
     def take(self, positions: Tensor, generator: torch.Generator | None) -> Tensor:
-        """These images: the centre, or a random crop for training."""
+        """The images at these positions, uint8 [n, c, h, w]: the centre, or with a generator a random crop of each."""
         chosen = [self.paths[int(position)] for position in positions]
         draws: list[list[float] | None] = [None] * len(chosen)
         if generator is not None:
             draws = torch.rand(len(chosen), 4, generator=generator).tolist()
-        with ThreadPoolExecutor(self.threads) as pool:
-            arrays = list(pool.map(partial(decode_image, size=self.size, channels=self.channels), chosen, draws))
+        decode = partial(decode_image, size=self.size, channels=self.channels)
+        arrays = list(_decoders(self.threads).map(decode, chosen, draws))
         return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
 
     def subset(self, positions: Tensor) -> "FileImages":
-        """Only these, in this order."""
+        """The images at these positions, in this order."""
         paths = tuple(self.paths[int(position)] for position in positions)
         return replace(self, paths=paths, labels=self.labels[positions])
 
@@ -82,15 +82,21 @@ class FileImages:
 Images: TypeAlias = TensorImages | FileImages
 
 
+@lru_cache(maxsize=1)
+def _decoders(threads: int) -> ThreadPoolExecutor:
+    """The threads that decode images, kept for all batches."""
+    return ThreadPoolExecutor(threads)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Split:
-    """One split, and the conversion of its bytes into a network's input in the given `memory_format`."""
+    """One split, with the normalisation, device and memory format of the inputs made from its bytes."""
 
     images: Images
     mean: Tensor
     std: Tensor
     device: torch.device
-    # Convolutions are fastest with the channels last.
+    # Convolutions are fastest in channels-last format.
     memory_format: torch.memory_format = torch.channels_last
 
     def __len__(self) -> int:
@@ -102,13 +108,13 @@ class Split:
         return replace(self, images=self.images.subset(positions))
 
     def batches(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """(inputs float [n, c, h, w], labels int64 [n]) in order, all of them."""
+        """All images in order, in batches of (inputs float [n, c, h, w], labels int64 [n])."""
         for start in range(0, len(self), batch):
             positions = torch.arange(start, min(start + batch, len(self)))
             yield self._inputs(self.images.take(positions, None)), self._labels(positions)
 
     def shuffled_batch(self, positions: Tensor, generator: torch.Generator, augmentation: str) -> tuple[Tensor, Tensor]:
-        """One augmented training batch; the generator decides every draw."""
+        """One augmented training batch; all random draws come from the generator."""
         cropping = augmentation == "resized-crop-flip"
         pixels = self.images.take(positions, generator if cropping else None)
         inputs = augment(self._inputs(pixels), augmentation, generator)
@@ -116,7 +122,7 @@ class Split:
 
     def _inputs(self, pixels: Tensor) -> Tensor:
         if self.device.type == "cuda" and not pixels.is_cuda:
-            # Pinned memory lets the copy overlap with the computation.
+            # Copies from pinned memory overlap with computation.
             pixels = pixels.pin_memory().to(self.device, non_blocking=True)
         values = pixels.to(self.device).float().div_(255).sub_(self.mean).div_(self.std)
         return to_memory_format(values, self.memory_format)
@@ -128,9 +134,9 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageData:
-    """The three splits. `test` is touched at the beginning and at the end of a run only.
+    """The three splits. `test` is used at the start and at the end of a run only.
 
-    `classes_seen` is how many of the classes have images that are not test images.
+    `classes_seen` is the number of classes with images outside of the test split.
     """
 
     train: Split
@@ -143,12 +149,12 @@ class ImageData:
 
     @property
     def normalisation(self) -> tuple[list[float], list[float]]:
-        """(mean, std), one number for each channel: pixels between 0 and 1 are normalised to (pixel - mean) / std."""
+        """(mean, std) per channel: inputs are (pixels / 255 - mean) / std."""
         mean, std = self.train.mean.flatten().tolist(), self.train.std.flatten().tolist()
         return [round(value, 6) for value in mean], [round(value, 6) for value in std]
 
     def to_memory_format(self, memory_format: torch.memory_format) -> "ImageData":
-        """The same with inputs in this form."""
+        """A copy whose inputs have this memory format."""
         train, search, test = (
             replace(split, memory_format=memory_format) for split in (self.train, self.search, self.test)
         )
@@ -156,16 +162,16 @@ class ImageData:
 
 
 def decode_image(path: str, draw: list[float] | None, size: int, channels: int) -> np.ndarray:
-    """One file as uint8 [size, size, channels].
+    """Decode one file to uint8 [size, size, channels].
 
     Args:
         path: The file.
-        draw: Four numbers in 0..1 that choose a crop, as `crop_box` says; None takes the centre.
+        draw: Four numbers in 0..1 that choose a crop by `crop_box`; None takes the centre.
         size: Side in pixels.
-        channels: 3, or 1 for shades of grey.
+        channels: 3, or 1 for greyscale.
 
     Raises:
-        ProfileError: The file is not a readable image.
+        ProfileError: The file cannot be read as an image.
     """
     from PIL import Image
 
@@ -173,19 +179,19 @@ def decode_image(path: str, draw: list[float] | None, size: int, channels: int) 
     try:
         with Image.open(path) as file:
             if file.mode.startswith("I;16"):
-                # Pillow would clip sixteen bits to eight.
+                # Pillow would clip 16-bit values to 8 bits.
                 image = Image.fromarray((np.asarray(file) >> 8).astype(np.uint8)).convert(mode)
             elif file.mode in ("I", "F"):
-                raise ProfileError(f"{path} has pixels of type {file.mode}", "Convert it to 8 bits a channel.")
+                raise ProfileError(f"{path} has pixels of type {file.mode}", "Convert it to 8 bits per channel.")
             else:
                 image = file.convert(mode)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ProfileError(f"{path} can't be read as an image ({error})") from error
+        raise ProfileError(f"{path} cannot be read as an image ({error})") from error
     width, height = image.size
     if draw is not None:
         box = crop_box(width, height, draw)
     else:
-        # Images larger than asked for lose a border of an eighth, as is usual in evaluation.
+        # Images larger than the size lose an eighth of their side, as is usual in evaluation.
         side = min(width, height) * (0.875 if min(width, height) > size else 1.0)
         box = ((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
     if (width, height) != (size, size) or draw is not None:
@@ -194,7 +200,7 @@ def decode_image(path: str, draw: list[float] | None, size: int, channels: int) 
 
 
 def load_files(images: FileImages) -> TensorImages:
-    """All of them decoded into memory."""
+    """Decode all images into memory."""
     pixels = torch.empty((len(images), images.channels, images.size, images.size), dtype=torch.uint8)
     for start in range(0, len(images), 1000):
         positions = torch.arange(start, min(start + 1000, len(images)))

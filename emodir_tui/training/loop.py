@@ -1,8 +1,8 @@
-"""One training loop for all trainings. Its state is a value: stopping after any step and going on changes nothing.
+"""The loop of all trainings. Its state is a value: stopping after any step and resuming changes nothing.
 
-Data order, augmentation and learning rate are functions of the step, so only weights and momenta need saving. One thing
-differs: where a loss is not finite, the training goes back to the end of the last epoch, but to where it went on if it
-was resumed in the same epoch, because the state at the end of an epoch is not saved with every step.
+Data order, augmentation and learning rate are functions of the step, so only weights and momenta are saved. There is
+one exception: after a loss that is not finite, training returns to the end of the last epoch. If it was resumed within
+the current epoch, it returns to the step at which it resumed, because the end of the epoch is not saved with each step.
 """
 
 import math
@@ -29,7 +29,7 @@ Loss = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingPlan:
-    """How long and how fast. `steps` optimiser steps of `batch` images."""
+    """Hyperparameters of a training: `steps` optimiser steps of `batch` images each."""
 
     steps: int
     batch: int
@@ -43,9 +43,10 @@ class TrainingPlan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingState:
-    """Everything needed to continue a training: steps done, weights (state_dict), momenta, and changes after a fault.
+    """Everything needed to continue a training: completed steps, weights (state_dict), momenta and recovery state.
 
-    `rate_factor` shrinks after a loss that was not finite; `pieces` grows when the device's memory ran out.
+    `rate_factor` shrinks after a loss that was not finite; `pieces`, the parts into which a batch is split, grows after
+    the device's memory ran out.
     """
 
     step: int
@@ -59,7 +60,7 @@ class TrainingState:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepReport:
-    """What `on_step` sees after a step: how far, the loss, and a way to the whole state."""
+    """The argument of `on_step`: completed steps, loss, learning rate, a function that returns the state, and a warning."""
 
     step: int
     loss: float
@@ -69,7 +70,7 @@ class StepReport:
 
 
 def learning_rate(step: int, plan: TrainingPlan) -> float:
-    """One cycle: linear warm-up, then a cosine to zero (Smith & Topin 2019, with He et al.'s cosine)."""
+    """Learning rate of a step: linear warm-up, then a cosine to zero (Smith & Topin 2019; cosine of He et al. 2019)."""
     warmup = max(1, round(plan.steps * WARMUP_SHARE))
     if step < warmup:
         return plan.learning_rate * (START_SHARE + (1 - START_SHARE) * step / warmup)
@@ -85,19 +86,19 @@ def train(
     start: TrainingState | None = None,
     on_step: Callable[[StepReport], None],
 ) -> TrainingState:
-    """Train in place and give the last state; `on_step` is called after each step and may raise to stop.
+    """Train a model in place and return the last state; `on_step` is called after each step and may raise to stop.
 
     Args:
         model: On the split's device; left in training mode.
         split: Training images.
-        loss: (model, inputs, labels, step) to a scalar, a mean over the images; nearly one is enough, because batches are
-            split only where memory runs out.
-        plan: How long and how fast.
+        loss: Maps (model, inputs, labels, step) to a scalar, at least approximately a mean over the images: a batch is
+            split only if memory runs out.
+        plan: The hyperparameters.
         start: The state to continue from.
-        on_step: Sees each step's StepReport.
+        on_step: Called with the report of each step.
 
     Raises:
-        FloatingPointError: The loss stayed not finite after several returns with smaller learning rates.
+        FloatingPointError: The loss was still not finite after several rollbacks with smaller learning rates.
     """
     optimiser = _optimiser(model, plan)
     state = start or TrainingState(step=0, weights=_copy(model), momenta={})
@@ -120,14 +121,14 @@ def train(
         )
 
     if start is not None:
-        # What this step had to tell may have been lost with the worker that made it.
+        # The report of this step may have been lost with the process that computed it.
         on_step(StepReport(step=step, loss=last, learning_rate=learning_rate(step, plan) * factor, state=snapshot))
     while step < plan.steps:
         model.train()
         rate = learning_rate(step, plan) * factor
         for group in optimiser.param_groups:
             group["lr"] = rate
-        # Dropout draws from the device's own generator.
+        # Dropout draws from the device's global generator.
         torch.manual_seed(derive_seed(plan.seed, "dropout", step))
         # Images are cropped in full precision.
         batch = batches.take(step)
@@ -151,7 +152,7 @@ def train(
 
 
 def precision(device: torch.device, *, mixed: bool) -> torch.autocast:
-    """Mixed precision in bfloat16, which needs no scaling of the loss; full precision where it isn't asked for."""
+    """torch.autocast in bfloat16, which needs no loss scaling; disabled unless `mixed`."""
     return torch.autocast(device.type, torch.bfloat16, enabled=mixed)
 
 
@@ -165,7 +166,7 @@ class _Batches:
         self._ahead: tuple[int, Future[tuple[Tensor, Tensor]]] | None = None
 
     def take(self, step: int) -> tuple[Tensor, Tensor]:
-        """The batch of a step: a function of the step, however it is read."""
+        """The batch of a step, a function of the step alone."""
         if self._reader is None:
             return self._make(step)
         ready = self._ahead[1] if self._ahead and self._ahead[0] == step else self._reader.submit(self._make, step)
@@ -185,14 +186,14 @@ def _batch(split: Split, plan: TrainingPlan, per_epoch: int, step: int) -> tuple
 
 @lru_cache(maxsize=1)
 def _order(images: int, seed: int) -> Tensor:
-    """The order of an epoch, int64[images]; made once, because of a million images it takes as long as many a step."""
+    """The order of an epoch, int64[images]; cached, because a million images take as long as a training step."""
     return torch.randperm(images, generator=torch.Generator().manual_seed(seed))
 
 
 def _backward(
     model: nn.Module, loss: Loss, batch: tuple[Tensor, Tensor, int], optimiser: torch.optim.SGD, pieces: int
 ) -> tuple[float, int, str]:
-    """Gradients of the mean loss, in as many pieces as the device's memory asks for."""
+    """Compute the gradients of the mean loss, in as many pieces as the device's memory requires."""
     inputs, labels, step = batch
     trouble = ""
     while True:
@@ -209,7 +210,7 @@ def _backward(
                 raise
         else:
             return total, pieces, trouble
-        # Only now, without the error and what it holds of the failed pass, is there something to free.
+        # The error holds tensors of the failed pass; only after its block can their memory be freed.
         value = None
         pieces *= 2
         trouble = f"out of memory: continuing with batches of {math.ceil(len(inputs) / pieces)}"
@@ -220,7 +221,7 @@ def _optimiser(model: nn.Module, plan: TrainingPlan) -> torch.optim.SGD:
     """SGD with Nesterov momentum; no weight decay on biases and normalisations."""
     layers = {id(module.weight) for module in model.modules() if isinstance(module, LAYERS)}
     trained = [weight for weight in model.parameters() if weight.requires_grad]
-    # A bias or scale may be shaped (1, c, 1, 1), and so may the weight of a layer that was pruned far.
+    # A bias or scale may be shaped (1, c, 1, 1), and so may the weight of a heavily pruned layer.
     is_decayed = [id(weight) in layers or weight.squeeze().dim() > 1 for weight in trained]
     decayed = [weight for weight, decays in zip(trained, is_decayed, strict=True) if decays]
     others = [weight for weight, decays in zip(trained, is_decayed, strict=True) if not decays]
@@ -240,11 +241,11 @@ def _copy(model: nn.Module) -> dict[str, Tensor]:
 
 def _restore(model: nn.Module, optimiser: torch.optim.SGD, state: TrainingState) -> None:
     with torch.no_grad():
-        # In place, because a few models refuse a state_dict that has been to the disk as plain tensors.
+        # In place, because some models refuse a state_dict of plain tensors.
         for name, value in model.state_dict().items():
             value.copy_(state.weights[name])
     for name, weight in model.named_parameters():
         optimiser.state[weight].pop("momentum_buffer", None)
         if name in state.momenta:
-            # Like the weight in memory, too: a file keeps no such thing as channels last.
+            # In the weight's memory format, which files do not preserve.
             optimiser.state[weight]["momentum_buffer"] = torch.empty_like(weight).copy_(state.momenta[name])

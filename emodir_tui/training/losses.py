@@ -1,4 +1,4 @@
-"""What trainings and searches measure; each is a mean over images unless it says otherwise."""
+"""Losses of trainings and searches; means over the images unless stated otherwise."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -26,7 +26,7 @@ def distillation(logits: Tensor, reference: Tensor, labels: Tensor, weight: floa
         logits: Of the network in training, [n, classes].
         reference: Of the original network, [n, classes].
         labels: int64 [n].
-        weight: Of the soft labels, 0..1; the rest is for the hard ones.
+        weight: Weight of the soft labels, 0..1; the hard labels have the rest.
         temperature: Divides both logits.
     """
     soft = softened_kl(logits, reference, temperature)
@@ -34,5 +34,5 @@ def distillation(logits: Tensor, reference: Tensor, labels: Tensor, weight: floa
 
 
 def relative_error(features: Tensor, reference: Tensor) -> Tensor:
-    """‖features − reference‖² / ‖reference‖² over the whole batch (method: local impairment); same shapes."""
+    """‖features − reference‖² / ‖reference‖² over the whole batch, the local impairment; same shapes."""
     return (features - reference).square().sum() / reference.square().sum().clamp_min(1e-12)

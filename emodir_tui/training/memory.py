@@ -1,4 +1,4 @@
-"""Going on when the device's memory does not hold a batch: the same work in smaller pieces."""
+"""Recovery from exhausted memory: detection, smaller batches, release of cached memory."""
 
 import ctypes
 import gc
@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# Libraries that take memory of their own tell it in words. A convolution for which no algorithm's memory is there says that
-# it finds no engine, and a handle without memory is not initialised.
+# cuDNN and cuBLAS report exhausted memory only in the message text: "unable to find an engine" for a convolution, "not
+# initialized" for a handle.
 WORDS = (
     "CUDNN_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
@@ -23,17 +23,17 @@ WORDS = (
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error says that the device's memory does not hold what was asked of it."""
+    """Whether an error means that the device's memory is exhausted."""
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in WORDS)
 
 
 def in_chunks(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-    """`function(inputs)`, in halves, quarters, … where the device's memory asks for it; [n, …] to [n, …].
+    """Compute `function(inputs)`, [n, …] to [n, …], in halves, quarters and so on if memory runs out.
 
-    Only for functions that treat each image on its own.
+    Only for functions that process each image independently.
 
     Raises:
-        RuntimeError: A single image does not fit (`is_out_of_memory`), or whatever the function raises.
+        RuntimeError: A single image does not fit (`is_out_of_memory`), or the function fails for another reason.
     """
     try:
         return function(inputs)
@@ -46,16 +46,16 @@ def in_chunks(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
 
 
 def release_cached_memory() -> None:
-    """Give the device back what nothing uses any more. Traced networks are cycles, which only the collector finds."""
+    """Free unused memory of the device. Traced networks are reference cycles, which only the collector finds."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 def trim_heap() -> None:
-    """Give the system back what the C library keeps of freed memory, where it can (glibc).
+    """Return freed memory from the C library to the system, if it can (glibc).
 
-    Features of many different sizes come and go in a search; without this the heap grew to three times what is in use.
+    A search allocates features of many sizes; without this the heap grew to three times the memory in use.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

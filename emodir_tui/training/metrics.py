@@ -11,7 +11,7 @@ from emodir_tui.training.memory import in_chunks
 
 @torch.no_grad()
 def accuracy(model: nn.Module, split: Split, batch: int) -> float:
-    """The share of the split's images whose class has the largest logit, 0 to 1. The model is left in eval mode."""
+    """Share of a split's images whose class has the largest logit, 0 to 1. Leaves the model in evaluation mode."""
     model.eval()
     right = 0
     for inputs, labels in split.batches(batch):
@@ -22,13 +22,13 @@ def accuracy(model: nn.Module, split: Split, batch: int) -> float:
 
 @torch.no_grad()
 def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Set the running statistics of every batch normalisation to the plain mean over these batches.
+    """Set the running statistics of every batch normalisation to the plain mean over the batches.
 
     Args:
-        model: Left in eval mode.
+        model: Left in evaluation mode.
         batches: Inputs [n, c, h, w], of equal size.
     """
-    # Normalisations of instances keep running statistics too, where they are asked to.
+    # Instance normalisations may have running statistics too.
     kinds = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
     norms = [module for module in model.modules() if isinstance(module, kinds) and module.track_running_stats]
     momenta = [norm.momentum for norm in norms]

@@ -1,4 +1,4 @@
-"""Where images come from: each source as (train, test) images, then split the same way for all."""
+"""Sources of images: each returns train and test images, which are then split in the same way."""
 
 import os
 from dataclasses import replace
@@ -18,19 +18,19 @@ SOURCES = ("digits", "cifar10", "cifar100", "folder:PATH", "npz:FILE", "module.p
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 DIGITS_MEAN, DIGITS_STD = (0.3053,), (0.3760,)
-# Folders whose decoded images stay below this are read into memory once.
+# Folders with fewer bytes of decoded images are read into memory.
 MEMORY_BYTES = 1 << 30
-# Images of a folder that are opened to see whether they have one size.
+# Images of a folder that are opened to check that they have the same size.
 LOOKED_AT = 32
 
 Pair = tuple[Images, Images, tuple[float, ...], tuple[float, ...]]
 
 
 def load_data(settings: Data, device: torch.device) -> ImageData:
-    """The splits that the profile describes, on the device where they fit.
+    """Load the splits that the profile describes, on the device if they are in memory.
 
     Raises:
-        ProfileError: The source is unknown, not there, or not what it should be.
+        ProfileError: The source is unknown, missing or malformed.
     """
     train, test, mean, std = _source(settings)
     if not len(train) or not len(test):
@@ -39,19 +39,19 @@ def load_data(settings: Data, device: torch.device) -> ImageData:
     shape = train.take(torch.zeros(1, dtype=torch.int64), None).shape
     if settings.image_size and tuple(shape[2:]) != (settings.image_size,) * 2:
         raise ProfileError(
-            f"data.image_size is {settings.image_size}, but only folders of images can be resized; these are {shape[2]}x{shape[3]}",
+            f"data.image_size is {settings.image_size}, but only folders of images can be resized; these images are {shape[2]}x{shape[3]}",
             "Leave it out.",
         )
     if settings.channels not in (0, shape[1]):
         raise ProfileError(
-            f"data.channels is {settings.channels}, but only folders of images can be read otherwise than they are; these have {shape[1]}",
+            f"data.channels is {settings.channels}, but only folders of images can be converted; these images have {shape[1]}",
             "Leave it out.",
         )
     if settings.search_images >= len(train):
         few = max(1, len(train) // 10)
         raise ProfileError(
-            f"data.search_images is {settings.search_images}, but there are only {len(train)} training images",
-            f"Leave most of them for training, such as --set data.search_images={few}, and search on no more: "
+            f"data.search_images is {settings.search_images}; it must be less than the {len(train)} training images",
+            f"Keep most images for training, for example --set data.search_images={few}, and search on no more: "
             f"--set search.images={few}",
         )
     generator = torch.Generator().manual_seed(derive_seed(settings.split_seed, "split"))
@@ -104,9 +104,7 @@ def _source(settings: Data) -> Pair:
     if rest:
         return _factory(settings.source)
     near = nearest(settings.source, ["digits", "cifar10", "cifar100"])
-    raise ProfileError(
-        f"data.source: '{settings.source}' is not a source of images", near or "There are: " + ", ".join(SOURCES) + "."
-    )
+    raise ProfileError(f"data.source: unknown source '{settings.source}'", near or "Known: " + ", ".join(SOURCES) + ".")
 
 
 def _digits() -> Pair:
@@ -115,7 +113,7 @@ def _digits() -> Pair:
     digits = load_digits()
     pixels = torch.from_numpy((digits.images * (255 / 16)).round().astype(np.uint8))[:, None]
     labels = torch.from_numpy(digits.target.astype(np.int64))
-    # Every fifth image is the test split: the writers follow one another, so both splits have all of them.
+    # Every fifth image is in the test split. Images are ordered by writer, so both splits have all writers.
     is_test = torch.arange(len(labels)) % 5 == 4
     train = TensorImages(pixels=pixels[~is_test], labels=labels[~is_test])
     return train, TensorImages(pixels=pixels[is_test], labels=labels[is_test]), DIGITS_MEAN, DIGITS_STD
@@ -133,7 +131,7 @@ def _cifar(settings: Data) -> Pair:
             data = kind(root, train=train, download=settings.download)
         except (OSError, RuntimeError) as error:
             raise ProfileError(
-                f"data.source: {settings.source} is not in {root.absolute()} and could not be fetched ({first_line(error)})",
+                f"data.source: {settings.source} is not in {root.absolute()} and could not be downloaded ({first_line(error)})",
                 "Put the extracted archive there, or use a folder: --set data.source=folder:PATH",
             ) from error
         pixels = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
@@ -155,7 +153,7 @@ def _folder(settings: Data, folder: Path) -> Pair:
     if missing:
         raise ProfileError(f"data.source: there is no folder {missing[0]} for class '{missing[0].name}'")
     first, second = (_files(settings, place, classes) for place in (train, test))
-    # The size of one: a network that was trained on it is tested on it.
+    # Test images have the size of the training images.
     pair = [first, replace(second, size=first.size)]
     size = pair[0].size
     colours = (CIFAR_MEAN, CIFAR_STD) if size <= 64 else (IMAGENET_MEAN, IMAGENET_STD)
@@ -176,12 +174,12 @@ def _classes(settings: Data, train: Path) -> list[str]:
         lines = Path(settings.classes_file).expanduser().read_text(encoding="utf-8").splitlines()
         wanted = [line.strip() for line in lines if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise ProfileError(f"data.classes_file: {settings.classes_file} can't be read ({error})") from error
+        raise ProfileError(f"data.classes_file: cannot read {settings.classes_file} ({error})") from error
     unknown = [name for name in wanted if name not in there]
     if unknown or not wanted:
         name = unknown[0] if unknown else ""
         raise ProfileError(
-            f"data.classes_file: {settings.classes_file} names class '{name}', and {train} has none of that name",
+            f"data.classes_file: unknown class '{name}' in {settings.classes_file}; {train} has no such folder",
             nearest(name, there),
         )
     return wanted
@@ -193,20 +191,20 @@ def _files(settings: Data, folder: Path, classes: list[str]) -> FileImages:
     paths, labels = list_folder(folder, classes)
     if not paths:
         raise ProfileError(f"data.source: there are no images in the class folders of {folder}")
-    # Headers alone are read, of a few images from all over the folder.
+    # Only the headers of a few images spread over the folder are read.
     sizes = {}
     for path in paths[:: -(-len(paths) // LOOKED_AT)]:
         try:
             with Image.open(path) as image:
                 sizes[image.size] = path
         except (OSError, ValueError) as error:
-            raise ProfileError(f"{path} can't be read as an image ({error})") from error
+            raise ProfileError(f"{path} cannot be read as an image ({error})") from error
     if len(sizes) > 1 and not settings.image_size:
         (one, first), (other, second) = list(sizes.items())[:2]
         raise ProfileError(
             f"data.source: images differ in size ({first} is {one[0]}x{one[1]}, {second} is {other[0]}x{other[1]}), and "
             "data.image_size is 0",
-            "Set it to the size that the network takes, such as --set data.image_size=224",
+            "Set it to the input size of the network, for example --set data.image_size=224",
         )
     own_size = min(next(iter(sizes)))
     threads = settings.workers if settings.workers > 0 else min(16, os.cpu_count() or 1)
@@ -230,7 +228,7 @@ def _npz(path: Path) -> Pair:
                 )
             train_images, train_labels, test_images, test_labels = (file[name] for name in names)
     except (OSError, ValueError, EOFError) as error:
-        raise ProfileError(f"data.source: {path} can't be read as an .npz file ({error})") from error
+        raise ProfileError(f"data.source: cannot read {path} as an .npz file ({error})") from error
     return _arrays(train_images, train_labels, test_images, test_labels, path)
 
 
@@ -248,17 +246,17 @@ def _array_images(images: np.ndarray, labels: np.ndarray, place: Path, split: st
     if images.dtype != np.uint8 or images.ndim not in (3, 4):
         raise ProfileError(
             f"data.source: {place} has {split} images of type {images.dtype} and shape {list(images.shape)}",
-            "Images are uint8 [n, h, w], [n, h, w, c] or [n, c, h, w].",
+            "Images must be uint8 [n, h, w], [n, h, w, c] or [n, c, h, w].",
         )
     if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (len(images),):
         raise ProfileError(
             f"data.source: {place} has {split} labels of type {labels.dtype} and shape {list(labels.shape)} for "
             f"{len(images)} images",
-            "Labels are integers from 0 on, one for each image.",
+            "Labels must be integers from 0, one per image.",
         )
     if len(labels) and labels.min() < 0:
         raise ProfileError(
-            f"data.source: {place} has the {split} label {labels.min()}", "Labels are integers from 0 on."
+            f"data.source: {place} has the {split} label {labels.min()}", "Labels must be integers from 0."
         )
     pixels = torch.from_numpy(images)
     if pixels.dim() == 3:
@@ -269,16 +267,16 @@ def _array_images(images: np.ndarray, labels: np.ndarray, place: Path, split: st
 
 
 def _factory(source: str) -> Pair:
-    """A function of the user's: () -> ((train_images, train_labels), (test_images, test_labels)), arrays as for npz."""
+    """The user's function () -> ((train_images, train_labels), (test_images, test_labels)), arrays as for npz."""
     factory = load_callable("data.source", source)
     try:
         (train_images, train_labels), (test_images, test_labels) = factory()
-    # Somebody's own code raises whatever it likes.
+    # User code may raise anything.
     except Exception as error:
         raise ProfileError(
-            f"data.source: {source}() does not give ((images, labels), (images, labels)): {type(error).__name__}: "
+            f"data.source: {source}() must return ((images, labels), (images, labels)): {type(error).__name__}: "
             f"{first_line(error)}",
-            "Of the training and of the test split, as arrays.",
+            "The training and the test split, as arrays.",
         ) from error
     return _arrays(
         np.asarray(train_images),

@@ -89,7 +89,7 @@ def test_a_straight_or_short_front_has_its_knee_at_the_least_complexity() -> Non
 
 
 def test_the_knee_of_nothing_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no finite point"):
+    with pytest.raises(ValueError, match="no point is finite"):
         knee(array([(np.nan, 0.0)]))
 
 

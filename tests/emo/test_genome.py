@@ -105,7 +105,7 @@ def test_a_genome_without_genes_is_an_error() -> None:
 
 
 def test_importance_must_be_one_finite_number_per_gene() -> None:
-    with pytest.raises(ValueError, match="makes 3"):
+    with pytest.raises(ValueError, match="must be 3 finite numbers"):
         Genome([GeneGroup(size=3)], np.ones(2))
     with pytest.raises(ValueError, match="finite"):
         Genome([GeneGroup(size=2)], np.array([1.0, np.nan]))

@@ -9,7 +9,7 @@ def row(subnetwork: str, member: int, kept: float, impairment: float) -> Measure
     return MeasuredMember(
         subnetwork=subnetwork,
         member=member,
-        kept=kept,
+        complexity_kept=kept,
         local_impairment=0.0,
         global_impairment=impairment,
         accuracy_change=0.0,

@@ -130,5 +130,5 @@ def test_settings_and_fronts_that_make_no_sense_are_errors() -> None:
         PositionSpace([])
     with pytest.raises(ValueError, match="front 0"):
         PositionSpace([(np.zeros(2), np.zeros(3))])
-    with pytest.raises(ValueError, match="finite complexity"):
+    with pytest.raises(ValueError, match="must be finite"):
         PositionSpace([(np.array([np.nan, 0.0]), np.zeros(2))])

@@ -228,7 +228,7 @@ def test_a_structure_rebuilds_the_network_bit_for_bit_and_refuses_another_archit
     again.load_state_dict(made.state_dict())
     with torch.no_grad():
         assert torch.equal(again(x), made(x))
-    with pytest.raises(ValueError, match="not those of this architecture"):
+    with pytest.raises(ValueError, match="differ from those of this architecture"):
         apply_structure(zoo_model("resnet32")[0], x, described)
 
 

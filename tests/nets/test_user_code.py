@@ -202,7 +202,7 @@ def test_a_functional_dropout_drops_again_when_the_removed_network_is_trained():
         (lambda m, x: torch.cumsum(x, 1), {}, "body: cumsum()", 8, "not known"),
         (lambda m, x: F.softmax(x, 1), {}, "body: softmax()", 8, "softmax over the channels"),
         (lambda m, x: x / x.shape[1], {}, "body: truediv()", 8, "a number of channels enters"),
-        (lambda m, x: x + torch.zeros(x.size(0), 8, 1, 1), {}, "body: zeros()", 8, "as many channels as is said"),
+        (lambda m, x: x + torch.zeros(x.size(0), 8, 1, 1), {}, "body: zeros()", 8, "fixed number of channels"),
         (lambda m, x: m.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), {"norm": nn.LayerNorm(8)}, "body.norm", 8, "normalises over the channels"),
         (lambda m, x: m.one(m.two(x)) if x.sum() > 0 else x, {"one": conv(8, 8, 1), "two": conv(8, 8, 1)}, "body (Middle)", 24, "not known"),
         (lambda m, x: F.conv2d(x, m.weight.tanh()), {"weight": nn.Parameter(torch.rand(8, 8, 1, 1))}, "body: conv2d()", 8 + 8, "computed weight"),
@@ -272,7 +272,7 @@ class Wild(nn.Module):
         (lambda m, x: (m.one(x), x), "returns tuple, not one tensor"),
         (lambda m, x: (F.relu_((y := m.one(x)).view(-1)), m.head(y.mean((2, 3))))[1], "changes a view of a tensor"),
         (lambda m, x: m.head(m.one(x).mean((2, 3)) + torch.rand(1)), "computes something else than its graph"),
-        (lambda m, x: m.head(m.one(x).flatten(1)), r"can't process a batch of shape \(2, 3, 8, 8\)"),
+        (lambda m, x: m.head(m.one(x).flatten(1)), r"cannot process a batch of shape \(2, 3, 8, 8\)"),
     ],
 )
 def test_a_forward_that_cannot_be_traced_is_refused_in_a_sentence(forward, sentence):

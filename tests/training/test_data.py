@@ -87,21 +87,21 @@ def test_arrays_in_an_npz_file_are_read_without_pickle(tmp_path):
         test_images=images,
         test_labels=labels,
     )
-    with pytest.raises(ProfileError, match="can't be read"):
+    with pytest.raises(ProfileError, match="cannot read"):
         load_data(Data(source=f"npz:{path}", search_images=5), CPU)
 
 
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        (Data(source="digit"), "'digit' is not a source of images"),
+        (Data(source="digit"), "unknown source 'digit'"),
         (Data(source="folder:/nowhere"), "there is no folder /nowhere/train"),
-        (Data(source="npz:/nowhere.npz"), "can't be read"),
+        (Data(source="npz:/nowhere.npz"), "cannot read"),
         (Data(source="no.module:factory"), "module 'no.module' cannot be imported"),
         (Data(source="tests.support.models:disturbd"), "'tests.support.models' has no function 'disturbd'"),
-        (Data(source="tests.support.models:disturbed"), "disturbed() does not give ((images, labels)"),
-        (Data(source="digits", search_images=5000), "there are only 1438 training images"),
-        (Data(source="cifar10", root="/nowhere", download=False), "could not be fetched"),
+        (Data(source="tests.support.models:disturbed"), "disturbed() must return ((images, labels)"),
+        (Data(source="digits", search_images=5000), "must be less than the 1438 training images"),
+        (Data(source="cifar10", root="/nowhere", download=False), "could not be downloaded"),
     ],
 )
 def test_sources_that_are_not_there_are_named(settings, sentence):
@@ -181,7 +181,7 @@ def test_folders_are_read_as_grey_where_the_profile_says_so(tmp_path):
         )
     )
     assert torch.equal(single.expand(-1, 3, -1, -1), double)
-    with pytest.raises(ProfileError, match=r"data\.channels is 3, but only folders .* these have 1"):
+    with pytest.raises(ProfileError, match=r"data\.channels is 3, but only folders .* these images have 1"):
         load_data(Data(search_images=300, channels=3), CPU)
 
 

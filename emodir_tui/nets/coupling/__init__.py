@@ -1,1 +1,1 @@
-"""Which channels can only be removed together: labels, rules of operations, rewrites, channel groups."""
+"""Coupling of channels that can only be removed together: labels, rules of operations, rewrites, channel groups."""

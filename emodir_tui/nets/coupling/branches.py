@@ -1,4 +1,4 @@
-"""Residual branches: what lies between a fork and the addition where a shortcut meets it."""
+"""Residual branches: the nodes between a fork and the addition that joins a shortcut."""
 
 from dataclasses import dataclass
 
@@ -24,14 +24,14 @@ _CONSTANT_FUNCTIONS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Branch:
-    """The inside of one residual branch that becomes a constant when its groups are emptied.
+    """One residual branch that becomes a constant when its groups are emptied.
 
     Attributes:
-        entry: The node where it forks off.
+        entry: The node before the fork.
         exit: Its last node, which the addition reads.
-        nodes: All its nodes, in order, the last included.
-        hollow: Those of its mixers that sum over nothing once the branch is emptied, so give their bias.
-        tail: The nodes behind the hollow ones that make the constant, in order, the exit included.
+        nodes: All its nodes, in order, the exit included.
+        zero_input_layers: Its layers without any input channel once the branch is emptied: their output is the bias.
+        constant_tail: The nodes that compute the constant from these outputs, in order, the exit included.
         groups: The groups inside it.
     """
 
@@ -44,7 +44,7 @@ class Branch:
 
 
 def find_branches(propagation: Propagation, group_of_label: np.ndarray, group_nodes: list[set[str]]) -> list[Branch]:
-    """The branches that may be emptied, in order.
+    """Find the branches that may be emptied, in order of execution.
 
     Args:
         propagation: The labelled graph.
@@ -66,7 +66,7 @@ def find_branches(propagation: Propagation, group_of_label: np.ndarray, group_no
         for i in (0, 1):
             region, other = regions[i], inside[1 - i]
             bits = sum(1 << position[n] for n in region)
-            # A constant takes its size from what it is added to.
+            # The constant broadcasts to the size of the other summand.
             same_size = sides[1 - i].meta.get("shape") == node.meta.get("shape")
             if not region or not inside[i] or other or bits & taken or not same_size:
                 continue
@@ -78,7 +78,7 @@ def find_branches(propagation: Propagation, group_of_label: np.ndarray, group_no
 
 
 def _ancestors(order: list[fx.Node], position: dict[fx.Node, int]) -> list[int]:
-    """For each node a bit set of the positions of itself and all that it depends on."""
+    """For each node a bit set of the positions of itself and of all nodes that it depends on."""
     ancestors: list[int] = []
     for index, node in enumerate(order):
         bits = 1 << index
@@ -91,7 +91,7 @@ def _ancestors(order: list[fx.Node], position: dict[fx.Node, int]) -> list[int]:
 def _region(
     order: list[fx.Node], position: dict[fx.Node, int], ancestors: list[int], end: fx.Node, other: fx.Node
 ) -> list[fx.Node]:
-    """The nodes that only `end` depends on, if one tensor enters and nothing but `end` leaves; else none."""
+    """The nodes that `end` depends on and `other` does not, if one tensor enters and only `end` leaves; else none."""
     bits = ancestors[position[end]] & ~ancestors[position[other]]
     region: list[fx.Node] = []
     while bits:
@@ -116,7 +116,7 @@ def _branch(
     group_of_label: np.ndarray,
     layers_by_node: dict[str, ChannelMixingLayer],
 ) -> Branch | None:
-    """The region as a branch, if emptying the groups makes its last node the same at every position."""
+    """The region as a branch, if its last node is the same at every position once the groups are emptied."""
     end = region[-1]
     members = set(region)
     entry = next(s for n in region for s in n.all_input_nodes if s not in members and s.op != "get_attr")
@@ -126,7 +126,7 @@ def _branch(
     constant: set[fx.Node] = set()
     fixed: set[fx.Node] = set()
     for node in region:
-        # What is made of parameters alone is always the same; one number a channel, also at every position.
+        # A value computed from parameters alone is fixed; with one number per channel it is also constant over positions.
         if node.op == "get_attr" or (node.all_input_nodes and set(node.all_input_nodes) <= fixed):
             fixed.add(node)
             if sum(size > 1 for size in node.meta.get("shape", ())) <= 1:
@@ -166,7 +166,7 @@ def _groups_of(labels: Tensor, group_of_label: np.ndarray) -> list[int]:
 
 
 def _keeps_constant(propagation: Propagation, node: fx.Node) -> bool:
-    """Whether a node makes the same number everywhere of inputs that are the same everywhere."""
+    """Whether a node maps inputs that are the same at every position to such an output."""
     if node.op != "call_module":
         return operation(node) in _CONSTANT_FUNCTIONS
     module = propagation.module.get_submodule(str(node.target))

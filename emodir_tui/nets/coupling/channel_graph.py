@@ -1,4 +1,4 @@
-"""Channel groups: what can be removed from a network, and what must stay and why."""
+"""Channel groups: the channels of a network that can be removed, and those that must stay with the reason."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -26,13 +26,13 @@ class ChannelGroup:
     """Channels of several layers that are coupled, gene by gene.
 
     Attributes:
-        name: The layer that makes them first; a number follows where that layer makes several groups.
-        start: Its first gene's place in the keep vector.
-        stop: The place behind its last gene's.
-        channels_per_gene: Channels of the first producer that one gene stands for.
+        name: The first producer, followed by a number if it produces several groups.
+        start: Position of its first gene in the keep vector.
+        stop: Position after its last gene.
+        channels_per_gene: Channels of the first producer per gene.
         producers: The layers that make the channels.
         consumers: The layers that sum over them.
-        branch: Groups of one number lie inside one residual branch: they are emptied together, and the branch then
+        branch: Position of the residual branch around the group, whose groups are emptied together; the branch then
             adds its constant. None: at least one gene must stay.
     """
 
@@ -47,9 +47,17 @@ class ChannelGroup:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layer:
-    """One call of a convolution or linear layer: MACs = macs × outputs kept × inputs kept (1 for grouped layers).
+    """One call of a convolution or linear layer: MACs = macs × kept outputs × kept inputs (1 for grouped layers).
 
-    `weight` names its weight (nothing where that is computed), whose dimension `output_dim` runs along the outputs.
+    Attributes:
+        name: The module's qualified name.
+        node: The name of the graph's node.
+        dim: The channel dimension of its input.
+        inputs: Genes of the channels that each output sums over; None for a grouped layer.
+        outputs: Genes of the channels it makes.
+        macs: Multiply-accumulates for one image, one output and, unless grouped, one input channel.
+        weight: The name of its weight; empty if that is computed.
+        output_dim: The weight's dimension along the outputs.
     """
 
     name: str
@@ -64,20 +72,20 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChannelGraph:
-    """A network whose channel groups are known.
+    """A network with its channel groups.
 
     Attributes:
         network: The traced model.
-        graph_module: Its graph with every constant that depends on channels in a leaf of `channels.py`.
-        groups: The groups; all their genes in order make the keep vector.
+        graph_module: Its graph with every constant that depends on channels in a module of `channel_modules`.
+        groups: The groups; their genes in this order form the keep vector.
         genes: The length of the keep vector.
-        protected: Every output channel of a layer that is in no group, with the reason.
+        protected: The output channels that are in no group, counted by place and reason.
         branches: The branches that may be emptied; a group's `branch` is a position in here.
         layers: The calls of convolutions and linear layers, in order.
-        tensors: For each parameter and buffer the genes of each dimension that has any; first names only.
-        aliases: All names of a tensor that has several, by its first.
-        readers: For each tensor of the graph the nodes that read it.
-        sized_layers: For layers that store a number of channels in addition to their weights, the genes of those channels.
+        tensors: For each parameter and buffer, by first name, the genes of each dimension that has any.
+        aliases: All names of each parameter and buffer, by its first name.
+        readers: For each parameter and buffer the nodes that read it.
+        sized_layers: For layers that keep a number of channels beside their weights the genes of those channels.
         unused_parameters: The model's parameters that nothing reads in evaluation mode.
     """
 
@@ -95,24 +103,24 @@ class ChannelGraph:
     unused_parameters: tuple[str, ...]
     _labels: dict[str, Tensor] = field(repr=False)
     _gene_of_label: Axis = field(repr=False)
-    # Asked for at every candidate, and always the same.
+    # Results of `axis`, which every candidate needs.
     _axes: dict[str, tuple[int, Axis]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def counts(self, keep: KeepVectors) -> npt.NDArray[np.int64]:
-        """int64[..., groups]: the genes kept of each group, of keep bool[..., genes]."""
+        """Kept genes of each group, int64[…, groups] from bool[…, genes]."""
         starts = [group.start for group in self.groups]
         return (
             np.add.reduceat(keep, starts, axis=-1, dtype=np.int64) if starts else np.zeros((*keep.shape[:-1], 0), int)
         )
 
     def check(self, keep: KeepVectors) -> list[int]:
-        """The branches that a keep vector empties.
+        """The branches that a keep vector, bool[genes], empties.
 
         Raises:
-            ValueError: It has the wrong length, empties a group that must keep a gene, or only a part of a branch.
+            ValueError: The length is wrong, a group outside of branches is emptied, or a part of a branch is.
         """
         if keep.shape != (self.genes,):
-            raise ValueError(f"a keep vector of shape {keep.shape} for a network of {self.genes} genes")
+            raise ValueError(f"the keep vector has shape {keep.shape}; it must be [{self.genes}]")
         counts = self.counts(keep)
         for group, count in zip(self.groups, counts, strict=True):
             if count == 0 and group.branch is None:
@@ -128,10 +136,10 @@ class ChannelGraph:
         return emptied
 
     def axis(self, node: str) -> tuple[int, Axis]:
-        """The dimension and the genes of the channels of the tensor that a node makes.
+        """The channel dimension of a node's output, and the genes of its channels.
 
         Raises:
-            ValueError: Its channels that may be removed lie in more than one dimension.
+            ValueError: Removable channels lie in more than one dimension.
         """
         if node not in self._axes:
             self._axes[node] = self._axis(node)
@@ -143,19 +151,19 @@ class ChannelGraph:
         small = [dim for dim in range(genes.dim()) if not bool((genes == genes.narrow(dim, 0, 1)).all())]
         if len(small) > 1:
             raise ValueError(f"the channels at {node} lie in several dimensions")
-        # Where every channel stays, its labels still tell where channels lie.
+        # Where every channel is protected, the labels still show the channel dimension.
         small = small or varying(labels)[:1]
         dim = small[0] if small else min(1, labels.dim() - 1)
         return dim, along(genes, dim).numpy()
 
 
 def analyse(network: Network) -> ChannelGraph:
-    """Find the channel groups of a network by sending channel labels through its graph.
+    """Find the channel groups of a network by propagating channel labels through its graph.
 
-    Whatever an operation does that is not known protects the channels that reach it, so removal is always exact.
+    An unknown operation protects the channels that reach it, so removal is always exact.
 
     Raises:
-        ProfileError: The graph works for the example's number of images only.
+        ProfileError: The graph works for the example's batch size only.
     """
     propagation = propagate(network)
     resolution = Resolution(propagation)
@@ -173,13 +181,13 @@ def analyse(network: Network) -> ChannelGraph:
 
 @torch.no_grad()
 def _check_other_batches(network: Network, module: fx.GraphModule) -> None:
-    """What was traced with two images must compute the same as the model with three.
+    """Check that the graph, traced with two images, computes the same as the model for three.
 
     Raises:
-        ProfileError: It doesn't: a number of images became a constant.
+        ProfileError: It does not, because the batch size became a constant.
     """
     three = torch.cat([network.example[:2], network.example[:1]])
-    reason = "with three it computes something else"
+    reason = "its output differs for three"
     with evaluating(network.model), evaluating(module):
         try:
             expected, found = network.model(three.clone()), module(three)
@@ -190,12 +198,12 @@ def _check_other_batches(network: Network, module: fx.GraphModule) -> None:
     if not same:
         raise ProfileError(
             f"{type(network.model).__name__} as traced works for batches of two images only ({reason})",
-            "its forward() may read the number of images with len(x): write x.size(0) or x.shape[0], or -1 in a reshape",
+            "Its forward() may read the batch size with len(x): write x.size(0) or x.shape[0], or -1 in a reshape.",
         )
 
 
 def _atoms(propagation: Propagation, resolution: Resolution) -> dict[int, list[tuple[int, int]]]:
-    """For each united label that may be removed: the slices it is in (by position) and how often."""
+    """For each united label that may be removed, the slices that hold it, by position, and how often."""
     atoms: dict[int, list[tuple[int, int]]] = {}
     for number, piece in enumerate(propagation.slices):
         roots, counts = np.unique(resolution.roots[piece.labels.numpy()], return_counts=True)
@@ -206,7 +214,7 @@ def _atoms(propagation: Propagation, resolution: Resolution) -> dict[int, list[t
 
 
 def _families(atoms: dict[int, list[tuple[int, int]]]) -> dict[tuple[tuple[int, int], ...], list[int]]:
-    """Atoms that occur in the same slices, equally often, are genes of one group; in order of execution."""
+    """Gather united labels that occur in the same slices equally often as genes of one group, in execution order."""
     families: dict[tuple[tuple[int, int], ...], list[int]] = {}
     for root, found in atoms.items():
         families.setdefault(tuple(found), []).append(root)
@@ -356,12 +364,12 @@ def channel_dim(graph: ChannelGraph, cut: CutPoint | None) -> int:
 
 
 def kept_channels(graph: ChannelGraph, cut: CutPoint, keep: KeepVectors) -> Tensor:
-    """int64[kept] on the network's device: the positions along a cut's `channel_dim` whose channels a keep vector keeps."""
+    """Positions that a keep vector keeps along a cut's `channel_dim`, int64[kept] on the network's device."""
     positions = np.flatnonzero(extended(keep)[graph.axis(cut.node)[1]])
     return to_device(positions, graph.network.example.device)
 
 
 def take_channels(tensor: Tensor, dim: int, positions: Tensor) -> Tensor:
-    """These positions along a dimension; as advanced indexing makes it, which keeps the channels last in memory."""
+    """Select positions along a dimension by advanced indexing, which keeps channels-last memory."""
     index: tuple[slice | Tensor, ...] = (*[slice(None)] * dim, positions)
     return tensor[index]

@@ -1,4 +1,4 @@
-"""Labels for a whole network: one rule an operation, found by the node's kind, module class or function name."""
+"""Label propagation through a network: one rule per operation, found by node kind, module class or function name."""
 
 import operator
 from typing import Any
@@ -14,7 +14,7 @@ from emodir_tui.nets.tracing.tracer import operation
 
 
 def propagate(network: Network) -> Propagation:
-    """Label what every node of a network makes, in order of execution."""
+    """Label the outputs of all nodes of a network, in execution order."""
     state = Propagation(network)
     for node in state.module.graph.nodes:
         state.values[node] = _apply(state, node)
@@ -22,7 +22,7 @@ def propagate(network: Network) -> Propagation:
 
 
 def _apply(state: Propagation, node: fx.Node) -> Any:
-    """What a node makes: labels of its tensor, a tuple of them, a weight, or a plain value."""
+    """A node's output: labels of its tensor, a tuple of them, a weight, or a plain value."""
     if node.op == "placeholder":
         labels = state.new_channels(node, 1)[1] if len(state.shape(node)) > 1 else state.new_channels(node, 0)[1]
         state.space.fix(labels, "input", "the network's input")

@@ -1,4 +1,8 @@
-"""How each function and method treats channels: one rule a name, whether called as torch.f, F.f, x.f or an operator."""
+"""Rules of functions and methods: one per name, whether called as torch.f, F.f, x.f or an operator.
+
+A rule gets the propagation and a node, records what follows, and returns the node's output; `x` is the label tensor of
+the node's input.
+"""
 
 from typing import Any
 
@@ -19,7 +23,7 @@ def _pointwise(state: Propagation, node: fx.Node) -> Any:
 
 
 def _plain_value(state: Propagation, node: fx.Node) -> Any:
-    """Arithmetic on sizes: the value, and where it depends on a number of channels a note of which."""
+    """The value of arithmetic on sizes; records the channels whose number it depends on."""
     if "value" not in node.meta:
         return state.opaque(node, UNKNOWN)
     sources = [labels for source in node.all_input_nodes for labels in state.sizes.get(source, ())]
@@ -96,7 +100,7 @@ def _stack(state: Propagation, node: fx.Node) -> Any:
 
 
 def _moves(name: str) -> Rule:
-    """A movement that the label tensor can make itself, whatever the number of channels."""
+    """The rule of a movement that works on the label tensor itself, for any number of channels."""
 
     def rule(state: Propagation, node: fx.Node) -> Any:
         x = first(state, node)
@@ -110,7 +114,7 @@ def _moves(name: str) -> Rule:
 
 
 def _unmoved(state: Propagation, node: fx.Node) -> Any:
-    """A copy or another memory layout: the elements stay where they are, in whatever dimensions the channels lie."""
+    """A copy or another memory layout: all elements keep their positions."""
     if not isinstance(first(state, node), Tensor):
         return state.opaque(node, UNKNOWN)
     return state.move(node, "free", lambda t: t)
@@ -124,7 +128,7 @@ def _view(state: Propagation, node: fx.Node) -> Any:
 
 
 def _like(state: Propagation, node: fx.Node) -> Any:
-    """expand_as, view_as: the other tensor lends its shape only."""
+    """Rules of expand_as and view_as, which use the shape of the other tensor only."""
     x, other = first(state, node), argument(state, node, 1, "other")
     if not isinstance(x, Tensor) or not isinstance(other, Tensor) or x.dim() != other.dim():
         return state.opaque(node, UNKNOWN)
@@ -208,13 +212,13 @@ def _getattr(state: Propagation, node: fx.Node) -> Any:
 
 
 def _constant(state: Propagation, node: fx.Node) -> Any:
-    """zeros_like and its kind keep their model's labels."""
+    """Rules of zeros_like and ones_like: they have the labels of their argument."""
     x = first(state, node)
     return x if isinstance(x, Tensor) else state.opaque(node, UNKNOWN)
 
 
 def _created(state: Propagation, node: fx.Node) -> Any:
-    return state.opaque(node, "a new tensor has as many channels as is said there")
+    return state.opaque(node, "a new tensor has a fixed number of channels")
 
 
 def _where(state: Propagation, node: fx.Node) -> Any:
@@ -229,7 +233,7 @@ def _where(state: Propagation, node: fx.Node) -> Any:
 
 
 def _extremes(state: Propagation, node: fx.Node) -> Any:
-    """The larger or smaller: of two tensors, or along a dimension with the positions as a second result."""
+    """Rules of max and min: of two tensors, or along a dimension with the positions as a second result."""
     x, other = first(state, node), argument(state, node, 1, "other")
     if isinstance(other, (Tensor, Weight)):
         return _binary(state, node)
@@ -241,7 +245,7 @@ def _extremes(state: Propagation, node: fx.Node) -> Any:
 
 
 def _rearranged(state: Propagation, node: fx.Node) -> Any:
-    """Another order along some dimensions: flip and roll."""
+    """Rules of flip and roll, which reorder elements along some dimensions."""
     x, last = first(state, node), 1 if operation(node) == "flip" else 2
     dims = argument(state, node, last, "dims")
     if not isinstance(x, Tensor) or dims is None:

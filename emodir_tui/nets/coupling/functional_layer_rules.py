@@ -1,4 +1,4 @@
-"""How layers that are called as functions treat channels: F.conv2d on a parameter, F.batch_norm, F.softmax and so on."""
+"""Rules of layers called as functions, such as F.conv2d on a parameter, F.batch_norm and F.softmax."""
 
 from collections.abc import Callable
 from math import prod
@@ -52,7 +52,7 @@ def _conv(transposed: bool) -> Rule:
 
 
 def _computed(state: Propagation, node: fx.Node, weight: Any, reason: str, *, transposed: bool = False) -> Any:
-    """A layer whose weight is not simply a parameter: all its channels stay, and its MACs count."""
+    """A layer whose weight is computed: its channels are protected, and its MACs count."""
     made = state.opaque(node, reason)
     if isinstance(weight, fx.Node) and isinstance(weight.meta.get("shape"), tuple) and isinstance(made, Tensor):
         each = weight.meta["shape"][1:]

@@ -27,7 +27,7 @@ def compact(labels: Tensor) -> Tensor:
 
 
 def canonical(labels: Tensor) -> Tensor:
-    """The same labels with every dimension expanded along which they do not change."""
+    """The labels in canonical form: every dimension along which they do not change is expanded."""
     shape, small = labels.shape, compact(labels)
     for dim in range(small.dim()):
         first = small.narrow(dim, 0, min(1, small.shape[dim]))
@@ -43,7 +43,7 @@ def varying(labels: Tensor) -> list[int]:
 
 
 def along(labels: Tensor, dim: int) -> Tensor:
-    """int64[labels.shape[dim]]: the labels met going along `dim` from the tensor's first element."""
+    """Labels along `dim` from the tensor's first element, int64[labels.shape[dim]]."""
     for other in range(labels.dim()):
         if other != dim % labels.dim():
             labels = labels.narrow(other, 0, 1)
@@ -51,7 +51,7 @@ def along(labels: Tensor, dim: int) -> Tensor:
 
 
 def concatenate(parts: Sequence[Tensor], dim: int) -> Tensor:
-    """torch.cat for label tensors, without writing out what is expanded."""
+    """torch.cat for label tensors that does not materialise expanded dimensions."""
     dim %= parts[0].dim()
     shape = list(parts[0].shape)
     shape[dim] = sum(part.shape[dim] for part in parts)
@@ -65,20 +65,20 @@ def concatenate(parts: Sequence[Tensor], dim: int) -> Tensor:
 
 
 class LabelSpace:
-    """Hands out labels, unites them (union-find) and remembers which must stay, where and why."""
+    """Creates labels, unites them (union-find) and records which must stay, where and why."""
 
     def __init__(self) -> None:
         self._parent: list[int] = []
         self.fixed: dict[int, tuple[str, str]] = {}
 
     def new(self, count: int) -> Tensor:
-        """int64[count] fresh labels."""
+        """New labels, int64[count]."""
         start = len(self._parent)
         self._parent.extend(range(start, start + count))
         return torch.arange(start, start + count)
 
     def find(self, label: int) -> int:
-        """The label that stands for all that `label` is united with: the lowest of them."""
+        """The representative of all labels united with `label`: the lowest of them."""
         parent = self._parent
         while parent[label] != label:
             parent[label] = parent[parent[label]]
@@ -99,7 +99,7 @@ class LabelSpace:
             self.fixed.setdefault(label, (place, reason))
 
     def roots(self) -> np.ndarray:
-        """int64[labels]: what each label is united with."""
+        """The representative of each label, int64[labels]."""
         return np.array([self.find(label) for label in range(len(self._parent))], dtype=np.int64)
 
     def fixed_roots(self) -> dict[int, tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""How each kind of layer treats channels: one rule a module class."""
+"""Rules of modules: one per module class. `x` is the label tensor of the module's input."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +22,7 @@ from emodir_tui.nets.tracing.tracer import qualified
 
 
 def module_rule(state: Propagation, node: fx.Node) -> Any:
-    """What a call of a leaf module makes."""
+    """The output of a call of a leaf module."""
     module = state.module.get_submodule(str(node.target))
     labels = state.value(node.args[0]) if node.args else None
     if len(node.all_input_nodes) == 1 and isinstance(labels, Tensor) and not parametrize.is_parametrized(module):
@@ -37,7 +37,7 @@ def module_rule(state: Propagation, node: fx.Node) -> Any:
 
 
 def _plain(module: nn.Module) -> bool:
-    """A layer whose weight is its own parameter, not made from others before each call."""
+    """Whether a layer's weight is its own parameter, not computed before each call."""
     return "weight" in module._parameters and not module._forward_pre_hooks
 
 
@@ -61,7 +61,7 @@ def convolve(
     *,
     transposed: bool,
 ) -> Tensor:
-    """Labels of a convolution of any kind; a transposed one holds its input channels in the weight's first dimension."""
+    """Labels after a convolution; a transposed one has its input channels in the weight's first dimension."""
     shape, vector = state.shape(node), along(x, 1)
     kernel = tensor[0, 0].numel()
     spots = positions(x.shape if transposed else shape, 1)
@@ -94,7 +94,7 @@ def convolve(
 def _grouped(
     state: Propagation, node: fx.Node, vector: Tensor, groups: int, weight: str, *, transposed: bool
 ) -> tuple[Tensor, Tensor]:
-    """A group's inputs and outputs go together; where each group has one input (depthwise), outputs are that channel."""
+    """Unite the inputs and outputs of each group; in a depthwise convolution the outputs are labelled as the input."""
     count = state.shape(node)[1]
     if groups == len(vector):
         out = vector.repeat_interleave(count // groups)
@@ -114,7 +114,7 @@ def _linear(state: Propagation, node: fx.Node, module: Any, x: Tensor) -> Any:
 
 
 def contract(state: Propagation, node: fx.Node, x: Tensor, weight: str, bias: str | None) -> Tensor:
-    """Labels of a linear layer on the last dimension."""
+    """Labels after a linear layer, which acts on the last dimension."""
     dim = x.dim() - 1
     out, made = state.new_channels(node, dim)
     state.record_slice(node, weight, 0, out, "out")
@@ -174,12 +174,12 @@ def _pool(state: Propagation, node: fx.Node, module: nn.Module, x: Tensor) -> An
 
 
 def pooled(state: Propagation, node: fx.Node, x: Tensor) -> Any:
-    """Labels after a pooling, interpolation or padding of the dimensions behind the channels."""
+    """Labels after a pooling, interpolation or padding of the dimensions after the channels."""
     shape = node.meta.get("shape")
     if not isinstance(shape, tuple) or len(shape) != x.dim() or shape[1] != x.shape[1]:
         return state.opaque(node, UNKNOWN)
     state.require_channel_dim(node, 1)
-    # A part of a tensor that is pooled must keep a channel, as one that a layer reads does: none would be an error.
+    # The pooled part of a tensor must keep a channel, because pooling no channels is an error.
     state.slices.append(Slice(tensor=node.name, dim=1, labels=along(x, 1), node=node.name, role="seen"))
     return spatial(x, shape)
 
@@ -208,7 +208,7 @@ def _pixel_shuffle(state: Propagation, node: fx.Node, module: nn.PixelShuffle, x
 
 
 def pixel_shuffled(state: Propagation, node: fx.Node, x: Tensor, factor: int) -> Tensor:
-    """Labels after a pixel shuffle: the channels that become one channel's pixels go together."""
+    """Labels after a pixel shuffle, which unites the channels that become the pixels of one channel."""
     blocks = along(x, 1).view(-1, factor * factor)
     state.space.unite(blocks, blocks[:, :1])
     state.require_channel_dim(node, 1)
@@ -220,7 +220,7 @@ def _pixel_unshuffle(state: Propagation, node: fx.Node, module: nn.PixelUnshuffl
 
 
 def pixel_unshuffled(state: Propagation, node: fx.Node, x: Tensor, factor: int) -> Tensor:
-    """Labels after the reverse of a pixel shuffle: each channel becomes several, one for each pixel of a square."""
+    """Labels after a pixel unshuffle: each channel becomes several, one for each pixel of a square."""
     state.require_channel_dim(node, 1)
     return broadcast_along(along(x, 1).repeat_interleave(factor * factor), state.shape(node), 1)
 
@@ -230,7 +230,7 @@ def _softmax(state: Propagation, node: fx.Node, module: Any, x: Tensor) -> Any:
 
 
 def normalised(state: Propagation, node: fx.Node, x: Tensor, dim: Any) -> Any:
-    """Labels after a softmax, which may run over anything but channels."""
+    """Labels after a softmax, which must not run over channels."""
     if not isinstance(dim, int) or dim % x.dim() in varying(x):
         return state.opaque(node, "a softmax over the channels")
     return x
@@ -241,7 +241,7 @@ def _own_pad(state: Propagation, node: fx.Node, module: channels.ChannelPad, x: 
 
 
 def padded(state: Propagation, node: fx.Node, x: Tensor, pads: list[int], value: float) -> Any:
-    """Labels after padding with a constant; padded channels are new ones."""
+    """Labels after padding with a constant; channels added by padding get new labels."""
     dims = [x.dim() - 1 - index for index in range(len(pads) // 2)]
     wide = [dim for dim in varying(x) if dim in dims and any(pads[2 * dims.index(dim) :][:2])]
     if not wide:

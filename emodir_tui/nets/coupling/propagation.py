@@ -1,4 +1,4 @@
-"""Sends channel labels through a traced graph: which channels of which layers can only be removed together."""
+"""State of the propagation of channel labels through a traced graph, which finds coupled channels."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,8 @@ class Slice:
         dim: The dimension.
         labels: int64[size of the dimension].
         node: The name of the graph's node that reads the tensor.
-        role: `out` for a mixer's new channels, `in` for those it consumes, `each` for what acts on each channel alone.
+        role: `out` for the new channels of a layer, `in` for those it consumes, `each` for per-channel parameters, `seen`
+            for channels of which a part is read and must not be empty.
     """
 
     tensor: str
@@ -40,12 +41,13 @@ class ChannelMixingLayer:
     Attributes:
         node: The name of the graph's node.
         layer: The module's qualified name.
-        inputs: Labels of the channels that each output sums over; None for a grouped layer, whose groups stay whole.
-        outputs: Labels of the channels it makes; of a grouped transposed layer those of its inputs, which it counts by.
+        inputs: Labels of the channels that each output sums over; None for a grouped layer, whose groups stay complete.
+        outputs: Labels of the channels it makes; for a grouped transposed layer those of its inputs, from which its
+            MACs are counted.
         dim: The channel dimension of its input.
-        macs: Multiply-accumulates for one sample, one output and, unless grouped, one input channel.
-        weight: The name of its weight; empty where that is computed.
-        output_dim: The weight's dimension that `outputs` runs along.
+        macs: Multiply-accumulates for one image, one output and, unless grouped, one input channel.
+        weight: The name of its weight; empty if that is computed.
+        output_dim: The weight's dimension along the outputs.
     """
 
     node: str
@@ -123,20 +125,20 @@ class Propagation:
         self._fully_protected: dict[str, tuple[str, str]] = {}
 
     def value(self, argument: Any) -> Any:
-        """An argument of a node with every node in it replaced by what that node makes."""
+        """A node's argument with every node in it replaced by that node's output."""
         return fx.node.map_arg(argument, lambda node: self.values[node])
 
     def shape(self, node: fx.Node) -> tuple[int, ...]:
-        """The shape of the tensor a node makes, for a batch of two."""
+        """The shape of a node's output for a batch of two."""
         return tuple(node.meta["shape"])
 
     def new_channels(self, node: fx.Node, dim: int) -> tuple[Tensor, Tensor]:
-        """New labels for a node's channels along `dim`: the vector, and spread over the node's tensor."""
+        """New labels for a node's channels along `dim`: the vector, and the vector broadcast over the output."""
         vector = self.space.new(self.shape(node)[dim])
         return vector, broadcast_along(vector, self.shape(node), dim)
 
     def describe(self, node: fx.Node) -> str:
-        """Where a node is, in words for people: its module, or the module whose forward() calls it."""
+        """A readable description of a node: its module, or its function and the module whose forward() calls it."""
         if node.op == "call_module":
             return f"{node.target} ({type(self.module.get_submodule(str(node.target))).__name__})"
         called = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
@@ -148,7 +150,7 @@ class Propagation:
         if isinstance(value, Tensor):
             self.space.fix(value, self.describe(node), reason)
         elif isinstance(value, Weight):
-            # All of it is read here, whatever else reads it before or later.
+            # Protects all labels of the weight, those that later readers record included.
             name = self.names.get(value.name, value.name)
             self._fully_protected[name] = (self.describe(node), reason)
             for (tensor, _), labels in self._first_labels.items():
@@ -163,7 +165,7 @@ class Propagation:
             self.protect(node, [value.start, value.stop, value.step], reason)
 
     def opaque(self, node: fx.Node, reason: str) -> Any:
-        """Protect all that reaches a node, and return protected labels for what it makes."""
+        """Protect the labels of all inputs of a node, and return protected labels for its output."""
         for source in node.all_input_nodes:
             self.protect(node, self.values[source], reason)
             for labels in self.sizes.get(source, ()):
@@ -178,7 +180,7 @@ class Propagation:
         return tuple(None if shape is None else self._protected(node, shape, reason) for shape in shapes)
 
     def opaque_layer(self, node: fx.Node, layer: str, channels: int, macs: int, reason: str) -> None:
-        """Note a layer whose channels all stay: it counts, and is listed."""
+        """Record a layer whose channels are all protected; its MACs count, and it is listed."""
         labels = self.space.new(1).expand(channels)
         self.protect(node, labels, reason)
         self.record_slice(node, f"{layer}.weight", 0, labels, "out")
@@ -195,7 +197,7 @@ class Propagation:
         return labels.view([1] * len(shape)).expand(shape)
 
     def record_slice(self, node: fx.Node, tensor: str, dim: int, labels: Tensor, role: str) -> None:
-        """Note that a tensor's dimension carries these labels; a shared tensor unites those of all its readers."""
+        """Record the labels of a parameter's dimension, united with those of all other readers of the parameter."""
         tensor = self.names.get(tensor, tensor)
         first_labels = self._first_labels.setdefault((tensor, dim), labels)
         if first_labels is not labels:
@@ -205,7 +207,7 @@ class Propagation:
         self.slices.append(Slice(tensor=tensor, dim=dim, labels=first_labels, node=node.name, role=role))
 
     def record_per_channel(self, node: fx.Node, prefix: str, module: nn.Module, labels: Tensor, dim: int) -> None:
-        """Note a layer's parameters and buffers that hold one number a channel, and where its input has channels."""
+        """Record a layer's parameters and buffers with one number per channel, and its input's channel dimension."""
         vector = along(labels, dim)
         self.sized_layers[prefix] = vector
         for name in ("weight", "bias", "running_mean", "running_var"):
@@ -215,12 +217,12 @@ class Propagation:
         self.require_channel_dim(node, dim)
 
     def require_channel_dim(self, node: fx.Node, dim: int) -> None:
-        """A node that is right only where its first input's channels lie along one dimension."""
+        """Record that a node is correct only if the channels of its first input lie along one dimension."""
         source = node.all_input_nodes[0]
         self.channel_dims[node] = (source, dim % len(self.shape(source)))
 
     def move(self, node: fx.Node, kind: str, replay: Callable[[Tensor], Any]) -> Any:
-        """A node that only moves elements; label tensors go through the movement themselves."""
+        """Record a node that only moves elements, and apply the movement to the label tensor."""
         self.movements[node] = Movement(kind=kind, replay=replay)
         made = replay(self.values[node.all_input_nodes[0]])
         return tuple(canonical(part) for part in made) if isinstance(made, (tuple, list)) else canonical(made)
@@ -247,7 +249,7 @@ class Propagation:
         return labels.expand(torch.broadcast_shapes(labels.shape, weight.shape))
 
     def add_mixing_layer(self, node: fx.Node, layer: ChannelMixingLayer) -> None:
-        """Note a call of a layer that makes new channels."""
+        """Record a call of a layer that makes new channels."""
         self.mixing_layers.append(layer)
         self.require_channel_dim(node, layer.dim)
 
@@ -265,17 +267,17 @@ def first(state: Propagation, node: fx.Node) -> Any:
 
 
 def owner(tensor: str) -> str:
-    """The layer that a tensor belongs to, by name; a tensor that the model itself holds stands for a layer."""
+    """The name of the layer that owns a tensor; the tensor's own name if the model owns it directly."""
     return tensor.rpartition(".")[0] or tensor
 
 
 def positions(shape: Sequence[int], dim: int) -> int:
-    """How many positions of one sample share a channel."""
+    """Number of positions per channel and image."""
     return prod(size for d, size in enumerate(shape) if d not in (0, dim % len(shape)))
 
 
 def spatial(labels: Tensor, shape: Sequence[int], dim: int = 1) -> Tensor:
-    """Labels after an operation that changes the size of all dimensions behind the channels."""
+    """Labels after an operation that changes the sizes of all dimensions but batch and channels."""
     small = compact(labels)
     for other in range(len(shape)):
         if other != dim:

@@ -1,4 +1,4 @@
-"""What must stay, where that was decided, and why."""
+"""Protected channels: where they are protected and why."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -8,14 +8,14 @@ from torch import nn
 from emodir_tui.nets.coupling.propagation import Propagation, owner
 from emodir_tui.nets.coupling.rewrites import Resolution
 
-ONE_GENE = "these channels can only go all at once"
+ONE_GENE = "these channels can only be removed all at once"
 Family: TypeAlias = tuple[tuple[tuple[int, int], ...], list[int]]
-"""(slice, how often) for each slice that genes of a group are in, and the united labels that are those genes."""
+"""(slice, count) for each slice with genes of a group, and the united labels of these genes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Protected:
-    """Channels that must stay: where that was decided, how many channels of how many layers' outputs, and why."""
+    """Channels that must stay: the place that requires it, their number, and the reason."""
 
     place: str
     channels: int
@@ -23,7 +23,7 @@ class Protected:
 
 
 def protected(propagation: Propagation, resolution: Resolution, single: list[Family]) -> tuple[Protected, ...]:
-    """Every output channel that no gene stands for, counted by place and reason."""
+    """The output channels without a gene, counted by place and reason."""
     causes = propagation.space.fixed_roots()
     for signature, roots in single:
         first = next(propagation.slices[i] for i, _ in signature if propagation.slices[i].role == "out")
@@ -41,7 +41,7 @@ def protected(propagation: Propagation, resolution: Resolution, single: list[Fam
 
 
 def unused_modules(model: nn.Module, unused_parameters: tuple[str, ...]) -> list[Protected]:
-    """The largest modules of which nothing runs, such as auxiliary classifiers."""
+    """The largest modules that do not run in evaluation mode, such as auxiliary classifiers."""
     found: dict[str, int] = {}
     for name in unused_parameters:
         parts = name.split(".")
@@ -49,7 +49,7 @@ def unused_modules(model: nn.Module, unused_parameters: tuple[str, ...]) -> list
         place = next((prefix for prefix in prefixes if _is_unused(model, prefix, unused_parameters)), name)
         layers = model.get_submodule(place).modules() if place in prefixes else ()
         found[place] = sum(_channels_made(layer) for layer in layers)
-    reason = "nothing of it runs in evaluation mode, so a pruned network leaves it out"
+    reason = "it does not run in evaluation mode, so pruned networks do not contain it"
     return [Protected(place=place, channels=channels, reason=reason) for place, channels in found.items()]
 
 

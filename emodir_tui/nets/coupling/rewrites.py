@@ -1,6 +1,6 @@
-"""Decides, once labels are known, how each place whose constants depend on channels is to be rewritten.
+"""Rewrites of the nodes whose constants depend on numbers of channels, decided from the labels.
 
-Where no rewriting would be right, the channels are protected and everything is decided again.
+Where no rewrite would be correct, the channels are protected and all rewrites are decided again.
 """
 
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ class Rewrite:
     Attributes:
         kind: `pad`, `split`, `gather`, `view` or `expand`.
         source: The node whose tensor the leaf takes.
-        dim: The channel dimension of what it makes.
-        labels: Labels of its parts: (before, after) of a pad, those of each part of a split, else (the source's or,
-            for a view, the result's,).
-        options: What else the leaf's constructor needs.
+        dim: The channel dimension of its output.
+        labels: Labels of its parts: (before, after) of a pad, those of each part of a split, the result's for a view,
+            the source's for a gather.
+        options: Further arguments of the leaf's constructor.
     """
 
     kind: str
@@ -58,7 +58,7 @@ class Resolution:
         return torch.from_numpy(self.roots)[compact(labels)].expand(labels.shape)
 
     def removable(self, value: Any) -> bool:
-        """Whether any channel of a label tensor, or of a tuple of them, may be removed."""
+        """Whether any channel of a label tensor, or of a tuple of label tensors, may be removed."""
         if isinstance(value, (tuple, list)):
             return any(self.removable(part) for part in value)
         return isinstance(value, Tensor) and bool(self.free[compact(value).numpy()].any())
@@ -87,7 +87,7 @@ class Resolution:
             self._static(node)
 
     def _guard_numbers(self, node: fx.Node) -> None:
-        """A number of channels may only enter what is rewritten, or what reads just that number."""
+        """Protect channels whose number enters a node that is neither rewritten nor a view by that very number."""
         if "shape" not in node.meta or node in self.rewrites or node in self._scattered or node in self._count_readers:
             return
         for source in node.all_input_nodes:
@@ -97,7 +97,7 @@ class Resolution:
                     self._stable = False
 
     def _picks(self, node: fx.Node) -> bool:
-        """A part taken from a tuple whose channels still lie in several dimensions."""
+        """Whether a node takes an item of a tuple whose channels lie in several dimensions."""
         source = node.all_input_nodes[0] if node.all_input_nodes else None
         return source in self._scattered and isinstance(self._scattered[source][1], (tuple, list))
 
@@ -129,7 +129,7 @@ class Resolution:
             self._close(node)
 
     def _stays_simple(self, node: fx.Node, source: fx.Node, kind: str, made: Any) -> bool:
-        """Handle a movement from one channel dimension to one; False if it needs a gather or worse."""
+        """Handle a movement between single channel dimensions; False if it needs a gather or is not possible."""
         before = self.dims(self._propagation.values[source])
         if kind == "free" or not before:
             return True
@@ -166,7 +166,7 @@ class Resolution:
         return True
 
     def _reads_count(self, node: fx.Node, made: Tensor, dim: int) -> bool:
-        """Whether a view's channels are given as -1, or as the very number that they are, and nothing else depends."""
+        """Whether a view's channel size is -1 or the channels' own count, and no other size depends on channels."""
         given = _given_sizes(node)
         if len(given) != made.dim() or any(size in self._propagation.sizes for d, size in enumerate(given) if d != dim):
             return False
@@ -177,7 +177,7 @@ class Resolution:
         return len(counted) == len(wanted) and torch.equal(self.rooted(counted), self.rooted(wanted))
 
     def _view_sizes(self, node: fx.Node, made: Tensor, dim: int) -> list[int | None]:
-        """The sizes a view must know itself: its channels, and others computed from a number of channels."""
+        """The sizes that a view must store: that of its channels, and others computed from a number of channels."""
         given = _given_sizes(node)
         if len(given) != made.dim():
             return [-1 if d == 0 else int(size) for d, size in enumerate(made.shape)]
@@ -187,7 +187,7 @@ class Resolution:
         return sizes
 
     def _survives_removal(self, node: fx.Node, source: fx.Node, before: int, after: int) -> bool:
-        """Try it: remove a random half of the channels first, or afterwards, and compare."""
+        """Test whether removing a random half of the channels before and after the movement gives the same."""
         generator = np.random.default_rng(0)
         made, labels = self._propagation.values[node], self._propagation.values[source]
         places = _places(self._propagation.shape(source))
@@ -212,7 +212,7 @@ class Resolution:
         return True
 
     def _close(self, node: fx.Node) -> None:
-        """Where channels lie in one dimension again, the whole way from the opening is one gather."""
+        """Rewrite as one gather all movements since channels left their dimension, if they are in one again."""
         origin, places = self._scattered[node]
         labels, start = self._propagation.values[node], self._propagation.values[origin]
         first, last = self.dims(start), self.dims(labels)
@@ -239,5 +239,5 @@ def _given_sizes(node: fx.Node) -> list[Any]:
 
 
 def _places(shape: tuple[int, ...]) -> Tensor:
-    """Each element's own position, so that any movement can be followed."""
+    """The index of each element, from which a movement can be read off."""
     return torch.arange(int(np.prod(shape))).view(shape)

@@ -1,4 +1,4 @@
-"""The graph with every constant that depends on channels moved into a channel leaf."""
+"""Construction of the graph in which every constant that depends on channels is in a channel module."""
 
 from typing import Any
 
@@ -21,20 +21,20 @@ _DROPOUTS: dict[str, type[nn.Dropout | nn.Dropout2d | nn.Dropout3d]] = {
 def normalise(
     propagation: Propagation, resolution: Resolution, gene_of_label: Axis, device: torch.device
 ) -> fx.GraphModule:
-    """A copy of the labelled graph with channel leaves on this device; it shares the model's modules, and nodes keep their names."""
+    """A copy of the labelled graph with channel modules on this device; it shares the model's modules and node names."""
     graph = fx.Graph()
     made: dict[fx.Node, fx.Node] = {}
     leaves: dict[str, nn.Module] = {}
     for node in propagation.module.graph.nodes:
         rewrite = resolution.rewrites.get(node)
-        if rewrite is None and _is_resting_dropout(node):
+        if rewrite is None and _is_disabled_dropout(node):
             target = f"dropout_{node.name}"
             leaves[target] = _DROPOUTS[operation(node) or ""](_probability(node))
             made[node] = graph.create_node("call_module", target, (made[node.all_input_nodes[0]],), name=node.name)
         elif rewrite is None:
             made[node] = graph.node_copy(node, lambda n: made[n])
             if node.op == "call_method" and node.target == "view" and _is_sizes(node.args[1:]):
-                # The same of what lies in order, and right where tensors lie otherwise.
+                # Equal for contiguous tensors, and correct for others too.
                 made[node].target = "reshape"
         elif rewrite.kind == "expand":
             made[node] = _expand(graph, made, node, rewrite)
@@ -57,12 +57,12 @@ def normalise(
 
 
 def _is_sizes(arguments: tuple[Any, ...]) -> bool:
-    """Whether a view gets sizes instead of a data type."""
+    """Whether the arguments of a view are sizes, not a dtype."""
     return bool(arguments) and not isinstance(arguments[0], torch.dtype)
 
 
-def _is_resting_dropout(node: fx.Node) -> bool:
-    """A functional dropout, traced in evaluation mode: as a module it drops again when the network is trained."""
+def _is_disabled_dropout(node: fx.Node) -> bool:
+    """Whether a node is a functional dropout traced in evaluation mode; as a module it is active in training again."""
     training = node.args[2] if len(node.args) > 2 else node.kwargs.get("training", True)
     return node.op == "call_function" and operation(node) in _DROPOUTS and training is False
 
@@ -88,7 +88,7 @@ def _leaf(rewrite: Rewrite, gene_of_label: Axis) -> ChannelLeaf:
 
 
 def _runtime_sizes(node: fx.Node, rewrite: Rewrite) -> list[Any]:
-    """The sizes a view is called with; those it knows itself are left out of the graph."""
+    """The size arguments of a view; 0 replaces those that the channel module stores."""
     if rewrite.kind != "view":
         return []
     known = rewrite.options["sizes"]
@@ -101,7 +101,7 @@ def _runtime_sizes(node: fx.Node, rewrite: Rewrite) -> list[Any]:
 
 
 def _expand(graph: fx.Graph, made: dict[fx.Node, fx.Node], node: fx.Node, rewrite: Rewrite) -> fx.Node:
-    """An expand() that leaves its channels as many as they are."""
+    """An expand() with -1 as the size of its channel dimension."""
     sizes = list(node.args[1:])
     if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
         sizes = list(sizes[0])

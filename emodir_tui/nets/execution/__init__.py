@@ -1,1 +1,1 @@
-"""Running pruned spans of a network fast: sliced, masked, stacked."""
+"""Fast execution of pruned spans of a network: sliced, masked, stacked."""

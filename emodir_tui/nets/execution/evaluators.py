@@ -1,6 +1,6 @@
-"""Fast evaluation of masks: the kept weights are gathered, then the pruned part alone runs on cached features.
+"""Fast evaluation of keep vectors: kept weights are gathered, and the pruned span alone runs on cached features.
 
-Batch normalisation runs on batch statistics, so every candidate is recalibrated for free.
+Batch normalisation uses batch statistics, so every candidate is recalibrated at no extra cost.
 """
 
 from collections import OrderedDict
@@ -21,33 +21,35 @@ from emodir_tui.nets.tracing.network import CutPoint
 
 Result = TypeVar("Result")
 
-# Outputs of the largest kind that live at once: a layer's input and output, a shortcut's, a normalisation's.
+# Largest outputs held at the same time: a layer's input and output, a shortcut's, and a normalisation's.
 LIVE_OUTPUTS = 4
 
 
 class Impairment(Protocol):
-    """How much an output is damaged."""
+    """A measure of how far an output is from the original one."""
 
     def measure(self, keep: KeepVectors, outputs: Iterable[Tensor]) -> Tensor:
-        """The impairment as a scalar, float64 on the device; several threads may ask at once.
+        """The impairment as a scalar tensor, float64 on the device. Must be thread-safe.
 
         Args:
             keep: The keep vector that made the outputs, bool[genes].
-            outputs: One a batch, float32, with the kept channels only.
+            outputs: One float32 tensor per batch, with the kept channels only.
         """
 
 
 class FeatureError:
-    """‖S(x, m) − S(x)‖² / ‖S(x)‖² (method: local impairment); a removed channel costs all of its energy.
+    """Relative squared error ‖S(x, m) − S(x)‖² / ‖S(x)‖² of a span S under a mask m, the local impairment.
+
+    A removed channel counts as 0, so its whole energy is an error.
 
     Args:
         graph: The network.
-        cut: Where the outputs are; None for the logits.
-        references: S(x), a tensor a batch.
+        cut: The cut point of the outputs; None for the logits.
+        references: S(x), one tensor per batch.
 
     Attributes:
-        references: S(x) in full precision, a tensor a batch.
-        total: ‖S(x)‖² of all batches.
+        references: S(x) in float32, one tensor per batch.
+        total: ‖S(x)‖² over all batches.
     """
 
     def __init__(self, graph: ChannelGraph, cut: CutPoint | None, references: Sequence[Tensor]) -> None:
@@ -73,19 +75,19 @@ class FeatureError:
 
 
 class SubnetworkEvaluator:
-    """Evaluates masks of one sub-network on cached features.
+    """Evaluates keep vectors of one sub-network on cached features.
 
     Args:
         graph: The network.
         start: Where the sub-network begins; None at the input.
         stop: Where it ends; None at the logits.
-        inputs: Its original input features, a tensor [n, c, …] a batch.
+        inputs: Its original input features, one tensor [n, c, …] per batch.
         impairment: Measures its output.
-        varying: The genes that the masks may drop, bool[genes]; all unless given. What they leave as it is, is computed
-            once.
-        memory: Bytes for what is computed once (where they are too few it is computed for each mask), and for what
-            masks evaluated side by side need meanwhile.
-        dtype: Precision of the layers; see `SlicedNetwork`. Impairments are measured in full precision.
+        varying: The genes that the keep vectors may remove, bool[genes]; all by default. Activations that do not depend
+            on them are precomputed.
+        memory: Bytes for the precomputed activations, and again for the candidates evaluated in parallel. Activations
+            that do not fit are computed for each candidate.
+        dtype: Precision of the layers; see `SlicedNetwork`. Impairments are measured in float32.
     """
 
     def __init__(
@@ -108,9 +110,9 @@ class SubnetworkEvaluator:
         self._precomputed = self._precompute(memory)
 
     def evaluate(self, keep_vectors: KeepVectors, check: Callable[[], None] = lambda: None) -> Floats:
-        """The impairment of each keep vector, bool[n, genes] to float64[n]; `check` is called before each one."""
+        """The impairment of each keep vector, bool[n, genes] to float64[n]; `check` is called before each."""
         values = map_parallel(self._one, list(keep_vectors), self._networks, check)
-        # One transfer for all candidates: a device is never waited for in the loop.
+        # One transfer for all candidates, so that the loop never waits for the device.
         return torch.stack(values).cpu().numpy() if values else np.zeros(0)
 
     @torch.no_grad()
@@ -120,7 +122,7 @@ class SubnetworkEvaluator:
         return self._impairment.measure(keep, (network(inputs, precomputed).float() for inputs, precomputed in pairs))
 
     def _precompute(self, memory: int) -> list[dict[str, Tensor] | None]:
-        """What is computed once, batch by batch; nothing where the first batch tells that all would not fit."""
+        """The activations that no mask changes, per batch; None for each if the first batch shows they will not fit."""
 
         @torch.no_grad()
         def one(network: SlicedNetwork, inputs: Tensor) -> dict[str, Tensor]:
@@ -133,13 +135,13 @@ class SubnetworkEvaluator:
 
 
 class NetworkEvaluator:
-    """Runs whole pruned networks part by part, and remembers the features of beginnings that come again.
+    """Runs whole pruned networks span by span, and caches features by the genes that they depend on.
 
     Args:
         graph: The network.
-        cuts: Where its parts meet, in order; features behind each are remembered.
-        inputs: Input batches [n, c, h, w].
-        memory: Bytes for remembered features.
+        cuts: The cut points between the spans, in order; the features at each are cached.
+        inputs: Input batches, [n, c, h, w] each.
+        memory: Bytes for cached features.
         dtype: Precision of the layers before the last cut; see `SlicedNetwork`.
     """
 
@@ -171,7 +173,7 @@ class NetworkEvaluator:
         self._lock = Lock()
 
     def run(self, keep: KeepVectors, stop: CutPoint | None) -> list[Tensor]:
-        """The features at a cut (None: the logits) with the kept channels only, a float32 tensor a batch."""
+        """The features at a cut (None: the logits) with the kept channels only, one float32 tensor per batch."""
         return self.map([keep], stop, lambda _, features: features)[0]
 
     def map(
@@ -181,13 +183,13 @@ class NetworkEvaluator:
         use: Callable[[KeepVectors, list[Tensor]], Result],
         check: Callable[[], None] = lambda: None,
     ) -> list[Result]:
-        """`use(keep, features at a cut)` for each keep vector, several side by side.
+        """Call `use(keep, features)` for each keep vector, several in parallel, and return the results in order.
 
         Args:
-            keep_vectors: KeepVectors vectors bool[genes].
-            stop: The cut; None for the logits.
-            use: Runs in several threads at once.
-            check: Is called before each result is waited for.
+            keep_vectors: Keep vectors, bool[genes] each.
+            stop: The cut of the features; None for the logits.
+            use: Called from several threads.
+            check: Called before waiting for each result.
         """
         last = len(self.cuts) + 1 if stop is None else self.cuts.index(stop) + 1
 
@@ -203,13 +205,13 @@ class NetworkEvaluator:
         for at in range(begun, last):
             span = spans[at]
             span.select(keep)
-            # The head is cheap, and logits have no digits to lose.
+            # The classifier is cheap, and logits need full precision.
             features = [span(batch.float() if at == len(self.cuts) else batch) for batch in features]
             self._remember((at + 1, keys[at + 1]), features)
         return features
 
     def _keys(self, keep: KeepVectors, last: int) -> list[bytes]:
-        """One key per beginning: all the genes that any of its parts looks at."""
+        """A key for the features at each cut: the kept state of all genes that they depend on."""
         keys, used = [b""], np.zeros(len(keep), dtype=np.bool_)
         for genes in self._genes[:last]:
             used = used | genes
@@ -217,7 +219,7 @@ class NetworkEvaluator:
         return keys
 
     def _recall(self, keys: list[bytes], last: int) -> tuple[int, list[Tensor]]:
-        """The longest beginning that is remembered, and its features."""
+        """The last cut whose features are cached, and these features."""
         with self._lock:
             for at in range(last, 0, -1):
                 if (at, keys[at]) in self._cache:
@@ -238,10 +240,10 @@ class NetworkEvaluator:
 
 
 def bytes_of(tensors: Iterable[Tensor]) -> int:
-    """What tensors hold in memory."""
+    """Memory of the tensors' elements in bytes."""
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def _channel_energy(features: Tensor, dim: int) -> Tensor:
-    """‖·‖² per channel, [c] of a tensor with its channels in this dimension."""
+    """‖·‖² per channel, [c], of a tensor with its channels in this dimension."""
     return features.square().transpose(0, dim).flatten(1).sum(1)

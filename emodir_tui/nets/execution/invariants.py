@@ -1,8 +1,8 @@
-"""What the masks of a search leave as it is: values that need computing once for all candidates.
+"""Activations that no mask changes; computed once and shared by all candidates.
 
-A value is *settled* where each of its channels is the same under every mask that keeps the channel. The first layer of
-a sub-network is: its inputs are all there, so a mask only chooses among its outputs. So are the normalisations and
-activations behind it, up to the first layer that sums over channels which a mask may take away.
+An activation is *invariant* if each of its channels is the same under every mask that keeps the channel. The output of
+a sub-network's first layer is invariant: its inputs are complete, so a mask only selects among its outputs. So are the
+normalisations and activation functions after it, up to the first layer that sums over channels a mask may remove.
 """
 
 from dataclasses import dataclass
@@ -37,11 +37,11 @@ SUMS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Invariants:
-    """The settled nodes of a span.
+    """The nodes of a span whose output is invariant.
 
     Attributes:
-        inside: Those that only settled ones read: they need not be run at all.
-        frontier: Those that are read further on, with the genes of their channels (dimension 1).
+        inside: Nodes read by invariant nodes only; they need not run again.
+        frontier: Nodes read by others, with the genes of their channels (dimension 1).
     """
 
     inside: frozenset[str]
@@ -49,12 +49,12 @@ class Invariants:
 
 
 def find_invariants(graph: ChannelGraph, nodes: list[fx.Node], varying: KeepVectors, output: str) -> Invariants:
-    """What is settled among the nodes of a span whose input is whole.
+    """Find the invariant nodes of a span whose input has all channels.
 
     Args:
         graph: The network.
-        nodes: The span's, in order.
-        varying: The genes that masks may take away, bool[genes]; all others are always kept.
+        nodes: Nodes of the span, in order.
+        varying: The genes that masks may remove, bool[genes]; all others are always kept.
         output: The span's last node, which is always read.
     """
     varies = extended(varying, value=False)
@@ -87,24 +87,24 @@ def find_invariants(graph: ChannelGraph, nodes: list[fx.Node], varying: KeepVect
 
 
 def pack_channels(value: Tensor) -> Tensor:
-    """A tensor [n, c, …] with its channels last in memory, from which they are gathered fastest."""
+    """A tensor [n, c, …] as [n, …, c], contiguous: the layout from which channels are gathered fastest."""
     return value.movedim(1, -1).contiguous()
 
 
 def gather_channels(packed: Tensor, index: Tensor | None) -> Tensor:
-    """Channels of a packed tensor as [n, kept, …]; all where the index is None."""
+    """Channels of a packed tensor as [n, kept, …]; all of them if the index is None."""
     if index is None:
         return packed.movedim(-1, 1)
     if packed.device.type != "cpu":
         return packed.index_select(packed.dim() - 1, index).movedim(-1, 1)
-    # On a CPU a product with a matrix of zeros and ones is exact too, and 2 to 20 times as fast.
+    # On a CPU the product with a 0/1 matrix is exact too, and 2 to 20 times as fast.
     chosen = torch.zeros(packed.shape[-1], len(index), dtype=packed.dtype)
     chosen[index, torch.arange(len(index))] = 1
     return (packed @ chosen).movedim(-1, 1)
 
 
 def _is_channelwise(graph: ChannelGraph, node: fx.Node) -> bool:
-    """Whether each channel of what a node makes comes from the same channel of its one input."""
+    """Whether each output channel of a node depends on the same channel of its only input."""
     if len(node.all_input_nodes) != 1:
         return False
     if node.op == "call_module":
@@ -116,5 +116,5 @@ def _is_a(graph: ChannelGraph, node: fx.Node, kinds: tuple[type[nn.Module], ...]
     if node.op != "call_module":
         return False
     module = graph.graph_module.get_submodule(str(node.target))
-    # A subclass may compute anything; only torch's own kinds are known.
+    # A subclass may compute anything; only torch's own classes are known.
     return isinstance(module, kinds) and type(module).__module__.startswith("torch.nn.")

@@ -1,4 +1,4 @@
-"""A span of the network at full size, whose channels are masked where they are consumed: the reference for removal."""
+"""A span of the network at full size with channels masked where they are consumed: the reference for removal."""
 
 from collections.abc import Callable, Mapping
 
@@ -14,17 +14,18 @@ from emodir_tui.nets.tracing.network import CutPoint
 
 
 class MaskedNetwork(nn.Module):
-    """A span with a gate on every consumer's input, and on the span's output.
+    """A span with a gate on the input of every layer that consumes channels, and on the span's output.
 
-    Masking at the consumer is exact whatever lies between: a normalisation's bias, an activation that is not 0 at 0.
+    Masking at the consumer is exact whatever lies between, such as a normalisation's bias or an activation that is not
+    0 at 0.
 
     Args:
         graph: The network.
-        start: Behind this cut; None from the input.
-        stop: Up to and with this cut; None to the end.
+        start: The span begins after this cut; None for the input.
+        stop: The span ends with this cut; None for the output.
         statistics: "batch" or "running"; see `Program`.
-        varying: The genes that gates may close, bool[genes]: what they leave as it is can then be computed once, by
-            `precompute`. All of them unless given.
+        varying: The genes whose gates may close, bool[genes]; `precompute` then returns the activations that do not
+            depend on them. None for all genes.
     """
 
     def __init__(
@@ -55,11 +56,11 @@ class MaskedNetwork(nn.Module):
             self._end = (dim, torch.from_numpy(axis).to(device))
 
     def replace(self, make: Callable[[nn.Module], nn.Module]) -> None:
-        """Put what `make` gives in the place of each module."""
+        """Replace each leaf module by what `make` returns for it."""
         self._program.leaves.update({name: make(leaf) for name, leaf in self._program.leaves.items()})
 
     def precompute(self, x: Tensor) -> dict[str, Tensor]:
-        """What no gate changes of x [n, c, …], for `forward`."""
+        """Activations of x [n, c, …] that no gate changes, by node name, for `forward`."""
         found: dict[str, Tensor] = {}
         if self._invariants is not None and self._invariants.frontier:
             frontier = self._invariants.frontier
@@ -67,12 +68,12 @@ class MaskedNetwork(nn.Module):
         return found
 
     def forward(self, x: Tensor, gates: Tensor, precomputed: Mapping[str, Tensor] | None = None) -> Tensor:
-        """What the span makes of x [n, c, …] under gates float[genes] or float[n, genes]; differentiable in both.
+        """The span's output for x; differentiable in x and the gates.
 
         Args:
             x: [n, c, …].
-            gates: 1 keeps a gene's channels, 0 masks them.
-            precomputed: What `precompute` gave for this x, so that it need not be computed again.
+            gates: float[genes], or float[n, genes] for gates per image; 1 keeps a gene's channels, 0 masks them.
+            precomputed: Result of `precompute` for this x, if it was called.
         """
         extended_gates = torch.cat([gates, gates.new_ones(*gates.shape[:-1], 1)], dim=-1)
 

@@ -1,8 +1,8 @@
-"""Lanes: candidates side by side, each on one thread of the CPU.
+"""Parallel evaluation of candidates, each by one worker thread on the CPU.
 
-One candidate is too small to feed several cores from inside its layers; several candidates at once feed them all. Each
-is computed by one thread from beginning to end, so its value does not depend on how many lanes there are. Where features
-are so large that memory holds few candidates, layers feed several cores, and the lanes are fewer.
+One candidate is too small to keep several cores busy inside its layers; several candidates at once are not. Each is
+computed by one thread from start to end, so its value does not depend on the number of workers. Where features are so
+large that memory holds few candidates, there are fewer workers and each uses several cores.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,12 +19,12 @@ Result = TypeVar("Result")
 
 
 def workers_for(device: torch.device, each: int = 0, memory: int = 0) -> int:
-    """How many candidates at once: torch's threads on a CPU; one on an accelerator, which is fed by a queue.
+    """Number of candidates to compute at once: torch's threads on a CPU, one on an accelerator, which has a queue.
 
     Args:
-        device: Where they are computed.
-        each: Bytes that one candidate needs while it is computed.
-        memory: Bytes for all of them together; one candidate always gets what it needs.
+        device: The device that computes.
+        each: Working memory of one candidate in bytes; 0 sets no limit.
+        memory: Working memory for all candidates in bytes; one candidate is always computed.
     """
     if device.type != "cpu":
         return 1
@@ -38,13 +38,13 @@ def map_parallel(
     states: Sequence[State],
     check: Callable[[], None] = lambda: None,
 ) -> list[Result]:
-    """`work(state, item)` for each item, in their order; each lane has a state of its own.
+    """Compute `work(state, item)` for each item and return the results in order.
 
     Args:
-        work: Runs in several threads at once, never twice at once with the same state.
-        items: What is worked on.
-        states: One per lane.
-        check: Is called in the caller's thread before each result is waited for; what it raises ends the work.
+        work: Called from several threads, never at the same time with the same state.
+        items: The items to compute.
+        states: One state per worker.
+        check: Called in the caller's thread before waiting for each result; an exception from it ends the work.
     """
     if len(states) == 1:
         return [_checked(work, states[0], item, check) for item in items]
@@ -59,8 +59,9 @@ def map_parallel(
         finally:
             free.put(state)
 
-    # The number of threads inside an operation is each thread's own, so the caller's does not change. It is one, unless
-    # memory holds fewer lanes than there are threads.
+    # torch's number of threads per operation is local to a thread, so the caller's does not change. A worker has one,
+    # unless memory allows fewer workers than there are threads. A pool per call costs little and holds no threads when
+    # the number of torch's threads changes.
     inside = max(1, torch.get_num_threads() // len(states))
     pool = ThreadPoolExecutor(len(states), initializer=partial(torch.set_num_threads, inside))
     try:

@@ -1,7 +1,7 @@
-"""A span of a network as a list of steps that can be run again and again with other weights.
+"""A span of a network as a list of steps that can run repeatedly with different weights.
 
-Nothing is compiled: a step is a module or a function and where its arguments come from. That costs some microseconds a
-step, and in exchange a candidate needs no new graph, however many channels or branches it leaves out.
+Nothing is compiled: a step is a module or function and the sources of its arguments. This costs some microseconds per
+step, and in return no candidate needs a new graph, however many channels or branches it lacks.
 """
 
 import operator
@@ -26,10 +26,18 @@ class Program:
 
     Args:
         graph: The network.
-        start: Behind this cut; None from the input.
-        stop: Up to and with this cut; None to the end.
-        statistics: "batch" normalises by the batch that passes, and touches no running statistics; "running" as in
-            evaluation.
+        start: The span begins after this cut; None for the input.
+        stop: The span ends with this cut; None for the output.
+        statistics: "batch" normalises by the current batch and leaves running statistics alone; "running" normalises as
+            in evaluation mode.
+
+    Attributes:
+        nodes: The nodes of the span, in order.
+        leaves: Copies of the leaf modules, by their name in the graph; their tensors may be replaced.
+        attributes: Tensors used instead of those that the graph reads itself, by name.
+
+    Raises:
+        ValueError: A cut goes through a residual branch.
     """
 
     def __init__(self, graph: ChannelGraph, start: CutPoint | None, stop: CutPoint | None, statistics: str) -> None:
@@ -65,13 +73,13 @@ class Program:
         gate: Callable[[str, Tensor], Tensor] | None = None,
         seen: Callable[[str, Tensor], None] | None = None,
     ) -> Tensor:
-        """What the span makes of x.
+        """The span's output for x.
 
         Args:
-            x: The start cut's tensor.
-            skipped: Nodes that are not run, with what they give instead (None: nothing reads it).
-            gate: Changes the first argument of a node, given the node's name.
-            seen: Is shown what each node gives.
+            x: The tensor at the start cut.
+            skipped: Nodes that do not run, with the values used instead (None for a value that nothing reads).
+            gate: Maps a node's name and its first argument to the argument used instead.
+            seen: Called with the name and the value of each node.
         """
         values: dict[str, Any] = {self._input: x}
         plain = gate is None and seen is None and not torch.is_grad_enabled()
@@ -89,7 +97,7 @@ class Program:
         return values[self._output]  # type: ignore[no-any-return]
 
     def constant(self, number: int) -> Tensor:
-        """What an emptied branch gives: its tail on one position, the layers that sum over nothing giving their bias."""
+        """Output of an emptied branch at one position: its constant tail, with each layer without inputs as its bias."""
         branch = self.graph.branches[number]
         tail = set(branch.constant_tail)
         values: dict[str, Any] = {}
@@ -99,7 +107,7 @@ class Program:
             if node.name in branch.zero_input_layers:
                 values[node.name] = self._bias(node)
             elif self.statistics == "batch" and isinstance(leaf := self.leaves.get(str(node.target)), BATCH_NORMS):
-                # Statistics need two images; those of a constant are itself and zero, exactly.
+                # Batch statistics need two images; for a constant they are exactly the constant and 0.
                 constant = values[node.all_input_nodes[0].name]
                 values[node.name] = leaf(torch.cat([constant, constant]))[:1]
             else:
@@ -124,8 +132,8 @@ class Program:
 
     def _step(self, node: fx.Node, values: dict[str, Any], gate: Callable[[str, Tensor], Tensor] | None) -> Any:
         if node.op == "get_attr":
-            known = self.attributes.get(str(node.target))
-            return operator.attrgetter(str(node.target))(self.graph.graph_module) if known is None else known
+            replaced = self.attributes.get(str(node.target))
+            return operator.attrgetter(str(node.target))(self.graph.graph_module) if replaced is None else replaced
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda source: values[source.name])
         if gate is not None and args and isinstance(args[0], Tensor):
             args = (gate(node.name, args[0]), *args[1:])
@@ -136,7 +144,7 @@ class Program:
         return node.target(*args, **kwargs)  # type: ignore[operator]
 
     def _in_place(self, node: fx.Node, values: dict[str, Any]) -> Tensor:
-        """The same as the step, written over its operand that nothing reads any more: memory that is still near."""
+        """The step's result, written over an operand that nothing reads any more and that is still in the cache."""
         target: Tensor = values[self._overwritten[node.name]]
         if _kind(self.graph, node) == "relu":
             return target.relu_()
@@ -146,7 +154,7 @@ class Program:
         return target.add_(second if target is first else first)
 
     def _overwritable(self) -> dict[str, str]:
-        """Rectifiers and sums of two tensors, with the operand that only they read and that its layer has just allocated."""
+        """ReLUs and sums of two tensors, each with an operand that only they read and that shares no memory."""
         kinds = {node.name: _kind(self.graph, node) for node in self.nodes}
         found = {}
         for node in self.nodes:
@@ -154,13 +162,13 @@ class Program:
             if kinds[node.name] not in ("relu", "add") or len(operands) != (1 if kinds[node.name] == "relu" else 2):
                 continue
             for operand in reversed(operands):
-                # One reader only: another one may have made a view of it.
+                # A second reader could have made a view of it.
                 if kinds.get(operand.name) and len(operand.users) == 1 and operand.name != self._output:
                     found[node.name] = operand.name
         return found
 
     def _last_uses(self) -> dict[str, list[str]]:
-        """For each node the values that nobody reads after it, so that memory is free as early as in plain code."""
+        """For each node the values that no later node reads, so that their memory can be freed after it."""
         last: dict[str, str] = {}
         for node in self.nodes:
             for source in node.all_input_nodes:
@@ -173,10 +181,10 @@ class Program:
 
 
 def _kind(graph: ChannelGraph, node: fx.Node) -> str:
-    """What a node does, of the few operations whose results are tensors of their own; empty for all others."""
+    """The kind of a node whose result surely has memory of its own: relu, layer or add; empty for all others."""
     if node.op == "call_module":
         kind = type(graph.graph_module.get_submodule(str(node.target)))
-        # Exactly torch's own: a subclass may hand on what it got.
+        # Exactly torch's own classes: a subclass may return its input.
         if kind is nn.ReLU:
             return "relu"
         return "layer" if kind in (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.BatchNorm1d) else ""
@@ -190,7 +198,7 @@ def _kind(graph: ChannelGraph, node: fx.Node) -> str:
 
 
 def set_tensor(leaf: nn.Module, name: str, value: Tensor | None) -> None:
-    """Give a leaf a plain tensor in place of a parameter or buffer."""
+    """Replace a parameter or buffer of a leaf by a plain tensor."""
     leaf._parameters.pop(name, None)
     leaf._buffers.pop(name, None)
     leaf.__dict__[name] = value
@@ -208,7 +216,7 @@ def leaf_copy(module: nn.Module, statistics: str) -> nn.Module:
     if getattr(leaf, "inplace", False) is True:
         leaf.__dict__["inplace"] = False
     if isinstance(leaf, BATCH_NORMS) and statistics == "batch":
-        # Without running statistics a normalisation takes those of the batch, in evaluation mode too.
+        # Without running statistics a batch normalisation uses those of the batch, in evaluation mode too.
         leaf.track_running_stats = False
         for name in ("running_mean", "running_var", "num_batches_tracked"):
             set_tensor(leaf, name, None)

@@ -1,4 +1,4 @@
-"""A span of the network that runs with the kept channels only: weights are gathered for each keep vector."""
+"""A span of the network that runs with the kept channels only; weights are gathered for each keep vector."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -20,7 +20,7 @@ from emodir_tui.nets.tracing.network import CutPoint
 
 @dataclass(frozen=True, slots=True)
 class _Gathered:
-    """A tensor of a leaf, where it is taken from and along which (dimension, number of the axis) it is gathered."""
+    """A tensor of a leaf, its source module, and the (dimension, axis number) pairs along which it is gathered."""
 
     leaf: str
     name: str
@@ -32,14 +32,14 @@ class SlicedNetwork(nn.Module):
     """A span [start, stop] of a network, run with the kept channels only.
 
     Args:
-        graph: The network. Its weights are read at each `select`, so they may be trained meanwhile.
-        start: Behind this cut; None from the input.
-        stop: Up to and with this cut; None to the end.
+        graph: The network. Its weights are read at each `select`, so they may be trained in between.
+        start: The span begins after this cut; None for the input.
+        stop: The span ends with this cut; None for the output.
         statistics: "batch" or "running"; see `Program`.
-        varying: The genes that keep vectors may drop, bool[genes]: what they leave as it is can then be computed once,
-            by `precompute`. All of them unless given.
-        dtype: Precision of layers that sum; bfloat16 is for searches, not for training. What a layer needs in full
-            precision stays so (torch.autocast decides).
+        varying: The genes that keep vectors may remove, bool[genes]; `precompute` then returns the activations that do
+            not depend on them. None for all genes.
+        dtype: Precision of convolutions and linear layers; bfloat16 is for searches, not for training. torch.autocast
+            decides which operations stay in float32.
     """
 
     def __init__(
@@ -72,7 +72,10 @@ class SlicedNetwork(nn.Module):
         ]
 
     def select(self, keep: KeepVectors) -> None:
-        """Take the kept channels of every weight, bool[genes]. Gradients flow back to the network's own weights.
+        """Gather the kept channels of every weight. Gradients flow back to the network's own weights.
+
+        Args:
+            keep: bool[genes].
 
         Raises:
             ValueError: The keep vector empties a group that must keep a gene.
@@ -87,10 +90,10 @@ class SlicedNetwork(nn.Module):
             if value is not None:
                 value = _take(value, item.axes, indices)
                 if self._reduced and isinstance(item.source, SUMS):
-                    # Once here instead of at every batch.
+                    # Cast once here instead of at every batch.
                     value = value.to(self._dtype)
                 if value.dim() == 4 and device.type != "cpu":
-                    # Gathering puts the channels first in memory, and an accelerator would turn them at every batch.
+                    # Gathering yields channels-first memory, which an accelerator would convert at every batch.
                     value = value.contiguous(memory_format=torch.channels_last)
             set_tensor(self._program.leaves[item.leaf], item.name, value)
         for item in self._attributes:
@@ -109,11 +112,11 @@ class SlicedNetwork(nn.Module):
         self._frontier = {name: indices[number] for name, number in self._frontier_axes.items()}
 
     def forward(self, x: Tensor, precomputed: Mapping[str, Tensor] | None = None) -> Tensor:
-        """What the span makes of x, which has the kept channels of the start cut only; so has the result, of the stop.
+        """The span's output with the kept channels of its stop cut, for x with the kept channels of its start cut.
 
         Args:
             x: [n, c, …].
-            precomputed: What `precompute` gave for this x, so that it need not be computed again.
+            precomputed: Result of `precompute` for this x, if it was called.
         """
         with self._precision():
             return self._forward(x.to(self._dtype) if self._reduced else x, precomputed)
@@ -128,7 +131,7 @@ class SlicedNetwork(nn.Module):
         return self._program.run(x, {**skipped, **self._skipped})
 
     def precompute(self, x: Tensor) -> dict[str, Tensor]:
-        """What no keep vector changes of x [n, c, …], for `forward`: full width, channels last. Selects all genes."""
+        """Activations of x [n, c, …] that no keep vector changes, packed, by node name. Selects all genes."""
         found: dict[str, Tensor] = {}
         if self._invariants is None or not self._invariants.frontier:
             return found
@@ -144,7 +147,7 @@ class SlicedNetwork(nn.Module):
         return found
 
     def constant(self, number: int) -> Tensor:
-        """What an emptied branch gives under this span's statistics, for the keep vector selected."""
+        """Output of an emptied branch under this span's statistics, for the selected keep vector."""
         with self._precision():
             value = self._program.constant(number)
         return value.to(self._dtype) if self._reduced else value
@@ -158,9 +161,9 @@ class SlicedNetwork(nn.Module):
 
 
 class _KeptPositions:
-    """The positions that a keep vector keeps along each of some axes, in one transfer for all of them.
+    """The positions that a keep vector keeps along each of several axes, copied to the device together.
 
-    A device is waited for at each copy, and a network of twenty layers has some eighty tensors along a dozen axes.
+    Each copy waits for the device, and a network of twenty layers has some eighty tensors along a dozen axes.
     """
 
     def __init__(self) -> None:
@@ -168,16 +171,16 @@ class _KeptPositions:
         self._numbers: dict[bytes, int] = {}
 
     def add(self, axis: Axis) -> int:
-        """The number of an axis; equal ones have the same."""
+        """The number of an axis; equal axes share one."""
         number = self._numbers.setdefault(axis.tobytes(), len(self._axes))
         if number == len(self._axes):
             self._axes.append(axis)
         return number
 
     def kept_positions(self, extended_keep: KeepVectors, device: torch.device) -> list[Tensor | None]:
-        """For each axis the positions kept by a keep vector bool[genes + 1], int64[kept]; None where all are."""
-        kept_parts = [extended_keep[axis] for axis in self._axes]
-        found = [None if kept.all() else np.flatnonzero(kept) for kept in kept_parts]
+        """For each axis the kept positions, int64[kept], or None if all are, for a keep vector bool[genes + 1]."""
+        kept_channels = [extended_keep[axis] for axis in self._axes]
+        found = [None if kept.all() else np.flatnonzero(kept) for kept in kept_channels]
         some = [positions for positions in found if positions is not None]
         if not some:
             return [None] * len(found)
@@ -205,7 +208,7 @@ def _gathered_tensors(program: Program, graph: ChannelGraph, indices: _KeptPosit
             if name in leaf.__dict__ and not axes:
                 continue
             found.append(_Gathered(target, name, source, _numbered(axes, indices)))
-    # A normalisation on batch statistics has none of its own to gather.
+    # A batch normalisation on batch statistics has no running statistics to gather.
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     batch = program.statistics == "batch"
     return [
@@ -216,7 +219,7 @@ def _gathered_tensors(program: Program, graph: ChannelGraph, indices: _KeptPosit
 
 
 def _gathered_attributes(program: Program, graph: ChannelGraph, indices: _KeptPositions) -> list[_Gathered]:
-    """Tensors that the graph itself reads; they stand under their whole name."""
+    """Tensors that the graph reads itself, by their qualified names."""
     found = []
     for target in dict.fromkeys(str(node.target) for node in program.nodes if node.op == "get_attr"):
         axes = graph.tensors.get(_first_name(graph, target))

@@ -1,4 +1,4 @@
-"""A span of a network: what lies between two cut points."""
+"""A span of a network between two cut points: its nodes, memory and genes."""
 
 from math import prod
 
@@ -12,9 +12,9 @@ from emodir_tui.nets.tracing.network import CutPoint
 
 
 def span_nodes(graph: ChannelGraph, start: CutPoint | None, stop: CutPoint | None) -> list[fx.Node]:
-    """The nodes behind `start` (None: the input) up to and with `stop` (None: the last), in order.
+    """The nodes after `start` (None: the input) up to and including `stop` (None: the last), in order.
 
-    Parameters that are read there come first where the graph reads them before: several spans may read one.
+    Parameters that the graph reads before the span come first, because several spans may read the same one.
     """
     nodes = [node for node in graph.graph_module.graph.nodes if node.op not in ("placeholder", "output")]
     names = [node.name for node in nodes]
@@ -26,18 +26,18 @@ def span_nodes(graph: ChannelGraph, start: CutPoint | None, stop: CutPoint | Non
 
 
 def working_bytes(graph: ChannelGraph, start: CutPoint | None, stop: CutPoint | None, images: int) -> tuple[int, int]:
-    """(largest output of a span's nodes, all of them together) in bytes for this many images, unpruned."""
+    """The largest output of the unpruned span's nodes, and the sum of all of them, in bytes for that many images."""
     sizes = []
     for node in span_nodes(graph, start, stop):
         shape = node.meta.get("shape")
-        # A node that splits a tensor makes several.
+        # A node that splits a tensor has several outputs.
         shapes = shape if isinstance(shape, list) else [shape] if shape is not None else []
         sizes.append(sum(4 * images * prod(one[1:]) for one in shapes))
     return max(sizes, default=0), sum(sizes)
 
 
 def genes_used(graph: ChannelGraph, start: CutPoint | None, stop: CutPoint | None) -> npt.NDArray[np.bool_]:
-    """The genes that change what a span computes, bool[genes]."""
+    """The genes that the span's output depends on, bool[genes]."""
     used = np.zeros(graph.genes + 1, dtype=np.bool_)
     first_names = {name: first for first, names in graph.aliases.items() for name in names}
     for node in span_nodes(graph, start, stop):

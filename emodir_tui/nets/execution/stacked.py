@@ -1,7 +1,7 @@
-"""Evaluation of masks in the form that accelerators like: candidates stacked on the batch axis, in shapes that never change.
+"""Evaluation of keep vectors for accelerators: candidates stacked on the batch axis, in fixed shapes.
 
-Nothing is sliced. Removed channels are masked where they are consumed, so all candidates run through the same weights in
-one pass; on CUDA the pass is recorded once and replayed. Batch statistics stay each candidate's own.
+Nothing is sliced. Removed channels are masked where they are consumed, so all candidates use the same weights in one
+pass. On CUDA the pass is recorded once and replayed. Batch statistics are those of each candidate alone.
 """
 
 import warnings
@@ -22,32 +22,33 @@ from emodir_tui.nets.execution.span import working_bytes
 from emodir_tui.nets.modules.precision import autocast
 from emodir_tui.nets.tracing.network import CutPoint
 
-# More candidates at once feed no device better, and the last pass of a generation is padded to this many.
+# More candidates at once are not faster, and the last pass of a generation is padded to the full number.
 MAX_CANDIDATES = 16
 _STACKABLE = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class UnstackableError(ValueError):
-    """The network does something that would mix the candidates of a pass."""
+    """Raised if the network has an operation that would mix the candidates of a pass."""
 
 
 class StackedEvaluator:
-    """Evaluates masks of one span on cached features, several in one pass; the values of `SubnetworkEvaluator`.
+    """Evaluates keep vectors of one span on cached features, several per pass, like `SubnetworkEvaluator`.
 
     Args:
         graph: The network.
-        start: Where the span begins; None at the input.
-        stop: Where it ends; None at the logits.
-        inputs: Its original input features, a tensor [n, c, …] a batch.
-        impairment: Of its output.
-        varying: The genes that masks may drop, bool[genes]; all unless given. What they leave as it is, is computed once.
-        memory: Bytes, half for what is computed once (where they are too few it is computed in each pass), the rest for
-            what a pass needs. A pass of one candidate always gets what it needs.
+        start: The span begins after this cut; None for the input.
+        stop: The span ends with this cut; None for the logits.
+        inputs: Its original input features, one tensor [n, c, …] per batch.
+        impairment: The error of its output.
+        varying: The genes that the keep vectors may remove, bool[genes]; all by default. Activations that do not depend
+            on them are precomputed.
+        memory: Bytes. Half of them are for precomputed activations, which are computed in each pass if they do not fit;
+            the rest is for the working memory of a pass. A pass of one candidate is always possible.
         dtype: Precision of the layers; impairments are summed in full precision.
-        candidates: In one pass; what the memory holds, and at most `MAX_CANDIDATES`, unless given.
+        candidates: Candidates per pass; by default as many as the memory allows, at most `MAX_CANDIDATES`.
 
     Raises:
-        UnstackableError: A normalisation would take its statistics over the images of several candidates.
+        UnstackableError: A normalisation would use statistics over the images of several candidates.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class StackedEvaluator:
         self.candidates = candidates or max(1, min(MAX_CANDIDATES, spare // (beginning + LIVE_OUTPUTS * inside)))
         self._network.replace(self._own_statistics)
         self._gates = torch.ones(self.candidates, graph.genes, device=self._device, dtype=dtype)
-        # A pass for each size of batch: recorded ones hold their arguments.
+        # One pass for each batch size, because a recorded pass owns the memory of its arguments.
         self._passes: dict[int, Callable[..., Tensor]] = {}
 
     def evaluate(self, keep_vectors: KeepVectors, check: Callable[[], None] = lambda: None) -> Floats:
@@ -83,7 +84,7 @@ class StackedEvaluator:
         if not len(keep_vectors):
             return np.zeros(0)
         values = []
-        # One transfer there and one back for all candidates: a device is never waited for in the loop.
+        # One transfer in each direction for all candidates, so that the loop never waits for the device.
         gates = torch.from_numpy(np.ascontiguousarray(keep_vectors)).to(self._device, self._dtype)
         for some in gates.split(self.candidates):
             check()
@@ -93,7 +94,7 @@ class StackedEvaluator:
 
     @torch.no_grad()
     def _errors(self) -> Tensor:
-        """The impairments under the present gates, float64[candidates]."""
+        """The impairments under the current gates, float64[candidates]."""
         total = torch.zeros(self.candidates, dtype=torch.float64, device=self._device)
         batches = zip(self._inputs, self._impairment.references, self._precomputed, strict=True)
         for inputs, reference, precomputed in batches:
@@ -116,7 +117,7 @@ class StackedEvaluator:
 
     @torch.no_grad()
     def _precompute(self, memory: int) -> list[dict[str, Tensor]]:
-        """What is computed once, batch by batch; nothing where the first batch tells that all would not fit."""
+        """The activations that no mask changes, per batch; empty if they would not fit."""
         found: list[dict[str, Tensor]] = []
         for inputs in self._inputs:
             with autocast(self._device, self._dtype):
@@ -127,7 +128,7 @@ class StackedEvaluator:
         return found
 
     def _stacked(self, value: Tensor) -> Tensor:
-        """[n, …] to [candidates · n, …], one candidate's images after another's."""
+        """[n, …] repeated to [candidates · n, …], candidate by candidate."""
         # Unlike repeat, this keeps the channels last in memory.
         return torch.cat([value] * self.candidates)
 
@@ -135,15 +136,17 @@ class StackedEvaluator:
         if type(leaf) in _STACKABLE:
             return _NormOfEach(leaf, self.candidates)
         if any(isinstance(module, BATCH_NORMS) for module in leaf.modules()):
-            raise UnstackableError(f"{type(leaf).__name__} normalises over its batch in a way of its own")
+            raise UnstackableError(
+                f"{type(leaf).__name__} normalises over its batch, but is not a plain batch normalisation"
+            )
         return leaf
 
 
 class _NormOfEach(nn.Module):
-    """A batch normalisation by the statistics of each candidate's own images.
+    """A batch normalisation that uses the statistics of each candidate's images alone.
 
     Ioffe and Szegedy (2015): y = (x − E[x]) / √(Var[x] + ε) · γ + β, with E and Var over a candidate's images and
-    positions, per channel, the variance the biased one.
+    positions, per channel, where Var is the biased variance.
     """
 
     def __init__(self, norm: nn.Module, candidates: int) -> None:
@@ -154,7 +157,7 @@ class _NormOfEach(nn.Module):
         self._bias: Tensor | None = norm.bias  # type: ignore[assignment]
 
     def forward(self, x: Tensor) -> Tensor:
-        """[candidates · n, c, …] to the same."""
+        """Normalise x, [candidates · n, c, …]."""
         each = x.unflatten(0, (self._candidates, -1))
         over = [1, *range(3, each.dim())]
         mean = each.mean(over, keepdim=True, dtype=torch.float32)
@@ -170,32 +173,32 @@ class _NormOfEach(nn.Module):
 
 
 class _Recorded:
-    """A function of tensors as a CUDA graph: it costs one launch, and its arguments are copied to where it reads them.
+    """A function of tensors, recorded as a CUDA graph: a call copies its arguments and costs one launch.
 
     Args:
-        work: Always the same operations on tensors of these shapes, without waiting for the device.
-        arguments: An example; the later ones are like it.
+        work: Runs the same operations for all tensors of these shapes, without waiting for the device.
+        arguments: Example arguments; later ones must have the same shapes and types.
 
     Raises:
         RuntimeError: The work fails, or waits for the device.
-        ProfileError: It can't be recorded for another reason.
+        ProfileError: The work cannot be recorded for another reason.
     """
 
     def __init__(self, work: Callable[..., Tensor], arguments: Sequence[Tensor]) -> None:
         self._arguments = [argument.clone() for argument in arguments]
         device = self._arguments[0].device
-        # The outer stream is put back even where a recording fails and leaves its own behind.
+        # Restores the current stream even if a failed recording leaves its own as the current one.
         with torch.cuda.device(device), torch.cuda.stream(torch.cuda.current_stream(device)):
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
-                # Libraries choose their kernels and take their workspaces before a graph may be recorded.
+                # Libraries choose kernels and allocate workspaces in the first calls, which cannot be recorded.
                 for _ in range(2):
                     work(*self._arguments)
-                # What would break a recording fails here, before there is one.
+                # A call that would break the recording fails here, before there is one.
                 mode = torch.cuda.get_sync_debug_mode()
                 try:
-                    # PyTorch warns that this mode is a prototype.
+                    # torch warns that this mode is a prototype.
                     with warnings.catch_warnings(action="ignore"):
                         torch.cuda.set_sync_debug_mode("error")
                     work(*self._arguments)
@@ -208,14 +211,14 @@ class _Recorded:
                 with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
                     self._result = work(*self._arguments)
             except RuntimeError as error:
-                # PyTorch's allocator stays in a failed recording: this process cannot continue.
+                # PyTorch's allocator stays inside the failed recording, so this process cannot continue.
                 raise ProfileError(
-                    f"what this network computes can't be recorded as a CUDA graph ({first_line(error)})",
+                    f"this network cannot be recorded as a CUDA graph ({first_line(error)})",
                     "Use search.evaluator = 'sliced'.",
                 ) from error
 
     def __call__(self, *arguments: Tensor) -> Tensor:
-        """What the work gives; overwritten by the next call."""
+        """The work's result, which the next call overwrites."""
         for own, argument in zip(self._arguments, arguments, strict=True):
             own.copy_(argument)
         self._graph.replay()

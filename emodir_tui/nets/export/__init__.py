@@ -1,1 +1,1 @@
-"""Where pruned networks go to: files and formats."""
+"""Files and export formats of pruned networks."""

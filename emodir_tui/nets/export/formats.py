@@ -1,4 +1,4 @@
-"""A pruned network as a file that other programs load: plain weights, torch.export, ONNX. Each is checked after writing."""
+"""Export of a pruned network for other programs: plain weights, torch.export, ONNX, each checked after export."""
 
 import io
 import logging
@@ -20,7 +20,7 @@ SUFFIXES = {"state": ".safetensors", "torch-export": ".pt2", "onnx": ".onnx"}
 
 
 def export_network(model: nn.Module, input_shape: tuple[int, ...], kind: str) -> tuple[bytes, float]:
-    """The bytes of the file, and the largest difference of what it computes, relative to the output's largest value.
+    """The bytes of the file, and the largest difference of its output, relative to the output's largest value.
 
     Args:
         model: On the CPU, in evaluation mode.
@@ -28,8 +28,8 @@ def export_network(model: nn.Module, input_shape: tuple[int, ...], kind: str) ->
         kind: One of `FORMATS`.
 
     Raises:
-        ProfileError: A package that the format needs is not installed.
-        EmodirError: What was written computes something else, or the network can't be written so.
+        ProfileError: A package for the format is not installed.
+        EmodirError: The network cannot be exported in this format, or the result computes something else.
     """
     makers: dict[str, Callable[[nn.Module, Tensor], tuple[bytes, Callable[[Tensor], Tensor]]]] = {
         "state": _state,
@@ -38,7 +38,7 @@ def export_network(model: nn.Module, input_shape: tuple[int, ...], kind: str) ->
     }
     generator = torch.Generator().manual_seed(0)
     example = torch.randn(2, *input_shape, generator=generator)
-    # Another batch size than the one that was traced shows that the batch is free.
+    # Another batch size than the traced one shows that the batch size is free.
     probe = torch.randn(CHECK_IMAGES, *input_shape, generator=generator)
     try:
         payload, run = makers[kind](model, example)
@@ -49,7 +49,7 @@ def export_network(model: nn.Module, input_shape: tuple[int, ...], kind: str) ->
         raise
     except Exception as error:
         reason = first_line(error)
-        raise EmodirError(f"this network can't be written as {kind} ({reason})", "Try another --format.") from error
+        raise EmodirError(f"this network cannot be exported as {kind} ({reason})", "Try another --format.") from error
     if not difference <= LARGEST_DIFFERENCE:
         raise EmodirError(f"the {kind} file differs from the network by {difference:.2g}; it was not written")
     return payload, difference
@@ -80,7 +80,7 @@ def _onnx(model: nn.Module, example: Tensor) -> tuple[bytes, Callable[[Tensor], 
         raise ProfileError("onnxruntime is not installed", "pip install 'emodir[onnx]'") from error
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
-        # The exporter warns of its own internals.
+        # The exporter warns about its own internals.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             model,
@@ -92,7 +92,7 @@ def _onnx(model: nn.Module, example: Tensor) -> tuple[bytes, Callable[[Tensor], 
             verbose=False,
         )
     if program is None:
-        raise EmodirError("torch.onnx.export gave nothing")
+        raise EmodirError("torch.onnx.export returned no program")
     payload: bytes = program.model_proto.SerializeToString()
     session = onnxruntime.InferenceSession(payload, providers=["CPUExecutionProvider"])
     return payload, lambda x: torch.from_numpy(session.run(None, {"input": x.numpy()})[0])
@@ -103,5 +103,5 @@ def _dynamic() -> tuple[dict[int, object]]:
 
 
 def default_file(pruned: Path, kind: str) -> Path:
-    """The default path of an export: next to the pruned file, named after its kind."""
+    """The default path of an export: next to the pruned file, with a name that shows the format."""
     return pruned.with_name(f"{pruned.stem}-state.safetensors" if kind == "state" else pruned.stem + SUFFIXES[kind])

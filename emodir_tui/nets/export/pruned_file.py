@@ -1,4 +1,4 @@
-"""A pruned network in one safetensors file: weights, structure, origin, and what was measured. No pickle."""
+"""A pruned network in one safetensors file: weights, structure, origin and measurements. No pickle."""
 
 import json
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ KEY = "emodir"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PrunedFile:
-    """What a pruned file says of itself.
+    """The metadata of a pruned file.
 
     Attributes:
         source: The model source it was made from, as in a profile.
         classes: Number of classes.
         input_shape: (channels, height, width).
-        structure: Which channels went.
+        structure: The kept channels, from `removal.structure`.
         details: Run, pick and measurements.
     """
 
@@ -48,10 +48,10 @@ def save_pruned(
     input_shape: tuple[int, ...],
     details: dict[str, Any],
 ) -> None:
-    """Write a pruned network, whole or not at all.
+    """Write a pruned network atomically.
 
     Raises:
-        OSError: As the disk says.
+        OSError: The file cannot be written.
     """
     header = {
         "schema": SCHEMA,
@@ -67,11 +67,11 @@ def save_pruned(
 
 
 def read_pruned(path: Path) -> tuple[PrunedFile, dict[str, Tensor]]:
-    """What a pruned file holds.
+    """Read the metadata and the weights of a pruned file.
 
     Raises:
-        NotFoundError: It is not there.
-        ProfileError: It is damaged, or not a pruned network that emodir wrote.
+        NotFoundError: The file does not exist.
+        ProfileError: The file is damaged, or was not written by emodir.
     """
     try:
         with safe_open(str(path), framework="pt") as file:
@@ -81,13 +81,13 @@ def read_pruned(path: Path) -> tuple[PrunedFile, dict[str, Tensor]]:
         raise NotFoundError(f"there is no file {path}") from error
     except (SafetensorError, OSError, ValueError) as error:
         raise ProfileError(
-            f"{path} is not a whole safetensors file ({error})",
-            "Pruned networks are in .safetensors files; export it again from its run.",
+            f"{path} is not a complete safetensors file ({error})",
+            "Pruned networks are .safetensors files; export the network again from its run.",
         ) from error
     if KEY not in metadata:
         raise ProfileError(
-            f"{path} holds weights alone, and not what was pruned",
-            "Take the run's own file, runs/RUN/export/PICK.safetensors: 'emodir export --format state' writes weights for "
+            f"{path} has weights only, without the pruned structure",
+            "Use the run's file, runs/RUN/export/PICK.safetensors; 'emodir export --format state' writes weights for "
             "other programs.",
         )
     try:
@@ -109,21 +109,22 @@ def read_pruned(path: Path) -> tuple[PrunedFile, dict[str, Tensor]]:
 
 
 def load_pruned(path: Path, model: nn.Module | None = None) -> nn.Module:
-    """The pruned network, in eval mode on the CPU.
+    """Load a pruned network, in evaluation mode on the CPU.
 
     Args:
         path: A file that emodir wrote.
-        model: A fresh instance of the original architecture; made from the file's model source if not given, but never by
-            code of somebody's own: a file must not choose what is run.
+        model: A fresh instance of the original architecture. By default it is built from the file's model source, but
+            never by user code, because a file must not choose which code runs.
 
     Raises:
-        NotFoundError: There is no such file.
-        ProfileError: It is damaged, does not fit the architecture, or names own code and no model is given.
+        NotFoundError: The file does not exist.
+        ProfileError: The file is damaged or does not fit the architecture, or its source is user code and no model is
+            given.
     """
     described, weights = read_pruned(path)
     if model is None and is_user_code(described.source):
         raise ProfileError(
-            f"{path} is of a model that {described.source} makes, and a file must not choose what code is run",
+            f"{path} is of a model built by user code ({described.source}), and a file must not choose which code runs",
             "Give the model: load_pruned(path, model).",
         )
     original = model if model is not None else load_model(described.source, "", described.classes)
@@ -135,6 +136,6 @@ def load_pruned(path: Path, model: nn.Module | None = None) -> nn.Module:
         reason = first_line(error)
         raise ProfileError(
             f"{path} does not fit the architecture of {described.source} ({reason})",
-            "Is it the same version of the model?",
+            "Check that it is the same version of the model.",
         ) from error
     return pruned.eval()

@@ -1,4 +1,4 @@
-"""MACs and parameters that keep vectors keep: exact sums over the layers, for many vectors at once."""
+"""MACs and parameters under keep vectors: exact sums over the layers, for many keep vectors at once."""
 
 from collections.abc import Collection, Iterable
 from math import prod
@@ -24,7 +24,7 @@ class ComplexityModel:
         self.layers = tuple(dict.fromkeys(layer.name for layer in graph.layers))
 
     def measure(self, keep: KeepVectors, layers: Collection[str] | None = None) -> Floats:
-        """The count for each keep vector, float64[n] of bool[n, genes]; of these layers only where given."""
+        """The count for each keep vector, float64[n] from bool[n, genes], of all layers or of the given ones."""
         extended_keep = extended(keep).astype(np.float64)
         emptied = emptied_branches(self._graph, keep)
         total = np.zeros(len(keep))
@@ -40,7 +40,7 @@ class ComplexityModel:
         return total + (_constants(self._graph, extended_keep, emptied) if self._has_constants(layers) else 0.0)
 
     def touched(self, groups: Iterable[int]) -> set[str]:
-        """The layers whose count depends on these groups."""
+        """Names of the layers whose count depends on these groups."""
         own = np.zeros(self._graph.genes + 1, dtype=np.bool_)
         branches = set()
         for number in groups:
@@ -59,7 +59,7 @@ class ComplexityModel:
 
 
 class _Term:
-    """factor × Π (kept channels along an axis); zero once its branch is emptied."""
+    """factor × Π (kept channels along an axis); 0 if its branch is emptied."""
 
     __slots__ = ("branch", "counts", "factor", "is_parameter", "owner")
 
@@ -102,7 +102,7 @@ def _params_terms(graph: ChannelGraph) -> list[_Term]:
 
 
 def emptied_branches(graph: ChannelGraph, keep: KeepVectors) -> npt.NDArray[np.bool_]:
-    """Which branches keep vectors empty, bool[n, branches] of bool[n, genes]."""
+    """Whether keep vectors empty each branch, bool[n, branches] from bool[n, genes]."""
     emptied = np.zeros((len(keep), len(graph.branches)), dtype=np.bool_)
     for number, branch in enumerate(graph.branches):
         group = graph.groups[branch.groups[0]]
@@ -111,7 +111,7 @@ def emptied_branches(graph: ChannelGraph, keep: KeepVectors) -> npt.NDArray[np.b
 
 
 def _constants(graph: ChannelGraph, extended_keep: Floats, emptied: npt.NDArray[np.bool_]) -> Floats:
-    """What the constants of emptied branches hold: a number for each channel that they add to."""
+    """Parameters of the constants of emptied branches: one per channel to which they add."""
     total = np.zeros(len(extended_keep))
     for number, branch in enumerate(graph.branches):
         if emptied[:, number].any():

@@ -14,15 +14,15 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def taylor(graph: ChannelGraph, batches: Sequence[tuple[Tensor, Tensor]], loss: Loss) -> Floats:
-    """Mean over images of (∂L/∂gate)², float64[genes]: the squared first-order change of the loss without a gene.
+    """Mean over images of (∂L/∂gate)², float64[genes]: the squared first-order change of the loss by removing a gene.
 
     Source: Molchanov et al., "Importance estimation for neural network pruning" (2019), equation 8, on gates of
     activations.
 
     Args:
         graph: The network, in evaluation mode.
-        batches: (inputs, labels).
-        loss: A mean over the images.
+        batches: (inputs [n, c, h, w], labels [n]) pairs.
+        loss: Maps logits and labels to the mean loss over the images.
     """
     network = MaskedNetwork(graph, None, None, statistics="running")
     total = np.zeros(graph.genes)

@@ -1,4 +1,4 @@
-"""Measured latency: of a network, and of each of its layers at several widths, for an estimate that costs nothing."""
+"""Measured latency of a network, and of each layer at several widths as a table for fast estimates."""
 
 import time
 from collections.abc import Collection, Iterable, Sequence
@@ -18,7 +18,7 @@ from emodir_tui.nets.modules.layer_sizes import fit_sizes
 from emodir_tui.nets.removal import remove
 
 WARM_UP, REPEATS, TURNS = 3, 15, 5
-# A GPU finishes a single layer before the next call reaches it. Over this many calls in a row only the layer's time remains.
+# A GPU finishes one layer before the next call reaches it. Many calls in a row hide the launch time.
 CALLS_ON_GPU = 20
 WIDTHS = (0.125, 0.25, 0.5, 0.75, 1.0)
 PROBES = 4
@@ -36,12 +36,13 @@ class LayerTimes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LatencyTable:
-    """What was measured on one device with one batch.
+    """Measurements on one device with one batch.
 
     Attributes:
         layers: In the order of `ChannelGraph.layers`.
-        fixed_ms: What the whole network takes beyond the sum of its layers. Where it takes less, layers are in proportion.
-        error: Mean relative error of the estimate on a few pruned networks that were measured whole.
+        fixed_ms: Milliseconds of the whole network beyond the sum of its layers. If it takes less than that sum, the
+            layers are scaled down instead.
+        error: Mean relative error of the estimate for a few pruned networks measured as a whole.
     """
 
     layers: list[LayerTimes]
@@ -51,16 +52,20 @@ class LatencyTable:
 
 @torch.no_grad()
 def measure(model: nn.Module, example: Tensor, repeats: int = REPEATS, calls: int = 1) -> float:
-    """Median milliseconds of a forward pass on `example`, on the device that both are on; leaves eval mode on.
+    """Median milliseconds of a forward pass on `example`; leaves the model in evaluation mode.
 
-    `calls` passes run in a row and the time is divided by their number, so that a GPU always has the next pass queued.
+    Args:
+        model: On the example's device.
+        example: The batch.
+        repeats: Number of measurements.
+        calls: Passes per measurement, whose time is divided by this number; a GPU gets the next while it computes one.
     """
     return 1000 * median(_passes(model.eval(), example, repeats, calls))
 
 
 @torch.no_grad()
 def measure_alternating(models: Sequence[nn.Module], example: Tensor) -> list[float]:
-    """`measure` of several models in turns: a machine that is busy for a while slows all of them alike."""
+    """`measure` of several models in turns, so that a busy machine slows all of them alike."""
     seconds: list[list[float]] = [[] for _ in models]
     for _ in range(TURNS):
         for model, own in zip(models, seconds, strict=True):
@@ -69,7 +74,7 @@ def measure_alternating(models: Sequence[nn.Module], example: Tensor) -> list[fl
 
 
 def _passes(model: nn.Module, example: Tensor, repeats: int, calls: int = 1) -> list[float]:
-    """Seconds of each pass, or of a pass in each row of them, after some that do not count."""
+    """Seconds per pass in each measurement, after some warm-up measurements that are dropped."""
     seconds = []
     for attempt in range(WARM_UP + repeats):
         _synchronise(example.device)
@@ -87,8 +92,8 @@ def measure_table(graph: ChannelGraph, example: Tensor, seed: int) -> LatencyTab
 
     Args:
         graph: The network.
-        example: The batch that counts.
-        seed: Of the pruned networks on which the estimate is checked.
+        example: The batch to measure with.
+        seed: Seed of the pruned networks on which the estimate is checked.
     """
     layers = [_measure_layer(graph, layer, len(example)) for layer in graph.layers]
     whole = np.ones((1, graph.genes), dtype=np.bool_)
@@ -109,7 +114,7 @@ def measure_table(graph: ChannelGraph, example: Tensor, seed: int) -> LatencyTab
 
 
 class LatencyModel:
-    """Additive estimate from a table, milliseconds; the same use as `ComplexityModel`."""
+    """Estimated latency in milliseconds, the sum of table entries; same interface as `ComplexityModel`."""
 
     def __init__(self, graph: ChannelGraph, table: LatencyTable) -> None:
         self._graph, self._table = graph, table
@@ -117,7 +122,7 @@ class LatencyModel:
         self._branch_of = {node: number for number, branch in enumerate(graph.branches) for node in branch.nodes}
 
     def measure(self, keep: KeepVectors, layers: Collection[str] | None = None) -> Floats:
-        """The estimate for each keep vector, float64[n] of bool[n, genes]; of these layers only where given."""
+        """The estimate for each keep vector, float64[n] from bool[n, genes], of all layers or of the given ones."""
         extended_keep = extended(keep)
         emptied = emptied_branches(self._graph, keep)
         total = np.full(len(keep), self._table.fixed_ms if layers is None else 0.0)
@@ -134,7 +139,7 @@ class LatencyModel:
         return total
 
     def touched(self, groups: Iterable[int]) -> set[str]:
-        """The layers whose latency depends on these groups."""
+        """Names of the layers whose latency depends on these groups."""
         return self._macs.touched(groups)
 
 
@@ -171,7 +176,7 @@ def _narrow(module: nn.Module, layer: Layer, input_width: int, output_width: int
     sliced = weight[:first] if layer.inputs is None else weight[:first, :second]
     set_tensor(leaf, "weight", _channels_last(sliced.detach().contiguous()))
     if getattr(module, "bias", None) is not None:
-        # A grouped transposed layer counts by its inputs, each of which makes several outputs.
+        # The outputs of a grouped transposed layer are counted by its inputs, each of which has several.
         bias: Tensor = module.bias  # type: ignore[assignment]
         set_tensor(leaf, "bias", bias[: output_width * len(bias) // len(layer.outputs)].detach())
     fit_sizes(leaf, module)
@@ -179,7 +184,7 @@ def _narrow(module: nn.Module, layer: Layer, input_width: int, output_width: int
 
 
 def _channels_last(value: Tensor) -> Tensor:
-    """With the channels last in memory, as all networks here have them."""
+    """The tensor in channels-last format, as in all networks here."""
     return value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
 
 
@@ -189,7 +194,7 @@ def _widths(channels: int, groups: int) -> list[int]:
 
 
 def _interpolate(times: LayerTimes, inputs: npt.NDArray[np.int64], outputs: npt.NDArray[np.int64]) -> Floats:
-    """Bilinear inside the grid; below its smallest widths in proportion to them; 0 where nothing is left."""
+    """Bilinear interpolation; below the smallest widths proportional to the width, so 0 if no channel is left."""
     rows, low_rows = _position(times.inputs, inputs)
     columns, low_columns = _position(times.outputs, outputs)
     r0, c0 = np.floor(rows).astype(int), np.floor(columns).astype(int)
@@ -203,7 +208,7 @@ def _interpolate(times: LayerTimes, inputs: npt.NDArray[np.int64], outputs: npt.
 
 
 def _position(widths: list[int], wanted: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """Fractional positions in the grid, and the share that remains below its smallest width."""
+    """Fractional positions in the grid, and the factor for widths below its smallest."""
     position = np.interp(wanted, widths, np.arange(len(widths)))
     return position, np.minimum(1.0, wanted / widths[0])
 

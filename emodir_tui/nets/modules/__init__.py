@@ -1,1 +1,1 @@
-"""Layers and tensors: the modules that emodir puts into a network, sizes of layers, precision, transfers."""
+"""Modules that emodir inserts into networks, sizes stored by layers, precision, device transfers."""

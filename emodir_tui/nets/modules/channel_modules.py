@@ -1,6 +1,6 @@
-"""Small leaf modules that hold every constant of a graph which depends on how many channels there are.
+"""Leaf modules that hold the constants of a graph that depend on numbers of channels.
 
-In an analysed graph each of them knows the genes its positions belong to, so `select` is all that pruning has to call.
+In an analysed graph each module knows the genes of its positions, so pruning only has to call `select`.
 """
 
 from collections.abc import Sequence
@@ -13,17 +13,14 @@ from torch import Tensor, nn
 from emodir_tui.arrays import Axis, KeepVectors
 from emodir_tui.nets.modules.transfer import to_device
 
-"""int64[positions]: the gene of each position; the number of genes (the last entry of `keep`) means: always kept."""
-"""bool[genes] or, where said, bool[genes + 1] with True at the end: what is kept."""
-
 
 class ChannelPad(nn.Module):
-    """Pads `before` and `after` constant channels around a tensor's own, as option-A shortcuts do.
+    """Pads a tensor with constant channels before and after its own, as parameter-free ResNet shortcuts do.
 
     Args:
-        before: Channels put in front.
-        after: Channels put behind.
-        rest: Paddings of the dimensions behind the channels, last first, as `F.pad` takes them.
+        before: Number of channels before.
+        after: Number of channels after.
+        rest: Paddings of the dimensions after the channels, last first, as `F.pad` takes them.
         value: The constant.
     """
 
@@ -37,18 +34,18 @@ class ChannelPad(nn.Module):
         return F.pad(x, (*self.rest, self.before, self.after), value=self.value)
 
     def select(self, extended_keep: KeepVectors, device: torch.device | None = None) -> None:
-        """Fit to a keep vector of bool[genes + 1]."""
+        """Adapt to a keep vector, bool[genes + 1]."""
         del device
         if self.genes is not None:
             self.before, self.after = (int(np.count_nonzero(extended_keep[axis])) for axis in self.genes)
 
     def extra_repr(self) -> str:
-        """What print shows."""
+        """The arguments shown by print."""
         return f"{self.before}, {self.after}"
 
 
 class ChannelSplit(nn.Module):
-    """Splits a tensor along its channels into parts of the given sizes; returns a tuple."""
+    """Splits a tensor along its channels into a tuple of parts of the given sizes."""
 
     def __init__(self, sizes: Sequence[int], dim: int) -> None:
         super().__init__()
@@ -61,21 +58,21 @@ class ChannelSplit(nn.Module):
         return parts
 
     def select(self, extended_keep: KeepVectors, device: torch.device | None = None) -> None:
-        """Fit to a keep vector of bool[genes + 1]."""
+        """Adapt to a keep vector, bool[genes + 1]."""
         del device
         if self.genes is not None:
             self.sizes = [int(np.count_nonzero(extended_keep[axis])) for axis in self.genes]
 
     def extra_repr(self) -> str:
-        """What print shows."""
+        """The arguments shown by print."""
         return f"{self.sizes}, dim={self.dim}"
 
 
 class ChannelGather(nn.Module):
-    """Takes channels in another order, or some of them: channel shuffles and slices.
+    """Reorders or selects channels, for channel shuffles and slices.
 
     Args:
-        index: int64[channels out], the positions taken.
+        index: Positions of the output channels in the input, int64[output channels].
         dim: The channel dimension.
     """
 
@@ -93,22 +90,22 @@ class ChannelGather(nn.Module):
         return x.index_select(self.dim, self.index)
 
     def select(self, extended_keep: KeepVectors, device: torch.device | None = None) -> None:
-        """Fit to a keep vector of bool[genes + 1]; `genes` holds the axis of the tensor that is gathered from."""
+        """Adapt to a keep vector, bool[genes + 1]; `genes` is the axis of the tensor gathered from."""
         if self.genes is not None:
             kept = extended_keep[self.genes[0]]
             rank = np.cumsum(kept) - 1
             self.index = to_device(rank[self._positions[kept[self._positions]]], device or self.index.device)
 
     def extra_repr(self) -> str:
-        """What print shows."""
+        """The arguments shown by print."""
         return f"{len(self.index)} channels, dim={self.dim}"
 
 
 class ChannelView(nn.Module):
-    """Reshapes to the sizes it is called with, but for those that depend on channels, which it knows itself.
+    """Reshapes to sizes given in the call, except those that depend on channels, which it stores.
 
     Args:
-        sizes: One entry a dimension of the result; None where the caller's size holds.
+        sizes: One entry per dimension of the result; None takes the caller's size.
         dim: The dimension whose size is a number of channels.
     """
 
@@ -122,7 +119,7 @@ class ChannelView(nn.Module):
         return x.reshape([theirs if own is None else own for own, theirs in zip(self.sizes, sizes, strict=True)])
 
     def select(self, extended_keep: KeepVectors, device: torch.device | None = None) -> None:
-        """Fit to a keep vector of bool[genes + 1]."""
+        """Adapt to a keep vector, bool[genes + 1]."""
         del device
         if self.genes is not None:
             sizes = list(self.sizes)
@@ -130,7 +127,7 @@ class ChannelView(nn.Module):
             self.sizes = sizes
 
     def extra_repr(self) -> str:
-        """What print shows."""
+        """The arguments shown by print."""
         return f"{self.sizes}"
 
 
@@ -138,11 +135,11 @@ ChannelLeaf = ChannelPad | ChannelSplit | ChannelGather | ChannelView
 
 
 class ChannelConstant(nn.Module):
-    """What an emptied residual branch still adds: one trainable number a channel, the same at every position.
+    """The output of an emptied residual branch: one trainable number per channel, the same at every position.
 
     Args:
         value: The constant under the network's running statistics, shaped to broadcast, (1, C, 1, 1) for images.
-        batch_value: The same under batch statistics: what batch normalisation makes of a constant, its bias.
+        batch_value: The constant under batch statistics, under which a batch normalisation maps a constant to its bias.
     """
 
     batch_value: Tensor
@@ -157,10 +154,10 @@ class ChannelConstant(nn.Module):
         return self.value.to(x.dtype)
 
     def recalibrate(self) -> None:
-        """Set the constant to its value under batch statistics, as recalibration does to the layers that remain."""
+        """Set the constant to its value under batch statistics, as recalibration does for the remaining layers."""
         with torch.no_grad():
             self.value.copy_(self.batch_value)
 
     def extra_repr(self) -> str:
-        """What print shows."""
+        """The arguments shown by print."""
         return f"{tuple(self.value.shape)}"

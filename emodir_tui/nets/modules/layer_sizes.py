@@ -1,4 +1,4 @@
-"""The numbers that layers store in addition to their weights: channels, groups, features."""
+"""The sizes that layers store beside their weights: channels, groups, features."""
 
 from typing import Any
 
@@ -6,16 +6,15 @@ from torch import nn
 
 
 def fit_sizes(layer: nn.Module, original: nn.Module, channels: int | None = None) -> None:
-    """Set a layer's numbers to what its (already smaller) weights say.
+    """Set the sizes stored by a layer to those of its already pruned weights.
 
     Args:
-        layer: A convolution, linear layer or normalisation; anything else is left alone.
+        layer: A convolution, linear layer, normalisation or PReLU; others are not changed.
         original: The same layer before pruning.
-        channels: How many channels a normalisation has now; it may have no weights that say so.
+        channels: Number of channels of a normalisation, which may have no weights to read it from.
     """
-    size, before = layer, original
-    one: Any = size
-    old: Any = before
+    one: Any = layer
+    old: Any = original
     if isinstance(layer, nn.modules.conv._ConvNd):
         _fit_convolution(one, old)
     elif isinstance(layer, nn.Linear):
@@ -32,7 +31,7 @@ def fit_sizes(layer: nn.Module, original: nn.Module, channels: int | None = None
 def _fit_convolution(one: Any, old: Any) -> None:
     first, second = one.weight.shape[:2]
     if old.groups > 1:
-        # Whole groups go, so each keeps its own inputs and outputs.
+        # Whole groups are removed, so each remaining one keeps its inputs and outputs.
         per_group = (old.in_channels if old.transposed else old.out_channels) // old.groups
         one.groups = max(1, first // per_group)
     if old.transposed:

@@ -1,24 +1,24 @@
-"""Which devices compute in bfloat16 natively. Decided by what the device is, never by a timing: the same run, the same fronts."""
+"""Native bfloat16 support of devices, decided by the hardware and never by timing, so that runs are reproducible."""
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
 
-# Either has products of bfloat16 that sum in float32: in tiles (AMX), or in vectors (AVX-512, Zen 4 among others).
+# Both multiply bfloat16 and accumulate in float32: AMX in tiles, AVX-512 in vectors (also on Zen 4).
 CPU_FLAGS = {"amx_bf16", "avx512_bf16"}
 MIN_CUDA_CAPABILITY = (8, 0)
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether layers run faster in bfloat16 here: a CPU with AMX or AVX-512's products of it, a GPU since Ampere."""
+    """Whether a device multiplies bfloat16 natively: a CPU with AMX or AVX-512 BF16, a GPU from Ampere on."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= MIN_CUDA_CAPABILITY
     return device.type == "cpu" and bool(CPU_FLAGS & cpu_flags(Path("/proc/cpuinfo")))
 
 
 def cpu_flags(file: Path) -> set[str]:
-    """The instruction sets that Linux names of the first processor; none where it names none."""
+    """The instruction-set flags of the first processor in Linux's cpuinfo file; empty if it cannot be read."""
     try:
         lines = file.read_text().splitlines()
     except OSError:
@@ -27,5 +27,5 @@ def cpu_flags(file: Path) -> set[str]:
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
-    """Layers that sum run in this precision; in full precision a caller's autocast stays as it is."""
+    """torch.autocast for this precision; float32 leaves a caller's autocast unchanged."""
     return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)

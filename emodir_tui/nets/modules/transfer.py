@@ -1,4 +1,4 @@
-"""From NumPy to a device that is not waited for."""
+"""Asynchronous transfer of NumPy arrays to a device."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def to_device(values: npt.NDArray[Any], device: torch.device) -> Tensor:
-    """An array on a device. The copy to a GPU is queued behind earlier work, and the caller continues at once."""
+    """Copy an array to a device. On a GPU the copy is queued, and the caller does not wait."""
     tensor = torch.from_numpy(values)
-    # Only of pinned memory is a copy queued; of other memory it waits for the queue to be empty.
+    # Only copies from pinned memory are asynchronous; others wait until the queue is empty.
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

@@ -1,4 +1,4 @@
-"""Where a model comes from: the zoo, torchvision, timm, or the user's own code; and its weights from a file."""
+"""Model sources: the zoo, torchvision, timm or the user's code, with weights from a file."""
 
 import inspect
 from collections import OrderedDict
@@ -22,7 +22,7 @@ CLASSES_ARGUMENTS = ("num_classes", "classes", "n_classes", "nb_classes")
 
 
 def load_model(source: str, weights: str, classes: int) -> nn.Module:
-    """A model, with weights from a file where one is named.
+    """Build a model, with weights from a file if one is given.
 
     Args:
         source: A name of the zoo, `torchvision:NAME`, `timm:NAME`, or `module.path:factory`.
@@ -30,7 +30,7 @@ def load_model(source: str, weights: str, classes: int) -> nn.Module:
         classes: The number of outputs.
 
     Raises:
-        ProfileError: There is no such model, or the weights don't fit it.
+        ProfileError: The model is unknown, or the weights do not fit it.
     """
     model = _build(source, classes)
     if weights:
@@ -39,15 +39,15 @@ def load_model(source: str, weights: str, classes: int) -> nn.Module:
 
 
 def is_user_code(source: str) -> bool:
-    """Whether a model source names somebody's own code, `module.path:factory`, which building it would run."""
+    """Whether a model source is the user's code, `module.path:factory`, which building the model would run."""
     return ":" in source and not source.startswith(("torchvision:", "timm:"))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors in a weights file, by name; nothing in it is executed.
+    """Read the tensors of a weights file, by name; no code in the file is executed.
 
     Raises:
-        ProfileError: It can't be read, or holds anything else than weights.
+        ProfileError: The file cannot be read, or holds anything but weights.
     """
     try:
         if path.suffix == ".safetensors":
@@ -66,8 +66,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         AttributeError,
     ) as error:
         raise ProfileError(
-            f"model.weights: {path} holds no plain weights that can be read safely ({type(error).__name__})",
-            "A whole model that was pickled is not read. Save model.state_dict() with torch.save or safetensors, and name that file.",
+            f"model.weights: {path} has no plain weights that can be read safely ({type(error).__name__})",
+            "Pickled models are not read. Save model.state_dict() with torch.save or safetensors, and use that file.",
         ) from error
     for key in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -77,7 +77,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         or not all(isinstance(value, Tensor) for value in content.values())
         or not content
     ):
-        raise ProfileError(f"model.weights: {path} is not a state_dict", "Save model.state_dict(), and name that file.")
+        raise ProfileError(f"model.weights: {path} is not a state_dict", "Save model.state_dict(), and use that file.")
     return {str(name): value for name, value in content.items()}
 
 
@@ -134,9 +134,9 @@ def _factory(source: str, classes: int) -> nn.Module:
 
 
 def _classes_argument(factory: Callable[..., Any]) -> str | None:
-    """The keyword under which a function takes the number of classes; empty if it is the first argument, None if it takes none.
+    """The keyword of the number of classes; empty if it is the first argument, None without arguments.
 
-    A class's first argument is often something else, as the depth or the channels of its images.
+    A factory's first argument is often something else, such as the depth or the image channels.
     """
     try:
         parameters = inspect.signature(factory).parameters
@@ -151,7 +151,7 @@ def _classes_argument(factory: Callable[..., Any]) -> str | None:
 def _load_weights(model: nn.Module, weights: dict[str, Tensor], path: str, source: str) -> None:
     expected = model.state_dict()
     weights = _without_prefix(weights, expected)
-    # Old checkpoints have no counter of batches; it plays no part in evaluation.
+    # Old checkpoints have no batch counter, which evaluation does not use.
     missing = [name for name in expected if name not in weights and not name.endswith("num_batches_tracked")]
     extra = [name for name in weights if name not in expected]
     if missing or extra:
@@ -169,7 +169,7 @@ def _load_weights(model: nn.Module, weights: dict[str, Tensor], path: str, sourc
 
 
 def load_tensors(model: nn.Module, weights: Mapping[str, Tensor], *, strict: bool = True) -> None:
-    """load_state_dict for plain tensors: a layer that asks for its format's version gets that of the model at hand."""
+    """load_state_dict for plain tensors, with the format versions that the model's own layers expect."""
     state = OrderedDict(weights)
     state._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]
     model.load_state_dict(state, strict=strict)

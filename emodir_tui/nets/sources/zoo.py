@@ -1,4 +1,4 @@
-"""Networks that ship with emodir: those of the CIFAR benchmarks, and a small one for scikit-learn's digits."""
+"""Networks included in emodir: those of the CIFAR benchmarks, and a small one for scikit-learn's digits."""
 
 from collections.abc import Callable
 
@@ -10,14 +10,14 @@ from emodir_tui.nets.modules.channel_modules import ChannelPad
 
 
 def build(name: str, classes: int) -> nn.Module:
-    """A network of the zoo with freshly initialised weights from torch's generator.
+    """Build a network of the zoo with random weights from torch's generator.
 
     Args:
         name: One of `NAMES`.
         classes: The number of outputs.
 
     Raises:
-        ProfileError: There is no such network.
+        ProfileError: The name is unknown.
     """
     if name not in _BUILDERS:
         hint = nearest(name, _BUILDERS) or f"the zoo has {', '.join(_BUILDERS)}"
@@ -73,12 +73,12 @@ class ResNet(nn.Module):
     """A residual network for small images: one convolution, stages of basic blocks, global average, linear layer.
 
     Args:
-        blocks: Basic blocks a stage.
+        blocks: Basic blocks per stage.
         classes: The number of outputs.
         widths: Channels of each stage; each stage but the first halves the image.
         channels: Channels of the image.
 
-    Source: He et al., 2016 (Deep residual learning), section 4.2: ResNet-20 has three blocks a stage, ResNet-56 nine.
+    Source: He et al., 2016 (Deep residual learning), section 4.2: ResNet-20 has three blocks per stage, ResNet-56 nine.
     """
 
     def __init__(self, blocks: int, classes: int, widths: tuple[int, ...] = (16, 32, 64), channels: int = 3) -> None:
@@ -104,7 +104,7 @@ class ResNet(nn.Module):
 
 
 def _initialise(model: nn.Module) -> None:
-    """Source: He et al., 2015 (Delving deep into rectifiers), equation 10."""
+    """Initialise weights as in He et al., 2015 (Delving deep into rectifiers), equation 10."""
     for module in model.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             nn.init.kaiming_normal_(module.weight)

@@ -1,1 +1,1 @@
-"""From a model to a graph: tracing, functional form, shapes, cut points."""
+"""From a model to a graph: symbolic tracing, functional form, shapes, cut points."""

@@ -1,4 +1,4 @@
-"""Turns a traced graph into one where nothing is changed in place, so that its edges tell the truth."""
+"""Functional form of a traced graph: no operation works in place, so edges are the only dependencies."""
 
 import inspect
 import operator
@@ -23,7 +23,7 @@ _VIEWS = {
 
 
 class AliasError(Exception):
-    """A change in place that other readers of the same memory would see; `owner` is the module whose forward does it."""
+    """An in-place operation that other readers of the memory would see; `owner` is the module whose forward() has it."""
 
     def __init__(self, owner: str, message: str) -> None:
         super().__init__(message)
@@ -31,10 +31,10 @@ class AliasError(Exception):
 
 
 def functionalise(graph: fx.Graph) -> None:
-    """Let every later reader of a tensor that is changed in place read the result instead.
+    """Replace in-place operations by functional ones whose result all later nodes read.
 
     Raises:
-        AliasError: A part of a tensor is changed in place, or a view of one that is read later.
+        AliasError: A part of a tensor, or a view of a tensor that is read later, is changed in place.
     """
     order = {node: position for position, node in enumerate(graph.nodes)}
     family = _families(graph)
@@ -42,7 +42,7 @@ def functionalise(graph: fx.Graph) -> None:
         changed = _changes(node)
         if changed is None:
             continue
-        # Views made later are made of the result, which is right; those made before must not be read any more.
+        # Later views are views of the result, which is correct; earlier ones must not be read any more.
         relatives = [other for other in family[changed] if other is not changed and order[other] < order[node]]
         if any(order[user] > order[node] for other in relatives for user in other.users):
             raise AliasError(
@@ -55,7 +55,7 @@ def functionalise(graph: fx.Graph) -> None:
 
 
 def _families(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
-    """For each node the list that starts with the tensor whose memory it may share and holds all that may share it."""
+    """For each node the list of all nodes that may share its memory, beginning with the one that allocates it."""
     family: dict[fx.Node, list[fx.Node]] = {}
     for node in graph.nodes:
         first = node.args[0] if node.args else None
@@ -80,10 +80,10 @@ def _reads_view(node: fx.Node) -> bool:
 
 
 def _changes(node: fx.Node) -> fx.Node | None:
-    """The node whose tensor this one changes, if it changes one.
+    """The node whose tensor this one changes in place, if any.
 
     Raises:
-        AliasError: It changes a part of it, or by an operation that has no form out of place.
+        AliasError: It changes a part of the tensor, or has no functional form.
     """
     first = node.args[0] if node.args else node.kwargs.get("input")
     if not isinstance(first, fx.Node):
@@ -105,7 +105,7 @@ def _changes(node: fx.Node) -> fx.Node | None:
 
 
 def _make_pure(node: fx.Node) -> None:
-    """The same operation, out of place. A module is left as it is: whoever runs the graph sees to that."""
+    """Make a node functional. Modules keep their flag, which those who run the graph must ignore."""
     if node.op == "call_method":
         node.target = str(node.target).rstrip("_")
     elif node.op == "call_function":
@@ -129,6 +129,6 @@ def _asks_in_place(node: fx.Node) -> bool:
 
 
 def _named(node: fx.Node, **replaced: Any) -> dict[str, Any]:
-    """The arguments of a call to a Python function, but the first, by their names."""
+    """The arguments of a call to a Python function by name, without the first."""
     bound = inspect.signature(node.target).bind(*node.args, **node.kwargs).arguments  # type: ignore[arg-type]
     return {**dict(list(bound.items())[1:]), **replaced}

@@ -1,4 +1,4 @@
-"""The traced network and the places where it can be cut."""
+"""The traced network and its cut points."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,14 +16,14 @@ _POOLS = ("pool", "flatten", "mean", "dropout", "reshape", "view", "squeeze", "p
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CutPoint:
-    """A place where exactly one tensor crosses from what comes before to what comes after.
+    """A place in the graph that exactly one tensor crosses.
 
     Attributes:
-        name: The module that makes the tensor, or the graph's node where no module's output is that tensor.
+        name: The module whose output the tensor is, or the graph's node if there is none.
         index: Its position among the nodes of the network's graph.
         shape: The tensor's shape for a batch of one.
         node: The name of the graph's node.
-        aliases: Other modules whose output it is; a user may name any of them.
+        aliases: Other modules whose output it is; users may name any of them.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Network:
     Attributes:
         model: The user's model, untouched.
         graph_module: The same computation as a graph, in evaluation mode, sharing the model's leaf modules.
-        example: A batch of at least two inputs, on the model's device.
+        example: A batch of at least two inputs on the model's device.
         cuts: Every cut point, in order.
         features: The last features before the pooling or flattening that feeds the classifier.
     """
@@ -53,14 +53,14 @@ class Network:
 
 
 def trace(model: nn.Module, example: Tensor) -> Network:
-    """Trace a model as it computes in evaluation mode.
+    """Trace a model in evaluation mode.
 
     Args:
         model: Takes one tensor, returns one tensor. Neither its weights nor its training mode change.
         example: A batch of inputs, (N, C, H, W) for images, on the model's device; one input is repeated to make two.
 
     Raises:
-        ProfileError: The model can't process the example, or torch.fx can't trace its own forward().
+        ProfileError: The model cannot process the example, or torch.fx cannot trace its forward().
     """
     pair = example[:2] if len(example) > 1 else torch.cat([example, example])
     known = set(vars(model))
@@ -68,12 +68,14 @@ def trace(model: nn.Module, example: Tensor) -> Network:
         with evaluating(model):
             graph_module, outputs = _graph_module(model, pair)
     finally:
-        # torch.fx keeps constants that it meets on the model; the graph has its own reference by now.
+        # torch.fx stores constants on the model; the graph has its own reference by now.
         for name in [name for name in vars(model) if name not in known]:
             delattr(model, name)
     cuts = _cut_points(graph_module, outputs)
     if not cuts:
-        raise ProfileError(f"{type(model).__name__} has no place where a single tensor passes, so it can't be divided")
+        raise ProfileError(
+            f"{type(model).__name__} has no cut point that a single tensor crosses, so it cannot be divided"
+        )
     return Network(
         model=model,
         graph_module=graph_module,
@@ -85,7 +87,7 @@ def trace(model: nn.Module, example: Tensor) -> Network:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode; every module's own mode comes back."""
+    """Put a model into evaluation mode; restores the mode of every module at the end."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -103,8 +105,8 @@ def _graph_module(model: nn.Module, pair: Tensor) -> tuple[fx.GraphModule, dict[
             expected = model(pair.clone())
     except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
         raise ProfileError(
-            f"{name} can't process a batch of shape {shape}: {first_line(error)}",
-            "does the model fit the images' size and channels (data.image_size and data.channels set those of folders)?",
+            f"{name} cannot process a batch of shape {shape}: {first_line(error)}",
+            "Does the model fit the images' size and channels (data.image_size and data.channels set those of folders)?",
         ) from error
     graph, outputs = symbolic(model, pair)
     graph_module = fx.GraphModule(model, graph, name)
@@ -116,13 +118,13 @@ def _graph_module(model: nn.Module, pair: Tensor) -> tuple[fx.GraphModule, dict[
     if not torch.allclose(found, expected, atol=1e-5 * max(1.0, scale), equal_nan=True):
         raise ProfileError(
             f"{name} computes something else than its graph as traced by torch.fx",
-            "its forward() may draw random numbers in evaluation mode, or change tensors in place",
+            "Its forward() may draw random numbers in evaluation mode, or change tensors in place.",
         )
     return graph_module, outputs
 
 
 def _name_squeezed(module: fx.GraphModule) -> None:
-    """squeeze() without dimensions must not take away the channels once a single one is left."""
+    """Name the dimensions of squeeze(), which would otherwise remove the channels once a single one is left."""
     for node in module.graph.nodes:
         if operation(node) == "squeeze" and len(node.args) == 1 and "dim" not in node.kwargs:
             shape = node.all_input_nodes[0].meta["shape"]
@@ -138,7 +140,7 @@ def is_channel_mixing(module: fx.GraphModule, node: fx.Node) -> bool:
 
 
 def _cut_points(module: fx.GraphModule, outputs: dict[str, tuple[str, ...]]) -> list[CutPoint]:
-    """A sweep over the nodes in order; parameters (get_attr) may be read on both sides of a cut."""
+    """Cut points, by a sweep over the nodes in order; parameters (get_attr) may be read on both sides of a cut."""
     nodes = [node for node in module.graph.nodes if node.op not in ("get_attr", "output")]
     position = {node: index for index, node in enumerate(nodes)}
     cuts: list[CutPoint] = []
@@ -155,13 +157,13 @@ def _cut_points(module: fx.GraphModule, outputs: dict[str, tuple[str, ...]]) -> 
 
 
 def numbered(name: str, taken: dict[str, int]) -> str:
-    """The name where it is free, else the next of its kind: relu, relu#2; `taken` counts how often each was asked for."""
+    """A unique name: relu, then relu#2 and so on; `taken` counts how often each was requested."""
     taken[name] = taken.get(name, 0) + 1
     return name if taken[name] == 1 else f"{name}#{taken[name]}"
 
 
 def _names(node: fx.Node, paths: tuple[str, ...]) -> list[str]:
-    """The block that returns this node's tensor first, then its other names."""
+    """The names of a node's tensor: blocks that return it, then leaf modules, then the node."""
     blocks = [path for path in paths if not (node.op == "call_module" and path == node.target)]
     leaves = [path for path in paths if path not in blocks]
     names = [*blocks, *leaves, node.name]
@@ -169,9 +171,9 @@ def _names(node: fx.Node, paths: tuple[str, ...]) -> list[str]:
 
 
 def _last_features(module: fx.GraphModule, cuts: list[CutPoint]) -> CutPoint:
-    """The last cut before the last layer that mixes channels, made by no pooling; an image, unless layers lie between.
+    """The last cut before the last channel-mixing layer that is not a pooling: an image, unless layers follow it.
 
-    What a hidden linear layer of the classifier loses must show here, so its output is the last features then.
+    The loss of a hidden linear layer of the classifier must show here, so its output is then the last features.
     """
     order = [node for node in module.graph.nodes if node.op not in ("get_attr", "output")]
     nodes = {node.name: node for node in order}

@@ -1,4 +1,4 @@
-"""What each node of a traced graph makes: found by running the graph on an example."""
+"""Shapes and values of the nodes of a traced graph, recorded by running it on an example."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from torch import Tensor, fx, nn
 from emodir_tui.nets.tracing.tracer import erase_unused_nodes, operation
 
 CHANNEL_MIXING_LAYERS = (nn.modules.conv._ConvNd, nn.Linear, nn.Bilinear)
-"""Layers that mix channels: their outputs are new channels."""
+"""Layers whose output channels are new ones, computed from several input channels."""
 
 
 def record(module: fx.GraphModule, x: Tensor) -> Tensor:
     """Run the graph on x and return the result.
 
-    Each node's `meta` then has `shape` (a tensor's, or a list of them) or a plain `value`, and where layers that mix
-    channels ran in it `inner`: for each call of one its name, its MACs for one sample and its output channels.
+    Each node's `meta` then has `shape` (that of a tensor, or a list of shapes) or a plain `value`. Where channel-mixing
+    layers ran in it, it also has `inner`: the name of each, its MACs for one image and its output channels.
     """
     inner: list[tuple[str, int, int]] = []
     handles = _watch(module, inner, len(x))
@@ -44,7 +44,7 @@ def record(module: fx.GraphModule, x: Tensor) -> Tensor:
 
 
 def _watch(module: fx.GraphModule, seen: list[tuple[str, int, int]], batch: int) -> list[Any]:
-    """Hooks that note every convolution and linear layer that is a leaf of the graph, or inside one."""
+    """Add hooks that record each call of a channel-mixing layer that is a leaf of the graph or inside one."""
     handles: list[Any] = []
     for leaf in dict.fromkeys(str(node.target) for node in module.graph.nodes if node.op == "call_module"):
         for name, layer in module.get_submodule(leaf).named_modules(prefix=leaf):
@@ -63,7 +63,7 @@ def _watch(module: fx.GraphModule, seen: list[tuple[str, int, int]], batch: int)
 
 
 def read_sizes_directly(module: fx.GraphModule) -> None:
-    """x.shape[:2][1] as x.shape[1], so that sizes can be distinguished; changes a recorded graph."""
+    """Rewrite x.shape[:2][1] as x.shape[1] in a recorded graph, so that each size is read by itself."""
     for node in module.graph.nodes:
         while operation(node) == "getitem" and isinstance(node.args[1], int):
             part = node.args[0]
@@ -79,11 +79,11 @@ def read_sizes_directly(module: fx.GraphModule) -> None:
 
 
 def localise_batch_sizes(module: fx.GraphModule, x: Tensor) -> None:
-    """Read the number of images off the tensor at hand rather than off one far before, which would leave no cut between.
+    """Read the batch size from the nearest tensor; one read far before would cross all cuts in between.
 
     Args:
-        module: A recorded graph; it is changed.
-        x: The batch it was recorded with.
+        module: A recorded graph, changed in place.
+        x: The batch with which it was recorded.
     """
     crossing = [
         (node, user, user.args[0])
@@ -126,7 +126,7 @@ def _is_shape(node: fx.Node) -> bool:
 
 
 def _is_sizes(node: fx.Node) -> bool:
-    """Whether a node is a tensor's shape, or a part of one."""
+    """Whether a node is a tensor's shape or a slice of one."""
     source = node.args[0] if node.args else None
     if operation(node) == "getitem" and isinstance(source, fx.Node) and isinstance(node.args[1], slice):
         return _is_sizes(source)
@@ -142,5 +142,5 @@ def _is_batch_size(node: fx.Node) -> bool:
 
 
 def _grew(before: Any, after: Any, batch: int) -> bool:
-    """Whether a tensor's first dimension is the images and nothing else."""
+    """Whether the first dimension of a tensor is that of the images alone."""
     return isinstance(before, tuple) and len(before) > 0 and before[0] == batch and after[0] == batch + 1
