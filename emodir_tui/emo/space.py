@@ -9,7 +9,7 @@ from emodir_tui.arrays import Vectors
 
 
 class Space(Protocol):
-    """How vectors are made and varied. All that it returns is valid, and nobody checks it."""
+    """How vectors are made and varied. All that it returns must be valid; it is not checked."""
 
     @property
     def ends(self) -> Vectors:

@@ -85,7 +85,7 @@ class ChannelGraph:
         tensors: For each parameter and buffer, by first name, the genes of each dimension that has any.
         aliases: All names of each parameter and buffer, by its first name.
         readers: For each parameter and buffer the nodes that read it.
-        sized_layers: For layers that keep a number of channels beside their weights the genes of those channels.
+        sized_layers: For layers that store a number of channels in addition to weights, the genes of those channels.
         unused_parameters: The model's parameters that nothing reads in evaluation mode.
     """
 

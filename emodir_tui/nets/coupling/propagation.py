@@ -95,7 +95,7 @@ class Propagation:
     Parameters and layers:
         slices: The dimensions of parameters and buffers that carry labels, in order of execution.
         mixing_layers: The calls of convolutions and linear layers, in order.
-        sized_layers: For layers that store a number of channels in addition to their weights, the labels of those channels.
+        sized_layers: For layers that store a number of channels in addition to weights, the labels of those channels.
         names: For each parameter and buffer the first name of the same tensor.
 
     Positions, from which rewrites follow:

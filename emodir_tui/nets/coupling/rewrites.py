@@ -35,7 +35,13 @@ class Rewrite:
 
 
 class Resolution:
-    """The rewrites of a labelled graph; `roots` is int64[labels], `free` bool[labels] says which may be removed."""
+    """The rewrites of a labelled graph.
+
+    Attributes:
+        rewrites: The rewrite of each node that needs one.
+        roots: The representative of each label, int64[labels].
+        free: Whether each label may be removed, bool[labels].
+    """
 
     def __init__(self, propagation: Propagation) -> None:
         self._propagation = propagation

@@ -1,4 +1,4 @@
-"""The sizes that layers store beside their weights: channels, groups, features."""
+"""The sizes that layers store in addition to their weights: channels, groups, features."""
 
 from typing import Any
 
