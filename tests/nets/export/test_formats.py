@@ -149,5 +149,5 @@ def test_a_file_cannot_choose_whose_code_is_run(tmp_path):
         input_shape=(3, 8, 8),
         details={},
     )
-    with pytest.raises(ProfileError, match="must not choose what code is run"):
+    with pytest.raises(ProfileError, match="must not choose which code runs"):
         load_pruned(tmp_path / "x.safetensors")
