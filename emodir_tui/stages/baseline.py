@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from emodir_tui.bench import EVALUATION_BATCH, Bench, keep_all, weights_of
+from emodir_tui.formatting import percent
 from emodir_tui.nets.measures.complexity import ComplexityModel
 from emodir_tui.nets.measures.latency import LatencyTable, measure, measure_table
 from emodir_tui.results import Original, Weights
@@ -46,8 +47,8 @@ def baseline(run: Run, bench: Bench) -> Original:
     )
     if not trained and original.accuracy < SUSPICIOUS / bench.data.classes:
         run.log(
-            f"the original network's accuracy on the test images is {original.accuracy:.2%}, where chance is "
-            f"{1 / bench.data.classes:.2%}: are the order of classes, data.mean and data.std those of its training?",
+            f"the original network's accuracy on the test images is {percent(original.accuracy, 2)}, where chance is "
+            f"{percent(1 / bench.data.classes, 2)}: are the order of classes, data.mean and data.std those of its training?",
             "warning",
             "baseline",
         )
@@ -60,7 +61,7 @@ def _latencies(run: Run, bench: Bench, weights: Weights) -> LatencyTable:
     table = measure_table(bench.graph(weights), bench.latency_example, seed)
     run.log(
         f"latency of each layer measured at several widths; on whole pruned networks the estimate is off by "
-        f"{100 * table.error:.0f} % on average"
+        f"{percent(table.error, 0)} on average"
     )
     return table
 

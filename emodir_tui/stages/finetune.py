@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from emodir_tui.bench import EVALUATION_BATCH, Bench, weights_of
+from emodir_tui.formatting import milliseconds, percent
 from emodir_tui.nets.export.pruned_file import save_pruned
 from emodir_tui.nets.measures.latency import measure_alternating
 from emodir_tui.nets.removal import apply_structure
@@ -85,15 +86,15 @@ def _warnings(made: Pruned, finished: Finished) -> list[str]:
     found = []
     if finished.accuracy < made.accuracy_recalibrated - WORSE:
         found.append(
-            f"fine-tuning made '{finished.name}' worse ({made.accuracy_recalibrated:.2%} before, {finished.accuracy:.2%} "
+            f"fine-tuning made '{finished.name}' worse ({percent(made.accuracy_recalibrated, 2)} before, {percent(finished.accuracy, 2)} "
             "after): lower finetune.learning_rate, or give it more epochs, or none; an under-trained original is a poor "
             "teacher; set finetune.distillation = 0 to train without it"
         )
     rule = made.pick.rule
     if rule.startswith("max_latency_ms=") and finished.latency_ms > parse_rule(rule)[1]:
         found.append(
-            f"'{finished.name}' takes {finished.latency_ms:.3g} ms now, more than its rule allows, and the original "
-            f"{finished.baseline_latency_ms:.3g} ms; other work on the machine slows both"
+            f"'{finished.name}' takes {milliseconds(finished.latency_ms)} now, more than its rule allows, and the original "
+            f"{milliseconds(finished.baseline_latency_ms)}; other work on the machine slows both"
         )
     return found
 

@@ -38,7 +38,7 @@ def said_of(tmp_path, monkeypatch, rule, **measured):
 @pytest.mark.parametrize(("after", "told"), [(0.75, True), (0.895, False), (0.95, False)])
 def test_a_pick_that_fine_tuning_made_worse_is_told_with_what_to_try(tmp_path, monkeypatch, after, told):
     said = said_of(tmp_path, monkeypatch, "knee", accuracy=after)
-    assert any("fine-tuning made 'knee' worse (90.00% before, 75.00% after)" in text for text in said) is told
+    assert any("fine-tuning made 'knee' worse (90.00 % before, 75.00 % after)" in text for text in said) is told
 
 
 @pytest.mark.parametrize(
@@ -47,4 +47,6 @@ def test_a_pick_that_fine_tuning_made_worse_is_told_with_what_to_try(tmp_path, m
 )
 def test_a_pick_that_is_slower_than_its_rule_allows_is_told(tmp_path, monkeypatch, rule, told):
     said = said_of(tmp_path, monkeypatch, rule)
-    assert any("takes 6 ms now, more than its rule allows, and the original 9 ms" in text for text in said) is told
+    assert (
+        any("takes 6.00 ms now, more than its rule allows, and the original 9.00 ms" in text for text in said) is told
+    )

@@ -129,7 +129,7 @@ async def test_a_resume_that_fails_shows_why(recorded):
         await pilot.press("r")
         await wait_for(pilot, shows(app, "Resume from ck-0002?"))
         await pilot.press("y")
-        await wait_for(pilot, shows(app, "no checkpoint"))
+        await wait_for(pilot, shows(app, "unknown checkpoint"))
 
 
 async def test_going_back_to_an_older_checkpoint_asks_first(recorded):
