@@ -20,6 +20,7 @@ from emodir_tui.nets.sources.models import load_model, load_tensors
 from emodir_tui.nets.tracing.network import trace
 from emodir_tui.profile import Profile
 from emodir_tui.results import Weights
+from emodir_tui.runs.names import Complexity
 from emodir_tui.training.data import ImageData, Split, to_memory_format
 from emodir_tui.training.sources import load_data
 
@@ -92,11 +93,18 @@ class Bench:
             else divide_network(self.architecture, subnetworks=1)
         )
 
+    @property
+    def complexity_kind(self) -> Complexity:
+        """The measure of the first objective that the profile names."""
+        return Complexity(self.profile.complexity.kind)
+
     def complexity(self, latencies: LatencyTable | None = None) -> ComplexityMeasure:
         """The measure of the first objective: latency where a table is given, else what the profile names."""
         if latencies is not None:
             return LatencyModel(self.architecture, latencies)
-        return ComplexityModel(self.architecture, "params" if self.profile.complexity.kind == "params" else "macs")
+        return ComplexityModel(
+            self.architecture, Complexity.PARAMS if self.complexity_kind == Complexity.PARAMS else Complexity.MACS
+        )
 
     def try_division(self) -> tuple[ChannelGraph, Division]:
         """The architecture and its division by the profile, checked before anything is trained.

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from emodir_tui.errors import EmodirError, ExitCode, NotFoundError, ProfileError, nearest
+from emodir_tui.runs.names import Command
 
 if TYPE_CHECKING:
     from emodir_tui.runs.directory import RunDirectory
@@ -180,25 +181,25 @@ def stop(
     runs_dir: RunsDir = None,
 ) -> None:
     """Save and stop a run after its current evaluation."""
-    _control(_find(run_name, runs_dir), "stop-now" if now else "stop", wait=not no_wait)
+    _control(_find(run_name, runs_dir), Command.STOP_NOW if now else Command.STOP, wait=not no_wait)
 
 
 @app.command(epilog=EPILOG)
 def pause(run_name: RunArgument, no_wait: NoWait = False, runs_dir: RunsDir = None) -> None:
     """Save and pause a run; its memory is kept."""
-    _control(_find(run_name, runs_dir), "pause", wait=not no_wait)
+    _control(_find(run_name, runs_dir), Command.PAUSE, wait=not no_wait)
 
 
 @app.command(name="continue", epilog=EPILOG)
 def continue_(run_name: RunArgument, no_wait: NoWait = False, runs_dir: RunsDir = None) -> None:
     """Continue a paused run."""
-    _control(_find(run_name, runs_dir), "continue", wait=not no_wait)
+    _control(_find(run_name, runs_dir), Command.CONTINUE, wait=not no_wait)
 
 
 @app.command(epilog=EPILOG)
 def save(run_name: RunArgument, no_wait: NoWait = False, runs_dir: RunsDir = None) -> None:
     """Save a checkpoint of a run now."""
-    _control(_find(run_name, runs_dir), "save", wait=not no_wait)
+    _control(_find(run_name, runs_dir), Command.SAVE, wait=not no_wait)
 
 
 @app.command(epilog=EPILOG)
@@ -607,7 +608,7 @@ def _stdout_on_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def _control(directory: "RunDirectory", command: str, *, wait: bool) -> None:
+def _control(directory: "RunDirectory", command: Command, *, wait: bool) -> None:
     from emodir_tui.reports.control import ask
 
     sys.stdout.write(ask(directory, command, wait=wait) + "\n")

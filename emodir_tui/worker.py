@@ -15,7 +15,7 @@ from emodir_tui import profile as profiles
 from emodir_tui.errors import EmodirError, ExitCode
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.event_types import Event, PlanMade, StageFinished
-from emodir_tui.runs.names import Complexity, StageName
+from emodir_tui.runs.names import StageName
 from emodir_tui.runs.narration import EventFormatter
 from emodir_tui.runs.picks import extra_picks
 from emodir_tui.runs.process import has_nvidia_driver
@@ -134,8 +134,7 @@ def _execute(run: Run) -> None:
         run.listeners.append(lambda event: release_cached_memory() if isinstance(event, StageFinished) else None)
         run.open(str(bench.device))
         _compute_as_before(run, bench)
-        complexity = Complexity(run.profile.complexity.kind)
-        run.emit(PlanMade(costs=expected_costs(bench, parts), complexity=complexity))
+        run.emit(PlanMade(costs=expected_costs(bench, parts), complexity=bench.complexity_kind))
         if run.profile.device == "auto" and bench.device.type == "cpu" and has_nvidia_driver():
             run.log("torch cannot use the GPU of this machine, so the run is on the CPU; see emodir doctor", "warning")
         if run.profile.hardware.mixed_precision and not bench.mixed_precision:

@@ -10,6 +10,7 @@ from emodir_tui.arrays import Bools, Floats, GeneEffects, KeepVectors
 from emodir_tui.bench import keep_all
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
 from emodir_tui.nets.measures.complexity import ComplexityModel
+from emodir_tui.runs.names import Complexity
 
 
 class Capacity:
@@ -20,12 +21,12 @@ class Capacity:
 
     Args:
         graph: The network.
-        kind: The capacity: "params", or "macs" where parameters are the searched complexity, which is the same for all
+        kind: The capacity: parameters, or MACs where parameters are the searched complexity, which is the same for all
             schemes at one budget.
         weight: w, 0 or more; 0 leaves the error as it is.
     """
 
-    def __init__(self, graph: ChannelGraph, kind: str, weight: float) -> None:
+    def __init__(self, graph: ChannelGraph, kind: Complexity, weight: float) -> None:
         self.weight = weight
         self._model = ComplexityModel(graph, kind)
         self._total = float(self._model.measure(keep_all(graph))[0])

@@ -19,6 +19,7 @@ from emodir_tui.problems.capacity import Capacity
 from emodir_tui.problems.evaluator_choice import EvaluatedSpan, Evaluator, evaluator_memory
 from emodir_tui.problems.genes import gene_positions, prunable_groups
 from emodir_tui.problems.subnetwork import gradient_batches
+from emodir_tui.runs.names import Complexity
 from emodir_tui.training.losses import kl
 
 Check = Callable[[], None]
@@ -73,7 +74,7 @@ class NetworkProblem:
         self.unpruned_complexity = float(complexity_model.measure(unpruned)[0])
         settings = bench.profile.joint
         self._by_features = settings.impairment == "features"
-        other = "macs" if bench.profile.complexity.kind == "params" else "params"
+        other = Complexity.MACS if bench.complexity_kind == Complexity.PARAMS else Complexity.PARAMS
         self.capacity = Capacity(pruned, other, settings.capacity if self._by_features else 0.0)
 
     @property

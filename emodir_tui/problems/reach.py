@@ -13,6 +13,7 @@ from emodir_tui.nets.division import Division
 from emodir_tui.nets.measures.complexity import ComplexityModel
 from emodir_tui.problems.genes import gene_group, gene_positions, prunable_groups
 from emodir_tui.profile import Profile, parse_rule
+from emodir_tui.runs.names import Complexity
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +33,7 @@ def reach(profile: Profile, graph: ChannelGraph, division: Division) -> Reach:
         genome = Genome(genes, np.zeros(sum(group.size for group in genes)))
         emptiest[:, gene_positions(graph, numbers)] = genome.emptiest
     both = np.concatenate([emptiest, keep_all(graph)])
-    macs, params = (ComplexityModel(graph, kind).measure(both) for kind in ("macs", "params"))
+    macs, params = (ComplexityModel(graph, kind).measure(both) for kind in (Complexity.MACS, Complexity.PARAMS))
     return Reach(macs=float(macs[0] / macs[1]), params=float(params[0] / params[1]))
 
 

@@ -7,6 +7,7 @@ from emodir_tui.formatting import percent
 from emodir_tui.reports.views import look_at
 from emodir_tui.runs.control import send
 from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.runs.names import AnswerState, Command, StatusWord
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Status
 from emodir_tui.runs.watcher import Watcher
@@ -15,7 +16,7 @@ POLL_SECONDS = 0.1
 GONE_SECONDS = 2.0
 
 
-def ask(directory: RunDirectory, command: str, *, wait: bool, **arguments: int) -> str:
+def ask(directory: RunDirectory, command: Command, *, wait: bool, **arguments: int) -> str:
     """Send a request and return the worker's answer as a sentence.
 
     Raises:
@@ -24,12 +25,12 @@ def ask(directory: RunDirectory, command: str, *, wait: bool, **arguments: int) 
     """
     watcher = Watcher(directory)
     _, status = watcher.look()
-    if status.word in ("finished", "stopped", "failed"):
+    if status.word in (StatusWord.FINISHED, StatusWord.STOPPED, StatusWord.FAILED):
         raise ConflictError(
             f"cannot {command} {directory.id}: the run is {status.word} and has no worker",
             f"emodir show {directory.id}",
         )
-    if status.word == "lost":
+    if status.word == StatusWord.LOST:
         raise WorkerLostError(f"the worker of {directory.id} is lost: {status.reason}", f"emodir resume {directory.id}")
     request = send(directory, command, **arguments)
     if not wait:
@@ -38,9 +39,9 @@ def ask(directory: RunDirectory, command: str, *, wait: bool, **arguments: int) 
     while True:
         _, status = watcher.look()
         answer = watcher.state.controls.get(request)
-        if answer is not None and answer.state == "done":
+        if answer is not None and answer.state == AnswerState.DONE:
             return f"{command} done" + (f": {answer.message}" if answer.message else "")
-        if answer is not None and answer.state == "refused":
+        if answer is not None and answer.state == AnswerState.REFUSED:
             raise ConflictError(f"{command} refused: {answer.message}")
         gone_since = None if status.is_live else gone_since or time.monotonic()
         # The last events may arrive a moment after the last heartbeat.
@@ -97,7 +98,7 @@ def ask_for_scheme(directory: RunDirectory, state: RunState, status: Status, sch
     if not status.is_live:
         return None
     try:
-        return ask(directory, "realise", wait=True, scheme=scheme)
+        return ask(directory, Command.REALISE, wait=True, scheme=scheme)
     except (ConflictError, WorkerLostError):
         # The worker may just have ended; then a new one continues from its results.
         if look_at(directory)[1].is_live:

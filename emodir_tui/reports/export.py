@@ -12,6 +12,7 @@ from emodir_tui.nets.sources.models import is_user_code, load_model
 from emodir_tui.profile import load
 from emodir_tui.reports.views import look_at
 from emodir_tui.runs.directory import RunDirectory, write_file
+from emodir_tui.runs.names import Complexity
 from emodir_tui.runs.state import Pick
 
 
@@ -56,7 +57,7 @@ def _pick(directory: RunDirectory, wanted: str) -> Pick:
         if pick.rule == wanted:
             return pick
     key, sign, limit = wanted.partition("=")
-    if sign and key == "macs":
+    if sign and key == Complexity.MACS:
         try:
             share = float(limit)
         except ValueError:

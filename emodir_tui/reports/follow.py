@@ -14,6 +14,7 @@ from emodir_tui.errors import EmodirError, ExitCode
 from emodir_tui.formatting import clock, duration, number, percent, printable
 from emodir_tui.runs.control import send
 from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.runs.names import Command, StageName, StatusWord
 from emodir_tui.runs.narration import EventFormatter
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Status
@@ -57,10 +58,10 @@ def how_to_resume(directory: RunDirectory) -> str:
 def result_of(status: Status) -> ExitCode | None:
     """The exit code of a run that has ended, else None."""
     words = {
-        "finished": ExitCode.OK,
-        "stopped": ExitCode.STOPPED,
-        "failed": ExitCode.RUN_FAILED,
-        "lost": ExitCode.WORKER_LOST,
+        StatusWord.FINISHED: ExitCode.OK,
+        StatusWord.STOPPED: ExitCode.STOPPED,
+        StatusWord.FAILED: ExitCode.RUN_FAILED,
+        StatusWord.LOST: ExitCode.WORKER_LOST,
     }
     return words.get(status.word)
 
@@ -74,7 +75,7 @@ def _on_terminal(watcher: Watcher) -> ExitCode:
         auto_refresh=False,
         expand=True,
     )
-    task = progress.add_task("starting", total=1.0)
+    task = progress.add_task(StatusWord.STARTING, total=1.0)
     try:
         with Live(progress, console=console, auto_refresh=False, transient=True) as live:
             while True:
@@ -103,7 +104,7 @@ def _in_lines(watcher: Watcher, *, owns: bool) -> ExitCode:
             raise _LeavingError
         if not asked:
             try:
-                asked.append(send(watcher.directory, "stop"))
+                asked.append(send(watcher.directory, Command.STOP))
             except EmodirError as error:
                 _print(f"{name}: cannot stop the run ({printable(error.message)})")
                 raise _LeavingError from error
@@ -141,8 +142,8 @@ def _headline(state: RunState, status: Status) -> str:
     now = time.time()
     stage = state.stage
     if stage is None:
-        return status.word if status.word != "running" else "loading"
-    words = [status.word if status.word != "running" else "", stage.name]
+        return status.word if status.word != StatusWord.RUNNING else "loading"
+    words = [status.word if status.word != StatusWord.RUNNING else "", stage.name]
     if stage.steps:
         # Steps count the whole stage; the note names its current part.
         words += [f"{stage.unit} {stage.step}/{stage.steps}", *filter(None, [stage.note])]
@@ -158,9 +159,9 @@ def _headline(state: RunState, status: Status) -> str:
 
 def _hypervolume(state: RunState) -> float | None:
     stage = state.stage
-    if stage is None or stage.name not in ("search", "constrain", "joint"):
+    if stage is None or stage.name not in (StageName.SEARCH, StageName.CONSTRAIN, StageName.JOINT):
         return None
-    if stage.name == "joint":
+    if stage.name == StageName.JOINT:
         return state.joint.hypervolume
     running = [item for item in state.subnetworks.values() if item.hypervolume is not None]
     return running[-1].hypervolume if running else None
@@ -168,17 +169,17 @@ def _hypervolume(state: RunState) -> float | None:
 
 def _print_end(watcher: Watcher, status: Status) -> None:
     directory, state = watcher.directory, watcher.state
-    if status.word == "failed":
+    if status.word == StatusWord.FAILED:
         _print(f"error: {printable(state.error)}")
         _print(
             f"  hint: {printable(state.hint)}"
             if state.hint
             else f"  hint: see {directory.worker_log} for the traceback"
         )
-    elif status.word == "lost":
+    elif status.word == StatusWord.LOST:
         _print(f"error: the worker is lost: {printable(status.reason)}")
         _print(f"  hint: emodir resume {directory.id} · emodir logs {directory.id}")
-    elif status.word == "stopped":
+    elif status.word == StatusWord.STOPPED:
         _print(how_to_resume(directory))
 
 

@@ -7,6 +7,7 @@ from emodir_tui.reports.follow import how_to_return, result_of
 from emodir_tui.reports.show import print_result
 from emodir_tui.reports.views import look_at
 from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.runs.names import StatusWord
 
 
 def leave(directory: RunDirectory | None, *, from_run: bool) -> ExitCode:
@@ -17,7 +18,7 @@ def leave(directory: RunDirectory | None, *, from_run: bool) -> ExitCode:
     if status.is_live:
         sys.stderr.write(how_to_return(directory) + "\n")
         return ExitCode.STILL_RUNNING if from_run else ExitCode.OK
-    if status.word == "finished":
+    if status.word == StatusWord.FINISHED:
         print_result(state)
         return ExitCode.OK
     sys.stderr.write(f"{directory.id} is {status.word} · emodir resume {directory.id} · emodir logs {directory.id}\n")

@@ -7,6 +7,7 @@ from emodir_tui.formatting import age, percent
 from emodir_tui.reports.tables import print_table
 from emodir_tui.reports.views import look_at, pick_view
 from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.runs.names import StatusWord
 
 
 def run_row(directory: RunDirectory) -> dict[str, Any]:
@@ -18,7 +19,7 @@ def run_row(directory: RunDirectory) -> dict[str, Any]:
         "name": directory.id.rpartition("-")[0],
         "state": status.word,
         "stage": stage.name if stage else None,
-        "progress": 1.0 if status.word == "finished" else round(state.progress, 4),
+        "progress": 1.0 if status.word == StatusWord.FINISHED else round(state.progress, 4),
         "profile": str(directory.profile_file),
         "started": state.started or directory.created,
         "updated": state.updated,

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from emodir_tui.errors import ConflictError, EmodirError
 from emodir_tui.runs.directory import RunDirectory, read_json, write_json
+from emodir_tui.runs.names import Command
 
 # A request is a few hundred bytes; a larger file in that folder is not one.
 REQUEST_BYTES = 65536
@@ -35,7 +36,7 @@ def requester() -> str:
     return f"{user}@{socket.gethostname()}:{os.getpid()}"
 
 
-def send(directory: RunDirectory, command: str, **arguments: Any) -> str:
+def send(directory: RunDirectory, command: Command, **arguments: Any) -> str:
     """Leave a request for the worker; its id. Answers are the events control_accepted, _done and _refused.
 
     Raises:

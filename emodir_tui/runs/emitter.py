@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from emodir_tui.runs.event_types import Event, Message
 from emodir_tui.runs.events import EventWriter
+from emodir_tui.runs.names import StageName
 
 Listener = Callable[[Event], None]
 
@@ -36,6 +37,6 @@ class Emitter:
                 for listener in self.listeners:
                     listener(pending)
 
-    def log(self, text: str, level: str = "info", stage: str | None = None) -> None:
+    def log(self, text: str, level: str = "info", stage: StageName | None = None) -> None:
         """Emit a line of the log; level is debug, info, warning or error."""
         self.emit(Message(level=level, text=text, stage=stage))

@@ -19,6 +19,7 @@ from emodir_tui.runs.directory import RunDirectory, create, file_mode, read_json
 from emodir_tui.runs.event_types import Event, RunClosed, RunOpened
 from emodir_tui.runs.events import read_all, read_segment
 from emodir_tui.runs.heartbeat import read_heartbeat
+from emodir_tui.runs.names import StatusWord
 from emodir_tui.runs.ownership import already_running
 from emodir_tui.runs.picks import new_picks
 from emodir_tui.runs.process import from_json, start_ticks
@@ -148,7 +149,7 @@ def check_resumable(directory: RunDirectory, checkpoint: str | None = None) -> N
     owner = from_json(status.heartbeat)
     # Another host's clock may be wrong: its heartbeat is looked at twice, and the worker looks for longer.
     elsewhere = owner is not None and owner.is_alive() is None and heartbeat_stalled(directory, BEATS_SECONDS)
-    if status.is_live and not elsewhere and (status.heartbeat is not None or status.word != "starting"):
+    if status.is_live and not elsewhere and (status.heartbeat is not None or status.word != StatusWord.STARTING):
         raise ConflictError(
             f"{directory.id} is already running (process {(status.heartbeat or {}).get('pid')})",
             f"emodir watch {directory.id}",
@@ -156,7 +157,7 @@ def check_resumable(directory: RunDirectory, checkpoint: str | None = None) -> N
     if checkpoint is not None:
         checkpoints = Checkpoints(directory, keep=1)
         checkpoints.load(checkpoints.find(checkpoint).id)
-    elif status.word == "finished" and not new_picks(directory, watcher.state):
+    elif status.word == StatusWord.FINISHED and not new_picks(directory, watcher.state):
         raise ConflictError(
             f"{directory.id} has finished; there is nothing to resume",
             f"Show it with 'emodir show {directory.id}', or go back with 'emodir resume {directory.id} --from ck-…'.",

@@ -128,7 +128,7 @@ class Run:
         """Write an event, and hand it to the listeners."""
         self._emitter.emit(event)
 
-    def log(self, text: str, level: str = "info", stage: str | None = None) -> None:
+    def log(self, text: str, level: str = "info", stage: StageName | None = None) -> None:
         """A line of the log; level is debug, info, warning or error."""
         self._emitter.log(text, level, stage)
 

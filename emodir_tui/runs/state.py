@@ -169,7 +169,7 @@ class RunState:
     hint: str = ""
     earlier_seconds: float = 0.0
     complexity: Complexity = Complexity.MACS
-    stages: dict[str, Stage] = field(default_factory=lambda: {name: Stage(name=name) for name in StageName})
+    stages: dict[StageName, Stage] = field(default_factory=lambda: {name: Stage(name=name) for name in StageName})
     baseline: BaselineMeasured | None = None
     subnetworks: dict[str, Subnetwork] = field(default_factory=dict)
     protected: tuple[ProtectedPlace, ...] = ()

@@ -31,7 +31,7 @@ _LIVE = (
 class Status:
     """A StatusWord, its reason, and the heartbeat that it is derived from."""
 
-    word: str
+    word: StatusWord
     reason: str = ""
     seconds_since_heartbeat: float | None = None
     seconds_without_progress: float = 0.0

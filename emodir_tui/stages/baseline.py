@@ -10,7 +10,7 @@ from emodir_tui.nets.measures.latency import LatencyTable, measure, measure_tabl
 from emodir_tui.results import Original, Weights
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.event_types import BaselineMeasured
-from emodir_tui.runs.names import StageName
+from emodir_tui.runs.names import Complexity, StageName
 from emodir_tui.runs.run import Run, step
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.support.baseline_cache import read_cached, write_cached
@@ -35,7 +35,7 @@ def baseline(run: Run, bench: Bench) -> Original:
         macs=round(float(ComplexityModel(bench.architecture).measure(keep_all(bench.architecture))[0])),
         params=sum(weight.numel() for weight in model.parameters()),
         latency_ms=measure(model, bench.latency_example),
-        latencies=_latencies(run, bench, weights) if bench.profile.complexity.kind == "latency" else None,
+        latencies=_latencies(run, bench, weights) if bench.complexity_kind == Complexity.LATENCY else None,
     )
     run.emit(
         BaselineMeasured(
@@ -50,7 +50,7 @@ def baseline(run: Run, bench: Bench) -> Original:
             f"the original network's accuracy on the test images is {percent(original.accuracy, 2)}, where chance is "
             f"{percent(1 / bench.data.classes, 2)}: are the order of classes, data.mean and data.std those of its training?",
             "warning",
-            "baseline",
+            StageName.BASELINE,
         )
     return original
 

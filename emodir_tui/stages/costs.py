@@ -4,6 +4,7 @@ from emodir_tui.bench import Bench
 from emodir_tui.emo.guided_nsga2 import AT_LIMIT, CHILDREN
 from emodir_tui.problems.gene_by_gene import GUIDED_PARENTS
 from emodir_tui.profile import budgets
+from emodir_tui.runs.names import StageName
 from emodir_tui.stages.support.baseline_cache import cache_file
 
 # Backward costs about twice a forward pass; sliced candidates average a bit more than half of the network.
@@ -29,15 +30,15 @@ def expected_costs(bench: Bench, subnetworks: int) -> dict[str, float]:
     # Training a pruned network; each step also runs the original.
     pruned = TRAINING * CANDIDATE + 1
     return {
-        "divide": DIVIDING,
-        "baseline": TRAINING * read["baseline"] + len(bench.data.test),
-        "search": CANDIDATE * candidates * profile.search.images,
-        "constrain": pruned * read["constrain"] + CANDIDATE * second * profile.search.images,
-        "rank": TYPICAL_FRONT * subnetworks * profile.rank.images * CANDIDATE,
-        "joint": CANDIDATE * schemes * profile.joint.images,
-        "realise": pruned * profile.constrain.batch * profile.constrain.final_steps
+        StageName.DIVIDE: DIVIDING,
+        StageName.BASELINE: TRAINING * read[StageName.BASELINE] + len(bench.data.test),
+        StageName.SEARCH: CANDIDATE * candidates * profile.search.images,
+        StageName.CONSTRAIN: pruned * read[StageName.CONSTRAIN] + CANDIDATE * second * profile.search.images,
+        StageName.RANK: TYPICAL_FRONT * subnetworks * profile.rank.images * CANDIDATE,
+        StageName.JOINT: CANDIDATE * schemes * profile.joint.images,
+        StageName.REALISE: pruned * profile.constrain.batch * profile.constrain.final_steps
         + float(len(profile.pick.rules) * (profile.finetune.recalibration_images + len(bench.data.test))),
-        "finetune": pruned * read["finetune"],
+        StageName.FINETUNE: pruned * read[StageName.FINETUNE],
     }
 
 
@@ -47,8 +48,8 @@ def images_read(bench: Bench) -> dict[str, float]:
     trained = profile.model.weights or (profile.baseline.cache and cache_file(bench).exists())
     final = profile.constrain.batch * profile.constrain.final_steps
     return {
-        "baseline": 0.0 if trained else float(profile.baseline.epochs * train),
-        "constrain": float(profile.constrain.batch * profile.constrain.steps),
-        "realise": float(final + rules * profile.finetune.recalibration_images),
-        "finetune": rules * profile.finetune.epochs * train,
+        StageName.BASELINE: 0.0 if trained else float(profile.baseline.epochs * train),
+        StageName.CONSTRAIN: float(profile.constrain.batch * profile.constrain.steps),
+        StageName.REALISE: float(final + rules * profile.finetune.recalibration_images),
+        StageName.FINETUNE: rules * profile.finetune.epochs * train,
     }

@@ -75,7 +75,7 @@ def finetune(run: Run, bench: Bench, original: Original, pruned: list[Pruned]) -
             )
         )
         for warning in [] if known else _warnings(made, finished):
-            run.log(warning, "warning", "finetune")
+            run.log(warning, "warning", StageName.FINETUNE)
         files.append(file.name)
         run.check()
     return files

@@ -17,7 +17,7 @@ from emodir_tui.nets.measures.complexity import ComplexityModel
 from emodir_tui.nets.removal import ChannelConstant, remove, structure
 from emodir_tui.results import Adapted, JointFront, Original, Pick, Pruned, Weights
 from emodir_tui.runs.event_types import ChosenPick, PickRealised, PicksChosen, Progress
-from emodir_tui.runs.names import CHAIN, StageName, result_name
+from emodir_tui.runs.names import CHAIN, Complexity, StageName, result_name
 from emodir_tui.runs.run import Run, step
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.support.chain_training import TrainedWeights, fit_chain
@@ -138,4 +138,4 @@ def _removal_difference(graph: ChannelGraph, keep: np.ndarray, inputs: Tensor) -
 
 
 def _macs(graph: ChannelGraph, keep: np.ndarray) -> float:
-    return float(ComplexityModel(graph, "macs").measure(keep[None])[0])
+    return float(ComplexityModel(graph, Complexity.MACS).measure(keep[None])[0])

@@ -33,7 +33,9 @@ def _search_all(run: Run, bench: Bench, original: Original, parts: Parts, batch:
     importance = run.part(result_name(StageName.SEARCH, IMPORTANCE), Importance, measure).values
     wanted, images = bench.profile.search.images, search_images(bench, division)
     if images < wanted:
-        run.log(f"search.memory holds the features of {images} images; the search uses these", "warning", "search")
+        run.log(
+            f"search.memory holds the features of {images} images; the search uses these", "warning", StageName.SEARCH
+        )
     complexity_model = bench.complexity(original.latencies)
     inputs = search_batches(bench, division, batch)
     fronts = []

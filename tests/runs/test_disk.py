@@ -12,6 +12,7 @@ from emodir_tui.runs.checkpoint import Checkpoints, Place, Results, rewind, writ
 from emodir_tui.runs.control import Request, can_control, send, take
 from emodir_tui.runs.directory import RunDirectory, create, find, list_runs, write_file
 from emodir_tui.runs.heartbeat import SLOT_BYTES, Heartbeat, read_heartbeat
+from emodir_tui.runs.names import Condition, Outcome
 from emodir_tui.runs.ownership import holds_lock, release_lock, take_lock
 from emodir_tui.runs.process import Process, this_process
 from emodir_tui.runs.state import RunState
@@ -259,7 +260,7 @@ def test_a_heartbeat_from_another_host_counts_by_the_observers_clock(directory):
     import time
 
     status_of(directory, host="elsewhere", time=time.time())
-    state = RunState(opened=1.0, pid=os.getpid(), condition="running")
+    state = RunState(opened=1.0, pid=os.getpid(), condition=Condition.RUNNING)
     assert observer.status(state).word == "running"
     now[0] += 30
     assert observer.status(state).word == "unsure"
@@ -272,7 +273,7 @@ def test_a_worker_that_is_alive_but_stands_still_is_shown_as_such(directory):
 
     now = [1000.0]
     observer = Observer(directory, monotonic=lambda: now[0])
-    state = RunState(opened=1.0, pid=os.getpid(), condition="running")
+    state = RunState(opened=1.0, pid=os.getpid(), condition=Condition.RUNNING)
     for beat in range(1, 40):
         status_of(directory, seq=beat, time=time.time())
         status = observer.status(state)
@@ -281,7 +282,7 @@ def test_a_worker_that_is_alive_but_stands_still_is_shown_as_such(directory):
 
 
 def test_a_finished_run_stays_finished_when_its_process_id_is_used_again(directory):
-    state = RunState(outcome="finished", pid=os.getpid())
+    state = RunState(outcome=Outcome.FINISHED, pid=os.getpid())
     assert status_of(directory, state, start=1).word == "finished"
 
 

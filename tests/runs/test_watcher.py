@@ -8,6 +8,7 @@ from emodir_tui.reports.events import print_events
 from emodir_tui.runs import watcher as watching
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.event_types import RunClosed, RunOpened
+from emodir_tui.runs.names import StatusWord
 from emodir_tui.runs.status import Status
 from tests.support.events import event
 
@@ -20,7 +21,7 @@ def closing(monkeypatch, tmp_path):
     """A run whose last event is written after the second read."""
     pieces = iter([[(b'{"seq":1}', OPENED)], [], [(b'{"seq":2}', CLOSED)]])
     reader = SimpleNamespace(poll_lines=lambda _: next(pieces, []), damaged=0)
-    observer = SimpleNamespace(status=lambda state: Status(word=state.outcome or "lost"))
+    observer = SimpleNamespace(status=lambda state: Status(word=StatusWord(state.outcome or StatusWord.LOST)))
     monkeypatch.setattr(watching, "EventReader", lambda _: reader)
     monkeypatch.setattr(watching, "Observer", lambda _: observer)
     return RunDirectory(tmp_path)

@@ -22,7 +22,7 @@ from emodir_tui.runs.event_types import (
 from emodir_tui.runs.events import EventWriter, read_all
 from emodir_tui.runs.fold import replay
 from emodir_tui.runs.heartbeat import Heartbeat
-from emodir_tui.runs.names import Condition, Outcome
+from emodir_tui.runs.names import Condition, Outcome, StatusWord
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Status
 from emodir_tui.tui.app import Dashboard
@@ -105,7 +105,7 @@ def beat(**more: object) -> dict[str, object]:
     return {"pid": 4242, "host": "workbench", "seq": 9, "disk_free_bytes": 52_000_000_000, "dropped": 0, **more}
 
 
-def live(word: str = "running", reason: str = "", **more: object) -> Status:
+def live(word: StatusWord = StatusWord.RUNNING, reason: str = "", **more: object) -> Status:
     return Status(word=word, reason=reason, seconds_since_heartbeat=0.4, heartbeat=beat(**more))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from emodir_tui.runs.event_types import Event
+from emodir_tui.runs.names import StatusWord
 from emodir_tui.runs.status import Status
 from emodir_tui.tui.sources.gpus import Gpu
 from emodir_tui.tui.sources.source import Playback
@@ -59,31 +60,36 @@ def _stalled() -> Still:
 
 
 def _catching_up() -> Still:
-    still = Still(SEARCHING, Status(word="starting", reason="reading the run's events"))
+    still = Still(SEARCHING, Status(word=StatusWord.STARTING, reason="reading the run's events"))
     still.caught_up = False
     return still
 
 
 STATES = {
     "starting": State(
-        Still([], live("starting", "the worker is loading")), ("starting", "the worker is loading", "l worker's log")
+        Still([], live(StatusWord.STARTING, "the worker is loading")),
+        ("starting", "the worker is loading", "l worker's log"),
     ),
     "catching-up": State(_catching_up(), ("starting", "reading…", "reading the run's events")),
     "waiting": State(Still(WAITING, live(), gpus=GPUS), ("running", "1/8 baseline", "ETA ~", "♥"), ("2",)),
     "searching": State(Still(SEARCHING, live(), gpus=GPUS), ("running", "3/8 search", "ETA ~", "♥", "93 %", "71°C")),
     "joint": State(Still(MIDDLE, live(), gpus=GPUS), ("running", "6/8 joint", "ETA ~", "♥", "93 %", "71°C"), ("4",)),
     "paused": State(
-        Still(now_at("paused"), live("paused"), gpus=GPUS),
+        Still(now_at("paused"), live(StatusWord.PAUSED), gpus=GPUS),
         ("paused", "since 20:21", "memory is kept", "p continues"),
         ("5",),
     ),
     "stopping": State(
-        Still(now_at("stopping"), live("stopping"), gpus=GPUS), ("stopping", "saving a checkpoint", "♥"), ("5",)
+        Still(now_at("stopping"), live(StatusWord.STOPPING), gpus=GPUS),
+        ("stopping", "saving a checkpoint", "♥"),
+        ("5",),
     ),
     "no-progress": State(
         Still(
             MIDDLE,
-            Status(word="no-progress", seconds_since_heartbeat=1, seconds_without_progress=192, heartbeat=beat()),
+            Status(
+                word=StatusWord.NO_PROGRESS, seconds_since_heartbeat=1, seconds_without_progress=192, heartbeat=beat()
+            ),
             later=192,
             gpus=GPUS,
         ),
@@ -91,32 +97,38 @@ STATES = {
         ("6",),
     ),
     "unsure": State(
-        Still(MIDDLE, live("unsure", "no heartbeat for 9 s (NFS, or an overloaded host?)"), later=9),
+        Still(MIDDLE, live(StatusWord.UNSURE, "no heartbeat for 9 s (NFS, or an overloaded host?)"), later=9),
         ("unsure", "no heartbeat for 9 s", "l worker's log", "counts as lost"),
     ),
     "lost": State(
-        Still(MIDDLE, Status(word="lost", reason="process 4242 on workbench is gone", heartbeat=beat()), later=900),
+        Still(
+            MIDDLE,
+            Status(word=StatusWord.LOST, reason="process 4242 on workbench is gone", heartbeat=beat()),
+            later=900,
+        ),
         ("lost", "15 min ago", "process 4242 on workbench is gone", "r resume from ck-0005", "l worker's log"),
         ("5",),
     ),
     "failed": State(
-        Still(closed("failed", "OutOfMemoryError: no memory", "lower search.batch"), Status(word="failed")),
+        Still(closed("failed", "OutOfMemoryError: no memory", "lower search.batch"), Status(word=StatusWord.FAILED)),
         ("failed", "OutOfMemoryError: no memory", "lower search.batch", "r resume", "l worker's log"),
         ("6",),
     ),
     "stopped": State(
-        Still(closed("stopped"), Status(word="stopped")),
+        Still(closed("stopped"), Status(word=StatusWord.STOPPED)),
         ("stopped", "61 %", "r resume from ck-0005", "emodir resume digits-8322"),
         ("5",),
     ),
     "finished": State(
-        Still(recorded_events(), Status(word="finished")),
+        Still(recorded_events(), Status(word=StatusWord.FINISHED)),
         ("finished", "knee", "98.89 %", "MACs -61.1 %", "emodir export", "emodir show"),
         ("3",),
     ),
     "replay": State(
         Still(
-            SEARCHING, Status(word="running"), playback=Playback(position=230.0, length=376.3, speed=20.0, playing=True)
+            SEARCHING,
+            Status(word=StatusWord.RUNNING),
+            playback=Playback(position=230.0, length=376.3, speed=20.0, playing=True),
         ),
         ("replay", "0:03:50", "0:06:16", "×20", "Space Play"),
     ),

@@ -3,13 +3,14 @@
 import pytest
 
 from emodir_tui.runs.events import decode
+from emodir_tui.runs.names import StatusWord
 from emodir_tui.runs.status import Status
 from tests.tui.recording import At, Still, StillDashboard, at, live, recorded_events, screen_text, until, wait_for
 
 
 @pytest.fixture
 def app(recorded):
-    return StillDashboard(recorded, Still(recorded_events(), Status(word="finished")))
+    return StillDashboard(recorded, Still(recorded_events(), Status(word=StatusWord.FINISHED)))
 
 
 async def test_a_sub_network_shows_its_groups_and_links_to_its_members(app):
@@ -79,7 +80,7 @@ async def test_a_log_line_is_shown_whole(recorded):
         *recorded_events(),
         decode(b'{"v":1,"seq":9,"time":1795547999,"kind":"message","level":"warning","text":"' + text.encode() + b'"}'),
     ]
-    app = StillDashboard(recorded, Still(events, Status(word="finished")))
+    app = StillDashboard(recorded, Still(events, Status(word=StatusWord.FINISHED)))
     async with app.run_test(size=(80, 24)) as pilot:
         dashboard = await at(app, pilot)
         assert "END" not in await dashboard.press("6")

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from emodir_tui.runs.event_types import ControlDone, RunClosed
 from emodir_tui.runs.events import KINDS
-from emodir_tui.runs.names import Outcome
+from emodir_tui.runs.names import Outcome, StatusWord
 from emodir_tui.runs.status import Status
 from tests.tui.recording import Still, StillDashboard, at, live, recorded_events, screen_text, until
 
@@ -72,7 +72,9 @@ def check_layout(app):
 @pytest.mark.parametrize("size", [(120, 40), pytest.param((60, 16), marks=pytest.mark.full)], ids=["120x40", "60x16"])
 @pytest.mark.parametrize("kind", HOSTILE)
 async def test_hostile_text_in_every_place_breaks_no_screen(recorded, kind, size):
-    app = StillDashboard(recorded, Still(hostile_events(HOSTILE[kind]), Status(word="finished", reason=HOSTILE[kind])))
+    app = StillDashboard(
+        recorded, Still(hostile_events(HOSTILE[kind]), Status(word=StatusWord.FINISHED, reason=HOSTILE[kind]))
+    )
     async with app.run_test(size=size) as pilot:
         await pilot.pause(0.2)
         check_layout(app)
@@ -89,7 +91,7 @@ async def test_hostile_errors_and_hints_are_literal_in_the_header(recorded, kind
     text = HOSTILE[kind]
     events = until("joint_generation", generation=6)
     closed = RunClosed(time=events[-1].time, outcome=Outcome.FAILED, error=text, hint=text)
-    app = StillDashboard(recorded, Still([*events, closed], Status(word="failed", reason=text)))
+    app = StillDashboard(recorded, Still([*events, closed], Status(word=StatusWord.FAILED, reason=text)))
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause(0.2)
         check_layout(app)

@@ -3,6 +3,7 @@
 import pytest
 from textual import events
 
+from emodir_tui.runs.names import StatusWord
 from emodir_tui.runs.status import Status
 from emodir_tui.tui.control.keymap import COMMANDS, MAIN
 from emodir_tui.tui.control.panels import PANELS
@@ -13,7 +14,7 @@ from tests.tui.recording import Still, StillDashboard, at, live, recorded_events
 @pytest.fixture
 def app(recorded):
     """A dashboard over a finished run."""
-    return StillDashboard(recorded, Still(recorded_events(), Status(word="finished")))
+    return StillDashboard(recorded, Still(recorded_events(), Status(word=StatusWord.FINISHED)))
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
@@ -63,7 +64,7 @@ async def test_brackets_go_through_the_fronts(app):
 
 
 async def test_points_of_a_front_that_still_changes_say_that_they_have_no_details(recorded):
-    app = StillDashboard(recorded, Still(until("joint_generation", generation=6), Status(word="paused")))
+    app = StillDashboard(recorded, Still(until("joint_generation", generation=6), Status(word=StatusWord.PAUSED)))
     async with app.run_test(size=(80, 24)) as pilot:
         dashboard = await at(app, pilot)
         await dashboard.press("4", "right", "enter")
@@ -272,7 +273,7 @@ async def test_the_palette_knows_every_command_of_a_live_run(recorded):
 
 async def test_the_worker_log_is_shown_literally_and_followed(recorded):
     recorded.worker_log.write_text("first\n[bold red]not bold[/]\nesc \x1b[31m red\n" + "long " * 3000 + "\n")
-    app = StillDashboard(recorded, Still(recorded_events(), Status(word="finished")))
+    app = StillDashboard(recorded, Still(recorded_events(), Status(word=StatusWord.FINISHED)))
     async with app.run_test(size=(80, 24)) as pilot:
         dashboard = await at(app, pilot)
         await dashboard.press("l")

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from emodir_tui.runs.names import StatusWord
 from emodir_tui.runs.status import Status
 from emodir_tui.tui.app import Dashboard
 from tests.tui.recording import Still, StillDashboard, live, recorded_events, screen_text, wait_for
 from tests.tui.states import MIDDLE, STATES, at_each_size
 
-FINISHED = Still(recorded_events(), Status(word="finished"))
+FINISHED = Still(recorded_events(), Status(word=StatusWord.FINISHED))
 
 SPECIAL = {
     "front": ((80, 24), FINISHED, ("4",)),

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from emodir_tui.runs.names import StatusWord
 from emodir_tui.runs.status import Status
 from emodir_tui.tui.drawing.palette import palette_of
 from emodir_tui.tui.presenters.headline import headline
@@ -47,7 +48,7 @@ def test_a_header_is_cut_between_words_at_any_width(name):
 @pytest.mark.parametrize("width", [width for width, _ in (*SIZES, *MORE_SIZES)])
 def test_a_long_hint_leaves_room_for_the_next_step(width):
     hint = "lower search.batch and baseline.batch, or choose a device with more memory than this one has, " * 2
-    view = view_of(State(Still(closed("failed", "OutOfMemoryError", hint), Status(word="failed"))))
+    view = view_of(State(Still(closed("failed", "OutOfMemoryError", hint), Status(word=StatusWord.FAILED))))
     second = headline(view, width)[1].plain
     assert second.startswith("lower search.batch and")
     assert second.endswith("… · r resume from ck-0005 · l worker's log")
@@ -110,7 +111,7 @@ async def test_growing_windows_change_the_layout_at_once(recorded):
 
 
 async def test_an_empty_run_explains_each_panel(recorded):
-    app = StillDashboard(recorded, Still([], live("starting", "the worker is loading")))
+    app = StillDashboard(recorded, Still([], live(StatusWord.STARTING, "the worker is loading")))
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause(0.2)
         shown = screen_text(app)
@@ -119,7 +120,7 @@ async def test_an_empty_run_explains_each_panel(recorded):
 
 
 async def test_ascii_only_shows_nothing_but_ascii(recorded):
-    app = StillDashboard(recorded, Still(recorded_events(), Status(word="finished")), ascii_only=True)
+    app = StillDashboard(recorded, Still(recorded_events(), Status(word=StatusWord.FINISHED)), ascii_only=True)
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause(0.2)
         strips = app.screen._compositor.render_strips()
@@ -128,7 +129,7 @@ async def test_ascii_only_shows_nothing_but_ascii(recorded):
 
 
 async def test_ascii_has_a_character_for_every_glyph(recorded):
-    app = StillDashboard(recorded, Still(recorded_events(), Status(word="finished")), ascii_only=True)
+    app = StillDashboard(recorded, Still(recorded_events(), Status(word=StatusWord.FINISHED)), ascii_only=True)
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause(0.2)
         body = "\n".join(screen_text(app).splitlines()[:-1])

@@ -11,6 +11,7 @@ from emodir_tui.bench import Bench
 from emodir_tui.errors import DamagedFileError
 from emodir_tui.results import Weights
 from emodir_tui.runs.checkpoint import read_checked, write_checked
+from emodir_tui.runs.names import StageName
 from emodir_tui.runs.run import Run
 from emodir_tui.snapshot import pack, unpack
 
@@ -28,9 +29,9 @@ def read_cached(run: Run, bench: Bench) -> Weights | None:
     try:
         known: _TrainedBaseline = unpack(read_checked(file)[1], _TrainedBaseline)
     except DamagedFileError as error:
-        run.log(f"a cached baseline is damaged, so it is trained again: {error.message}", "warning", "baseline")
+        run.log(f"a cached baseline is damaged, so it is trained again: {error.message}", "warning", StageName.BASELINE)
         return None
-    run.log(f"uses the cached baseline {file.name}", stage="baseline")
+    run.log(f"uses the cached baseline {file.name}", stage=StageName.BASELINE)
     return known.weights
 
 
@@ -38,9 +39,9 @@ def write_cached(run: Run, bench: Bench, weights: Weights) -> None:
     """Cache the weights of the baseline; a cache that cannot be written is reported and left out."""
     file = cache_file(bench)
     try:
-        write_checked(file, {"result": "baseline"}, pack(_TrainedBaseline(weights=weights)))
+        write_checked(file, {"result": StageName.BASELINE}, pack(_TrainedBaseline(weights=weights)))
     except OSError as error:
-        run.log(f"the baseline cannot be cached in {file.parent} ({error.strerror})", "warning", "baseline")
+        run.log(f"the baseline cannot be cached in {file.parent} ({error.strerror})", "warning", StageName.BASELINE)
 
 
 def cache_file(bench: Bench) -> Path:

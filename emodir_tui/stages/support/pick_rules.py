@@ -13,7 +13,7 @@ from emodir_tui.nets.measures.latency import measure
 from emodir_tui.nets.removal import remove
 from emodir_tui.profile import parse_rule
 from emodir_tui.results import JointFront, Pick, SelectedPicks
-from emodir_tui.runs.names import StageName, result_name
+from emodir_tui.runs.names import Complexity, StageName, result_name
 from emodir_tui.runs.picks import drop_pick, extra_picks
 from emodir_tui.runs.run import Run
 
@@ -34,7 +34,7 @@ def select_picks(run: Run, bench: Bench, front: JointFront) -> list[Pick]:
     picks = {pick.scheme: pick for pick in by_rules.picks}
     for scheme in extra_picks(run.directory):
         if not 0 <= scheme < len(front.keep_vectors):
-            run.log(f"there is no scheme {scheme} in the joint front; it is left out", "warning", "realise")
+            run.log(f"there is no scheme {scheme} in the joint front; it is left out", "warning", StageName.REALISE)
             drop_pick(run.directory, scheme)
         elif scheme not in picks:
             picks[scheme] = _pick(front, scheme, REQUESTED, f"scheme-{scheme}")
@@ -46,9 +46,13 @@ def _by_rules(run: Run, bench: Bench, front: JointFront) -> SelectedPicks:
     for rule in bench.profile.pick.rules:
         scheme = _by_rule(bench, front, rule)
         if scheme is None:
-            run.log(f"no scheme of the joint front satisfies pick rule '{rule}'; it is left out", "warning", "realise")
+            run.log(
+                f"no scheme of the joint front satisfies pick rule '{rule}'; it is left out",
+                "warning",
+                StageName.REALISE,
+            )
         elif scheme in picks:
-            run.log(f"pick rule '{rule}' chooses the same scheme as '{picks[scheme].rule}'", stage="realise")
+            run.log(f"pick rule '{rule}' chooses the same scheme as '{picks[scheme].rule}'", stage=StageName.REALISE)
         else:
             picks[scheme] = _pick(front, scheme, rule, rule.replace("=", "-"))
     if not picks and not extra_picks(run.directory):
@@ -82,6 +86,6 @@ def _measure(bench: Bench, front: JointFront, name: str) -> Callable[[int], floa
     if name == "max_latency_ms":
         example = bench.latency_example
         return lambda scheme: measure(remove(graph, front.keep_vectors[scheme], statistics="batch").eval(), example)
-    model = ComplexityModel(graph, "macs" if name == "max_macs" else "params")
+    model = ComplexityModel(graph, Complexity.MACS if name == "max_macs" else Complexity.PARAMS)
     shares = model.measure(front.keep_vectors) / float(model.measure(keep_all(graph))[0])
     return lambda scheme: float(shares[scheme])

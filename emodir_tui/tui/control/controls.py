@@ -8,6 +8,7 @@ from emodir_tui.errors import EmodirError
 from emodir_tui.formatting import literal, literal_lines
 from emodir_tui.runs.control import can_control, send
 from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.runs.names import Command, StatusWord
 from emodir_tui.runs.picks import extra_pick_recorded
 from emodir_tui.tui.control.requests import Requests
 from emodir_tui.tui.sources.background import in_background
@@ -33,7 +34,7 @@ class Controls:
     def __init__(self, directory: RunDirectory, source: Source, notifier: Notifier, *, read_only: bool) -> None:
         self._directory, self._source, self._notifier = directory, source, notifier
         self._requests = Requests()
-        self._sending: set[str] = set()
+        self._sending: set[Command] = set()
         self.busy = ""
         self.read_only = "the dashboard was opened read-only" if read_only else ""
         if not self.read_only and source.playback is None:
@@ -51,31 +52,31 @@ class Controls:
 
     def save(self) -> None:
         """Request a checkpoint."""
-        self._send("save")
+        self._send(Command.SAVE)
 
     def pause_or_continue(self) -> None:
         """Request a pause, or the end of the pause."""
-        self._send("continue" if self._source.status.word == "paused" else "pause")
+        self._send(Command.CONTINUE if self._source.status.word == StatusWord.PAUSED else Command.PAUSE)
 
     def stop(self) -> None:
         """Request a stop, after a confirmation."""
-        if self._may_send("stop"):
+        if self._may_send(Command.STOP):
             self._notifier.ask(
                 f"Stop run {literal(self._directory.id)}?",
                 "The worker finishes the current evaluation, saves a checkpoint and exits.\n"
                 f"Resume later with:\n    emodir resume {literal(self._directory.id)}",
                 "Stop",
-                lambda: self._send("stop"),
+                lambda: self._send(Command.STOP),
             )
 
     def stop_now(self) -> None:
         """Stop the worker without saving, after a confirmation."""
-        if self._may_send("stop-now"):
+        if self._may_send(Command.STOP_NOW):
             self._notifier.ask(
                 f"Stop the worker of {literal(self._directory.id)} without saving?",
                 "No checkpoint is saved. A resumed run repeats all work since the newest checkpoint.",
                 "Stop now",
-                lambda: self._send("stop-now"),
+                lambda: self._send(Command.STOP_NOW),
             )
 
     def resume(self) -> None:
@@ -88,7 +89,7 @@ class Controls:
         if not self._may_resume(finished_too=True):
             return
         newest = max(self._source.state.checkpoints.values(), key=lambda item: item.saved, default=None)
-        if newest is not None and newest.id == checkpoint and self._source.status.word != "finished":
+        if newest is not None and newest.id == checkpoint and self._source.status.word != StatusWord.FINISHED:
             self._resume(None)
             return
         self._notifier.ask(
@@ -100,10 +101,10 @@ class Controls:
 
     def realise(self, scheme: int) -> None:
         """Add a pick: build a network from this scheme too. An ended run is restarted for it."""
-        if self._refuses() or not self._has_caught_up("realise"):
+        if self._refuses() or not self._has_caught_up(Command.REALISE):
             return
         if self._source.status.is_live:
-            self._send("realise", scheme=scheme)
+            self._send(Command.REALISE, scheme=scheme)
             return
 
         def work() -> None:
@@ -123,7 +124,7 @@ class Controls:
             ),
         )
 
-    def _send(self, command: str, **arguments: int) -> None:
+    def _send(self, command: Command, **arguments: int) -> None:
         if not self._may_send(command):
             return
         if command in self._sending or self._requests.is_waiting(command):
@@ -142,12 +143,12 @@ class Controls:
         self._sending.add(command)
         in_background(lambda: send(self._directory, command, **arguments), sent, failed)
 
-    def _may_send(self, command: str) -> bool:
+    def _may_send(self, command: Command) -> bool:
         if self._refuses() or not self._has_caught_up(command):
             return False
         status = self._source.status
         if not status.is_live:
-            more = "" if status.word == "finished" else " · r resumes it"
+            more = "" if status.word == StatusWord.FINISHED else " · r resumes it"
             self._notifier.show_message(f"{command}: no worker is running, the run is {status.word}{more}", "warning")
         return status.is_live
 
@@ -158,7 +159,7 @@ class Controls:
         if self._source.status.is_live:
             self._notifier.show_message(f"cannot resume: the run is {word}", "warning")
             return False
-        if word == "finished" and not finished_too:
+        if word == StatusWord.FINISHED and not finished_too:
             self._notifier.show_message(
                 "the run has finished; to go back, press Enter on a checkpoint (panel 5)", "warning"
             )

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from rich.style import Style
 
+from emodir_tui.runs.names import StageState, StatusWord
+
 THEMES = ("textual-dark", "textual-light", "ansi-dark", "ansi-light")
 BLOCKS = "▁▂▃▄▅▆▇█"
 BAR_DONE, BAR_LEFT = "━", "╌"
@@ -11,21 +13,21 @@ CHANNEL_KEPT, CHANNEL_GONE = "█", "░"
 KNEE, PICK, SELECTED, MEMBER = "◆", "▲", "◉", "•"
 
 # The glyph of each status; it is always shown next to the word.
-STATUS_GLYPHS = {
-    "starting": "○",
-    "running": "●",
-    "paused": "‖",
-    "stopping": "◌",
-    "no-progress": "◍",
-    "unsure": "?",
-    "lost": "✗",
-    "failed": "✗",
-    "stopped": "■",
-    "finished": "✓",
+STATUS_GLYPHS: dict[str, str] = {
+    StatusWord.STARTING: "○",
+    StatusWord.RUNNING: "●",
+    StatusWord.PAUSED: "‖",
+    StatusWord.STOPPING: "◌",
+    StatusWord.NO_PROGRESS: "◍",
+    StatusWord.UNSURE: "?",
+    StatusWord.LOST: "✗",
+    StatusWord.FAILED: "✗",
+    StatusWord.STOPPED: "■",
+    StatusWord.FINISHED: "✓",
     "replay": "▷",
 }
-STATUS_WORDS = {"no-progress": "no progress"}
-STAGE_GLYPHS = {"done": "✓", "running": "▶", "waiting": "·"}
+STATUS_WORDS: dict[str, str] = {StatusWord.NO_PROGRESS: "no progress"}
+STAGE_GLYPHS = {StageState.DONE: "✓", StageState.RUNNING: "▶", StageState.WAITING: "·"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,11 +46,11 @@ class Palette:
 
     def status(self, word: str) -> Style:
         """Return the style of a status word."""
-        if word in ("running", "finished"):
+        if word in (StatusWord.RUNNING, StatusWord.FINISHED):
             return self.good + self.strong
-        if word in ("lost", "failed"):
+        if word in (StatusWord.LOST, StatusWord.FAILED):
             return self.bad + self.strong
-        if word in ("no-progress", "unsure", "paused", "stopping"):
+        if word in (StatusWord.NO_PROGRESS, StatusWord.UNSURE, StatusWord.PAUSED, StatusWord.STOPPING):
             return self.warn + self.strong
         return self.accent + self.strong
 

@@ -20,6 +20,7 @@ from emodir_tui.formatting import (
     size,
 )
 from emodir_tui.runs.event_types import Group, Member, Scheme
+from emodir_tui.runs.names import Complexity
 from emodir_tui.runs.state import Checkpoint, Pick, RankingRow, RunState, Subnetwork
 from emodir_tui.tui.drawing.cells import fit
 from emodir_tui.tui.drawing.palette import CHANNEL_GONE, CHANNEL_KEPT, Palette, bar
@@ -211,7 +212,11 @@ def _scheme(view: View, scheme: Scheme) -> Detail:
 
 def _kept(state: RunState, share: float) -> str:
     """A share of the searched complexity, and the number where the original network's is known."""
-    totals = {} if state.baseline is None else {"macs": state.baseline.macs, "params": state.baseline.params}
+    totals = (
+        {}
+        if state.baseline is None
+        else {Complexity.MACS: state.baseline.macs, Complexity.PARAMS: state.baseline.params}
+    )
     total = totals.get(state.complexity)
     numbers = f": {count(total * share)} of {count(total)}" if total else ""
     return f"{percent(share)} of the {state.complexity.unit}{numbers}"

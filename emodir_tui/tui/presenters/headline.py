@@ -7,7 +7,7 @@ from rich.style import Style
 from rich.text import Text
 
 from emodir_tui.formatting import age, clock, duration, literal, percent, plural, points, size
-from emodir_tui.runs.names import StageName
+from emodir_tui.runs.names import StageName, StageState, StatusWord
 from emodir_tui.runs.state import Checkpoint, RunState, Stage
 from emodir_tui.tui.drawing.palette import STAGE_GLYPHS, STATUS_GLYPHS, STATUS_WORDS, bar
 from emodir_tui.tui.presenters.view import View
@@ -63,7 +63,7 @@ def _second(view: View, width: int) -> Text:
     palette = view.palette
     line = Text(no_wrap=True, end="")
     if (next_step := _next_step(view, width)) and view.playback is None:
-        style = None if view.word == "finished" else palette.status(view.word) + Style(bold=False)
+        style = None if view.word == StatusWord.FINISHED else palette.status(view.word) + Style(bold=False)
         line.append(_cut(next_step, width), palette.warn if view.stalled_seconds else style)
         return line
     right = Text.assemble(*_hardware(view, width))
@@ -82,17 +82,17 @@ def _explanation(view: View) -> str:
         play = view.playback
         doing = "" if play.playing else "paused at "
         return f"{doing}{duration(play.position)} / {duration(play.length)} at ×{play.speed:g}"
-    since = state.condition_since
-    explanations = {
-        "starting": f"{literal(status.reason, 200)}" if status.reason else "the worker is loading",
-        "paused": f"since {clock(since, seconds=False)} · memory is kept" if since is not None else "memory is kept",
-        "stopping": "saving a checkpoint, then exiting",
-        "no-progress": f"for {duration(status.seconds_without_progress)} · the worker is alive in {_where(state)}",
-        "unsure": literal(status.reason, 200),
-        "lost": _lost(view),
-        "failed": literal(state.error or status.reason, 400),
-        "stopped": f"at {percent(state.progress, 0)} in {_where(state)}",
-        "finished": _result(state),
+    paused = f"since {clock(since, seconds=False)} · " if (since := state.condition_since) is not None else ""
+    explanations: dict[str, str] = {
+        StatusWord.STARTING: f"{literal(status.reason, 200)}" if status.reason else "the worker is loading",
+        StatusWord.PAUSED: f"{paused}memory is kept",
+        StatusWord.STOPPING: "saving a checkpoint, then exiting",
+        StatusWord.NO_PROGRESS: f"for {duration(status.seconds_without_progress)} · the worker is alive in {_where(state)}",
+        StatusWord.UNSURE: literal(status.reason, 200),
+        StatusWord.LOST: _lost(view),
+        StatusWord.FAILED: literal(state.error or status.reason, 400),
+        StatusWord.STOPPED: f"at {percent(state.progress, 0)} in {_where(state)}",
+        StatusWord.FINISHED: _result(state),
     }
     return explanations.get(view.word, "")
 
@@ -102,22 +102,22 @@ def _next_step(view: View, width: int) -> str:
     state, status = view.state, view.status
     newest = max(state.checkpoints.values(), key=lambda item: item.saved, default=None)
     again = f"r resume{f' from {literal(newest.id)}' if newest else ''}"
-    if view.read_only and view.word in ("lost", "failed", "stopped"):
+    if view.read_only and view.word in (StatusWord.LOST, StatusWord.FAILED, StatusWord.STOPPED):
         again = "read-only"
     if view.stalled_seconds:
         return f"the run directory has not answered for {duration(view.stalled_seconds)} · does its file system hang?"
     # A long hint is cut to leave room for the next step.
     hint = _cut(literal(state.hint, 300), width - len(f" · {again} · l worker's log"))
-    steps = {
-        "paused": "p continues · x saves and stops · a run can stay paused for days",
-        "no-progress": f"a long step or a hang? · l worker's log · kill -QUIT {state.pid} adds a stack trace",
-        "unsure": "l worker's log · without a heartbeat the run soon counts as lost and can be resumed",
-        "lost": f"{_lost_work(state, newest)} · {again} · l worker's log",
-        "failed": f"{hint + ' · ' if hint else ''}{again} · l worker's log",
-        "stopped": f"{again} · emodir resume {literal(view.run_id)}",
-        "finished": f"{_picks(state)} · emodir export {literal(view.run_id)} --pick {_best(state)} · emodir show {literal(view.run_id)}",
+    steps: dict[str, str] = {
+        StatusWord.PAUSED: "p continues · x saves and stops · a run can stay paused for days",
+        StatusWord.NO_PROGRESS: f"a long step or a hang? · l worker's log · kill -QUIT {state.pid} adds a stack trace",
+        StatusWord.UNSURE: "l worker's log · without a heartbeat the run soon counts as lost and can be resumed",
+        StatusWord.LOST: f"{_lost_work(state, newest)} · {again} · l worker's log",
+        StatusWord.FAILED: f"{hint + ' · ' if hint else ''}{again} · l worker's log",
+        StatusWord.STOPPED: f"{again} · emodir resume {literal(view.run_id)}",
+        StatusWord.FINISHED: f"{_picks(state)} · emodir export {literal(view.run_id)} --pick {_best(state)} · emodir show {literal(view.run_id)}",
     }
-    if view.word == "starting" and status.reason and state.opened is None:
+    if view.word == StatusWord.STARTING and status.reason and state.opened is None:
         return "l worker's log"
     return steps.get(view.word, "")
 
@@ -168,16 +168,16 @@ def _where(state: RunState, *, short: bool = False) -> str:
         return "before the first stage"
     number = list(StageName).index(stage.name) + 1
     if short:
-        step = f" {stage.step}/{stage.steps}" if stage.steps and stage.state == "running" else ""
+        step = f" {stage.step}/{stage.steps}" if stage.steps and stage.state == StageState.RUNNING else ""
         return f"{number}/{len(StageName)} {stage.name}{step}"
     return f"{number}/{len(StageName)} {stage.name}{_step(stage, state)}"
 
 
 def _step(stage: Stage, state: RunState) -> str:
-    if stage.state != "running":
+    if stage.state != StageState.RUNNING:
         return ""
-    running = [item for item in state.subnetworks.values() if item.state == "running"]
-    if stage.name == "search" and running:
+    running = [item for item in state.subnetworks.values() if item.state == StageState.RUNNING]
+    if stage.name == StageName.SEARCH and running:
         item = running[-1]
         return f" · {literal(item.name)} generation {item.generation}/{item.generations}"
     if not stage.steps:
@@ -190,14 +190,17 @@ def _step(stage: Stage, state: RunState) -> str:
 def _times(view: View, *, short: bool) -> tuple[str, ...]:
     """Return elapsed and expected times, from the longest wording to the shortest."""
     state, word = view.state, view.word
-    if word == "starting" and state.opened is None:
+    if word == StatusWord.STARTING and state.opened is None:
         return ("",)
-    ended = {"paused": state.condition_since}.get(word, state.updated)
+    ended = state.condition_since if word == StatusWord.PAUSED else state.updated
     # The clock of a run that does not advance stands still.
-    still = word in ("paused", "lost", "finished", "failed", "stopped") and ended is not None
+    still = (
+        word in (StatusWord.PAUSED, StatusWord.LOST, StatusWord.FINISHED, StatusWord.FAILED, StatusWord.STOPPED)
+        and ended is not None
+    )
     elapsed = duration(state.elapsed_seconds(ended if still and ended is not None else view.now))
     elapsed = elapsed if short else f"elapsed {elapsed}"
-    eta = state.eta_seconds(view.now) if word in ("running", "replay") else None
+    eta = state.eta_seconds(view.now) if word in (StatusWord.RUNNING, "replay") else None
     if eta is None:
         return (elapsed,)
     expected = f"{elapsed}{' ' if short else '  '}ETA ~{duration(eta)}"
@@ -232,9 +235,9 @@ def _stages(view: View, *, names: bool, cells: int = 12) -> Text:
     text = Text(no_wrap=True, end="")
     current = state.stage
     styles: dict[str, Style] = {
-        "done": palette.good,
-        "running": palette.accent + palette.strong,
-        "waiting": palette.dim,
+        StageState.DONE: palette.good,
+        StageState.RUNNING: palette.accent + palette.strong,
+        StageState.WAITING: palette.dim,
     }
     for stage in state.stages.values():
         is_current = current is not None and stage.name == current.name

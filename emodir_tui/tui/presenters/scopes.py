@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from emodir_tui.runs.event_types import Point
+from emodir_tui.runs.names import StageName, StageState
 from emodir_tui.runs.state import RunState
 from emodir_tui.tui.presenters.references import Reference
 
@@ -26,11 +27,11 @@ def scopes(state: RunState) -> list[str]:
 
 def default_scope(state: RunState) -> str:
     """Return the scope shown by default: the search in progress, later the merged and the joint front."""
-    if state.joint.front or state.stages["joint"].state != "waiting":
+    if state.joint.front or state.stages[StageName.JOINT].state != StageState.WAITING:
         return JOINT
     if state.ranking:
         return MERGED
-    running = [item.name for item in state.subnetworks.values() if item.state == "running"]
+    running = [item.name for item in state.subnetworks.values() if item.state == StageState.RUNNING]
     begun = [item.name for item in state.subnetworks.values() if item.front]
     return running[-1] if running else begun[-1] if begun else next(iter(state.subnetworks), JOINT)
 

@@ -1,7 +1,9 @@
 """View: a run at one moment, as the widgets draw it. They keep nothing of it."""
 
 from dataclasses import dataclass
+from typing import Literal
 
+from emodir_tui.runs.names import StatusWord
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Status
 from emodir_tui.tui.drawing.palette import Palette
@@ -31,7 +33,7 @@ class View:
     scope: str = "joint"
 
     @property
-    def word(self) -> str:
+    def word(self) -> StatusWord | Literal["replay"]:
         """The status word that the header shows."""
         return "replay" if self.playback is not None else self.status.word
 

@@ -11,6 +11,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from emodir_tui.runs.names import StatusWord
 from emodir_tui.tui.control.keymap import COMMANDS
 from emodir_tui.tui.drawing.palette import KNEE, MEMBER, PICK, SELECTED, STATUS_GLYPHS, STATUS_WORDS, Palette
 
@@ -27,16 +28,16 @@ _MARKS = (
     ("♥", "the worker's heartbeat; shows its age when late"),
 )
 _STATES = {
-    "starting": "the worker is loading",
-    "running": "the worker is running",
-    "paused": "the worker waits and keeps its memory; p continues",
-    "stopping": "the worker saves a checkpoint and exits",
-    "no-progress": "the worker is alive, but without progress for two minutes",
-    "unsure": "no heartbeat for some seconds",
-    "lost": "the worker ended without a message; r resumes",
-    "failed": "an error ended the run; r resumes",
-    "stopped": "the run was stopped on request; r resumes",
-    "finished": "all stages are done",
+    StatusWord.STARTING: "the worker is loading",
+    StatusWord.RUNNING: "the worker is running",
+    StatusWord.PAUSED: "the worker waits and keeps its memory; p continues",
+    StatusWord.STOPPING: "the worker saves a checkpoint and exits",
+    StatusWord.NO_PROGRESS: "the worker is alive, but without progress for two minutes",
+    StatusWord.UNSURE: "no heartbeat for some seconds",
+    StatusWord.LOST: "the worker ended without a message; r resumes",
+    StatusWord.FAILED: "an error ended the run; r resumes",
+    StatusWord.STOPPED: "the run was stopped on request; r resumes",
+    StatusWord.FINISHED: "all stages are done",
 }
 
 

@@ -17,6 +17,7 @@ from textual.css.query import NoMatches
 
 from emodir_tui.formatting import literal, printable
 from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.runs.names import StatusWord
 from emodir_tui.tui.control.controls import Controls
 from emodir_tui.tui.control.keymap import MAIN, PLAY, REPLAY, Command, bindings, commands_of
 from emodir_tui.tui.control.panels import CHECKPOINTS, FRONT, LOG, PANELS
@@ -228,7 +229,7 @@ class MainScreen(FilteredScreen):
     def _keys(self, view: View) -> list[tuple[str, str, str]]:
         """Return the key line: the commands available in this state."""
         labels = {
-            "pause": "Continue" if view.word == "paused" else "Pause",
+            "pause": "Continue" if view.word == StatusWord.PAUSED else "Pause",
             "freeze": "Freeze" if self._frozen is None else "Unfreeze",
         }
         return [
@@ -245,7 +246,7 @@ class MainScreen(FilteredScreen):
         if command.id in ("save", "pause", "stop", "stop-now"):
             return live and not replaying and not self._controls.read_only
         if command.id == "resume":
-            ended = not live and self.source.status.word != "finished"
+            ended = not live and self.source.status.word != StatusWord.FINISHED
             return ended and not replaying and not self._controls.read_only
         return True
 

@@ -13,6 +13,7 @@ from textual.screen import Screen
 from emodir_tui.errors import EmodirError
 from emodir_tui.formatting import age, literal, literal_lines, percent, plural, points
 from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.runs.names import StatusWord
 from emodir_tui.tui.control.keymap import PICKER, bindings, key_line_commands
 from emodir_tui.tui.drawing.palette import STATUS_GLYPHS, STATUS_WORDS, Palette, bar
 from emodir_tui.tui.screens.notice import NoticeScreen
@@ -101,7 +102,7 @@ class PickerScreen(Screen[None]):
             summary = by_id.get(str(key))
             return _cells(summary, palette, now, marked=str(key) in self._marked) if summary is not None else ()
 
-        running = sum(summary.word in ("running", "starting") for summary in self._summaries)
+        running = sum(summary.word in (StatusWord.RUNNING, StatusWord.STARTING) for summary in self._summaries)
         found = f"{plural(len(by_id), 'run')} · {running} running" if self._has_read else "reading …"
         self.query_one("#picker-title", Line).show(
             Text(f" emodir runs in {literal(str(self._runs_dir))} · {found}", style=palette.strong)

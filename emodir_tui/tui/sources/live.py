@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.event_types import ConditionChanged, Event, RunClosed, RunOpened
 from emodir_tui.runs.fold import apply
+from emodir_tui.runs.names import StatusWord
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Status
 from emodir_tui.runs.watcher import Watcher
@@ -42,7 +43,7 @@ class LiveSource:
 
     def __init__(self, directory: RunDirectory, *, poll_seconds: float = POLL_SECONDS, gpus: bool = True) -> None:
         self.state = RunState()
-        self.status = Status(word="starting", reason="reading the run's events")
+        self.status = Status(word=StatusWord.STARTING, reason="reading the run's events")
         self.gpus: tuple[Gpu, ...] = ()
         self.damaged = 0
         self.caught_up = False

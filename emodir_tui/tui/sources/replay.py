@@ -7,6 +7,7 @@ from pathlib import Path
 
 from emodir_tui.runs.events import EventReader, decode
 from emodir_tui.runs.fold import apply
+from emodir_tui.runs.names import StatusWord
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Status
 from emodir_tui.tui.sources.event_log import EventLog, LogLine
@@ -26,7 +27,7 @@ class ReplaySource:
         self, events_folder: Path, *, speed: float = 20.0, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self.state = RunState()
-        self.status = Status(word="starting", reason="reading the recording")
+        self.status = Status(word=StatusWord.STARTING, reason="reading the recording")
         self.gpus: tuple[Gpu, ...] = ()
         self.damaged = 0
         self.caught_up = False
@@ -131,5 +132,5 @@ class ReplaySource:
                 self._next += 1
             if time.monotonic() > until:
                 break
-        self.status = Status(word=self.state.outcome or self.state.condition, reason=self.state.error)
+        self.status = Status(word=StatusWord(self.state.outcome or self.state.condition), reason=self.state.error)
         return self._next < target

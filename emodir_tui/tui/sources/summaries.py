@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from emodir_tui.runs.directory import RunDirectory, list_runs
-from emodir_tui.runs.names import StageName
+from emodir_tui.runs.names import StageName, StatusWord
 from emodir_tui.runs.state import RunState
 from emodir_tui.runs.status import Status
 from emodir_tui.runs.watcher import Watcher
@@ -20,7 +21,7 @@ class Summary:
     """A run in one line. Accuracy and MACs belong to its best pick; `updated` is the time of the last event."""
 
     directory: RunDirectory
-    word: str = ""
+    word: StatusWord | Literal["", "unreadable"] = ""
     stage: str = ""
     progress: float = 0.0
     accuracy: float | None = None
@@ -79,7 +80,7 @@ class _Watched:
     def update(self) -> None:
         """Update the summary."""
         size = self._events_size()
-        ended = self.summary.word in ("finished", "failed", "stopped", "lost")
+        ended = self.summary.word in (StatusWord.FINISHED, StatusWord.FAILED, StatusWord.STOPPED, StatusWord.LOST)
         if ended and size == self._size:
             return
         directory = self.summary.directory

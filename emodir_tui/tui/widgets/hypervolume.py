@@ -5,6 +5,7 @@ from textual.app import ComposeResult
 
 from emodir_tui.formatting import literal, number
 from emodir_tui.runs.event_types import Point
+from emodir_tui.runs.names import StageName, StageState
 from emodir_tui.runs.state import RunState, Subnetwork
 from emodir_tui.tui.control import panels
 from emodir_tui.tui.drawing.chart import Chart, Series, thin_out
@@ -77,9 +78,9 @@ def _baseline_chart(state: RunState, palette: Palette) -> Chart | None:
     points = tuple(
         (float(epoch.epoch), epoch.accuracy)
         for epoch in state.epochs.values()
-        if epoch.stage == "baseline" and epoch.accuracy is not None
+        if epoch.stage == StageName.BASELINE and epoch.accuracy is not None
     )
-    if not points or state.stages["baseline"].state == "done":
+    if not points or state.stages[StageName.BASELINE].state == StageState.DONE:
         return None
     series = Series(points=thin_out(points), style=palette.accent)
     return Chart(series=(series,), x_label="epoch", y_label="accuracy", y_floor=None)

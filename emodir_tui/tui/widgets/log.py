@@ -5,6 +5,7 @@ from collections.abc import Hashable
 from textual.app import ComposeResult
 
 from emodir_tui.formatting import clock, literal
+from emodir_tui.runs.names import StatusWord
 from emodir_tui.runs.narration import LEVELS
 from emodir_tui.tui.control import panels
 from emodir_tui.tui.presenters.view import View
@@ -81,7 +82,7 @@ class LogPanel(Panel):
     def _empty(self, view: View) -> str:
         if view.lines:
             return "no line matches the level and filter"
-        return "the worker is loading · l shows its log" if view.word == "starting" else "no messages yet"
+        return "the worker is loading · l shows its log" if view.word == StatusWord.STARTING else "no messages yet"
 
 
 def _cells(line: LogLine, view: View) -> Cells:

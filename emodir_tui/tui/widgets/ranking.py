@@ -108,5 +108,5 @@ def _cells(row: RankingRow, colour: Style | None, view: View) -> Cells:
 def _empty(view: View) -> str:
     states = [item.state for item in view.state.subnetworks.values()]
     if states and view.state.stages[StageName.SEARCH].state != StageState.DONE:
-        return f"appears when all are searched and ranked (stage 5): {states.count(StageState.DONE)}{STAGE_GLYPHS['done']} of {len(states)}"
+        return f"appears when all are searched and ranked (stage 5): {states.count(StageState.DONE)}{STAGE_GLYPHS[StageState.DONE]} of {len(states)}"
     return "appears when all members have been ranked (stage 5)"

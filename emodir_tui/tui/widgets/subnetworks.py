@@ -7,6 +7,7 @@ from rich.style import Style
 from textual.app import ComposeResult
 
 from emodir_tui.formatting import NOTHING, layer_range, literal, number, rate
+from emodir_tui.runs.names import StageName, StageState
 from emodir_tui.runs.state import Subnetwork
 from emodir_tui.tui.control import panels
 from emodir_tui.tui.drawing.palette import STAGE_GLYPHS, sparkline
@@ -15,7 +16,7 @@ from emodir_tui.tui.widgets.panel import Panel
 from emodir_tui.tui.widgets.rows import Cells, Column, Rows
 
 TREND_CELLS = 10
-_WORDS = {"done": "done", "running": "run", "waiting": "wait"}
+_WORDS = {StageState.DONE: "done", StageState.RUNNING: "run", StageState.WAITING: "wait"}
 _COLUMNS = (
     Column(key="name", label="sn", width=4),
     Column(key="layers", label="layers", width=12, stretch=True),
@@ -55,7 +56,7 @@ class SubnetworksPanel(Panel):
 
 def _cells(item: Subnetwork, colour: Style, view: View) -> Cells:
     palette = view.palette
-    state = {"done": palette.good, "running": palette.accent}.get(item.state, palette.dim)
+    state = {StageState.DONE: palette.good, StageState.RUNNING: palette.accent}.get(item.state, palette.dim)
     generation = f"{item.generation}/{item.generations}" if item.generations else NOTHING
     return (
         (literal(item.name), colour),
@@ -65,7 +66,7 @@ def _cells(item: Subnetwork, colour: Style, view: View) -> Cells:
         number(item.hypervolume),
         (sparkline(_trend(item), TREND_CELLS), colour),
         str(item.front_size) if item.front_size else NOTHING,
-        rate(item.evaluations_per_second) if item.state == "running" else NOTHING,
+        rate(item.evaluations_per_second) if item.state == StageState.RUNNING else NOTHING,
     )
 
 
@@ -79,6 +80,6 @@ def _trend(item: Subnetwork) -> list[float]:
 
 
 def _empty(view: View) -> str:
-    if view.state.stages["divide"].state == "done":
+    if view.state.stages[StageName.DIVIDE].state == StageState.DONE:
         return "the network was divided into no sub-networks"
     return "appear when the network has been divided (stage 2)"
