@@ -17,6 +17,7 @@ LOST_SECONDS_OTHER_HOST = 60.0
 NO_PROGRESS_SECONDS = 120.0
 START_SECONDS = 60.0
 LOOK_SECONDS = 0.5
+NEVER_STARTED = "no worker ever started"
 _LIVE = (
     StatusWord.STARTING,
     StatusWord.RUNNING,
@@ -112,7 +113,7 @@ class Observer:
         if owner is not None and owner.is_alive() is False:
             return Status(word=StatusWord.LOST, reason="the worker ended before its first sign of life")
         if owner is None and time.time() - self.directory.created > START_SECONDS:
-            return Status(word=StatusWord.LOST, reason="no worker ever started")
+            return Status(word=StatusWord.LOST, reason=NEVER_STARTED)
         return Status(word=StatusWord.STARTING, reason="the worker is loading")
 
 

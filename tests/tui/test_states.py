@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from emodir_tui.runs.names import StatusWord
-from emodir_tui.runs.status import Status
+from emodir_tui.runs.status import NEVER_STARTED, Status
 from emodir_tui.tui.drawing.palette import palette_of
 from emodir_tui.tui.presenters.headline import headline
 from emodir_tui.tui.presenters.view import View
@@ -52,6 +52,18 @@ def test_a_long_hint_leaves_room_for_the_next_step(width):
     second = headline(view, width)[1].plain
     assert second.startswith("lower search.batch and")
     assert second.endswith("… · r resume from ck-0005 · l worker's log")
+
+
+@pytest.mark.parametrize(
+    ("reason", "explanation"),
+    [
+        (NEVER_STARTED, " no worker ever started"),
+        ("process 7 on here is gone", " process 7 on here is gone (killed, out of memory, or a reboot?)"),
+    ],
+)
+def test_causes_of_a_loss_are_named_only_where_a_worker_had_started(reason, explanation):
+    view = view_of(State(Still([], Status(word=StatusWord.LOST, reason=reason))))
+    assert headline(view, 200)[0].plain.partition("  ")[0].rstrip().endswith(explanation)
 
 
 @pytest.mark.parametrize(

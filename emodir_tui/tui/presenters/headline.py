@@ -9,6 +9,7 @@ from rich.text import Text
 from emodir_tui.formatting import age, clock, duration, literal, percent, plural, points, size
 from emodir_tui.runs.names import StageName, StageState, StatusWord
 from emodir_tui.runs.state import Checkpoint, RunState, Stage
+from emodir_tui.runs.status import NEVER_STARTED
 from emodir_tui.tui.drawing.palette import STAGE_GLYPHS, STATUS_GLYPHS, STATUS_WORDS, bar
 from emodir_tui.tui.presenters.view import View
 from emodir_tui.tui.sources.gpus import Gpu
@@ -125,7 +126,8 @@ def _next_step(view: View, width: int) -> str:
 def _lost(view: View) -> str:
     state = view.state
     since = f"{age(view.now - state.updated)} ago · " if state.updated is not None else ""
-    return f"{since}{literal(view.status.reason, 200)} (killed, out of memory, or a reboot?)"
+    causes = "" if view.status.reason == NEVER_STARTED else " (killed, out of memory, or a reboot?)"
+    return f"{since}{literal(view.status.reason, 200)}{causes}"
 
 
 def _lost_work(state: RunState, newest: Checkpoint | None) -> str:
