@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 
 from emodir_tui.arrays import KeepVectors, extended
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph, analyse
+from emodir_tui.nets.coupling.function_rules import POINTWISE_FUNCTIONS
 from emodir_tui.nets.execution.program import CHANNEL_LEAVES
 from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.nets.modules.channel_modules import ChannelConstant
@@ -19,8 +20,6 @@ from emodir_tui.nets.tracing.network import trace
 from emodir_tui.nets.tracing.tracer import erase_unused_nodes, operation
 
 __all__ = ["ChannelConstant", "apply_structure", "remove", "structure"]
-
-_SHAPELESS = {"relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "sigmoid", "hardsigmoid", "hardswish", "tanh"}
 
 
 class NoChannels(nn.Module):
@@ -209,7 +208,7 @@ def _can_replace_branch(graph: ChannelGraph, number: int, calls: dict[str, int],
         if node.op == "call_module":
             if calls[str(node.target)] > 1 or str(node.target) not in modules:
                 return False
-        elif name in branch.constant_tail or operation(node) not in _SHAPELESS:
+        elif name in branch.constant_tail or operation(node) not in POINTWISE_FUNCTIONS:
             return False
     return True
 

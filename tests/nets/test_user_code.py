@@ -161,6 +161,18 @@ def test_an_emptied_branch_whose_sum_is_made_in_place_needs_a_graph_and_computes
         assert difference(made(x), masked_by_hooks(graph, x, keep)) < 1e-4
 
 
+@pytest.mark.parametrize(
+    ("name", "branches"),
+    [
+        ("a residual scaled by a parameter", 1),
+        ("a residual shifted by a parameter per column", 0),
+        ("a residual that ends in softplus", 1),
+    ],
+)
+def test_a_branch_can_be_emptied_if_its_end_is_then_the_same_at_every_position(name, branches):
+    assert len(graph_of(disturbed(CASES[name]), torch.randn(3, 3, 12, 12)).branches) == branches
+
+
 class Auxiliary(nn.Module):
     """A second classifier that only runs in training."""
 

@@ -50,6 +50,14 @@ def scaled_residual(m, x):
     return x + m.two(F.gelu(m.one(x))) * m.gamma.view(1, -1, 1, 1)
 
 
+def shifted_residual(m, x):
+    return x + (m.two(F.relu(m.one(x))) + m.shift)
+
+
+def softplus_residual(m, x):
+    return x + F.softplus(m.two(F.celu(m.one(x)))) / 2
+
+
 def halves(m, x):
     first, second = torch.chunk(x, 2, dim=1)
     return torch.cat([m.conv(first), second], 1)
@@ -88,6 +96,10 @@ CASES = {
     "a residual scaled by a parameter": Net(
         scaled_residual, one=conv(8, 12, 1), two=conv(12, 8, 1), gamma=nn.Parameter(torch.rand(8))
     ),
+    "a residual shifted by a parameter per column": Net(
+        shifted_residual, one=conv(8, 12, 1), two=conv(12, 8, 1), shift=nn.Parameter(torch.rand(12))
+    ),
+    "a residual that ends in softplus": Net(softplus_residual, one=conv(8, 12, 1), two=conv(12, 8, 1)),
     "chunk and concatenation": Net(halves, conv=conv(4, 4, 1)),
     "every second channel": Net(interleaved, conv=conv(4, 4, 1)),
     "a gated linear unit": Net(gated, conv=conv(8, 16, 1)),
@@ -96,6 +108,9 @@ CASES = {
     "the sum of a stack": Net(select_kernel, one=conv(8, 8, 1), two=conv(8, 8, 3, padding=1)),
     "the larger of two halves": Net(lambda m, x: torch.max(x[:, :4], x[:, 4:]), made=4),
     "flipped channels": Net(lambda m, x: torch.flip(x, [1])),
+    "a function whose own name differs from its public one": Net(
+        lambda m, x: F.logsigmoid(m.conv(x)), conv=conv(8, 8, 1)
+    ),
     "where": Net(lambda m, x: torch.where(x > 0.2, x, 0.1 * x)),
     "a depthwise layer with a multiplier": Net(lambda m, x: m.conv(x), conv=conv(8, 16, 3, groups=8), made=16),
     "a grouped transposed layer": Net(lambda m, x: m.up(x), up=nn.ConvTranspose2d(8, 12, 2, 2, groups=4), made=12),

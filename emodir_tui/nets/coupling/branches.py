@@ -5,20 +5,20 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor, fx, nn
 
-from emodir_tui.nets.coupling.labels import compact
+from emodir_tui.nets.coupling.function_rules import BINARY_FUNCTIONS, POINTWISE_FUNCTIONS
+from emodir_tui.nets.coupling.labels import compact, varying
+from emodir_tui.nets.coupling.module_rules import DROPS, NORM_ACT, POINTWISE_MODULES
 from emodir_tui.nets.coupling.propagation import ChannelMixingLayer, Propagation
-from emodir_tui.nets.tracing.tracer import operation
+from emodir_tui.nets.tracing.tracer import operation, qualified
 
 _ADDITIONS = {"add", "iadd"}
+# What maps one number per channel, the same at every position, to such a tensor.
 _CONSTANT_MODULES = (
-    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish,
-    nn.Sigmoid, nn.Hardsigmoid, nn.Hardswish, nn.Tanh, nn.Hardtanh, nn.PReLU, nn.Identity, nn.AdaptiveAvgPool2d,
-    nn.Dropout, nn.Dropout2d,
+    *POINTWISE_MODULES, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.PReLU, nn.AdaptiveAvgPool2d,
 )  # fmt: skip
-_CONSTANT_FOREIGN = {"StochasticDepth", "DropPath", "BatchNormAct2d"}
+_CONSTANT_FOREIGN = {NORM_ACT, *DROPS}
 _CONSTANT_FUNCTIONS = {
-    "relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "sigmoid", "hardsigmoid", "hardswish", "tanh", "mul", "add",
-    "sub", "div", "stochastic_depth", "contiguous", "mean", "permute", "transpose",
+    *POINTWISE_FUNCTIONS, *BINARY_FUNCTIONS, "stochastic_depth", "contiguous", "mean", "permute", "transpose",
 }  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def _branch(
     constant: set[fx.Node] = set()
     fixed: set[fx.Node] = set()
     for node in region:
-        # A value computed from parameters alone is fixed; with one number per channel it is also constant over positions.
+        # A value computed from parameters alone is fixed. With one dimension it may hold one number per channel.
         if node.op == "get_attr" or (node.all_input_nodes and set(node.all_input_nodes) <= fixed):
             fixed.add(node)
             if sum(size > 1 for size in node.meta.get("shape", ())) <= 1:
@@ -140,7 +140,11 @@ def _branch(
         ):
             zero_input_layers.append(node.name)
             constant.add(node)
-        elif _keeps_constant(propagation, node) and set(node.all_input_nodes) <= constant:
+        elif (
+            _keeps_constant(propagation, node)
+            and set(node.all_input_nodes) <= constant
+            and _fixed_along_channels(propagation, node, fixed)
+        ):
             constant.add(node)
     if end not in constant:
         return None
@@ -165,6 +169,18 @@ def _groups_of(labels: Tensor, group_of_label: np.ndarray) -> list[int]:
     return groups
 
 
+def _fixed_along_channels(propagation: Propagation, node: fx.Node, fixed: set[fx.Node]) -> bool:
+    """Whether the fixed inputs of a node change along its channels only, never from position to position."""
+    labels = propagation.values[node]
+    shapes = [source.meta.get("shape", ()) for source in node.all_input_nodes if source in fixed]
+    if not isinstance(labels, Tensor):
+        return not shapes
+    channels = varying(labels)
+    return all(
+        size == 1 or labels.dim() - len(shape) + dim in channels for shape in shapes for dim, size in enumerate(shape)
+    )
+
+
 def _keeps_constant(propagation: Propagation, node: fx.Node) -> bool:
     """Whether a node maps inputs that are the same at every position to such an output."""
     if node.op != "call_module":
@@ -172,4 +188,4 @@ def _keeps_constant(propagation: Propagation, node: fx.Node) -> bool:
     module = propagation.module.get_submodule(str(node.target))
     if isinstance(module, nn.Conv2d):
         return module.kernel_size == (1, 1) and module.padding == (0, 0) and module.groups == 1
-    return isinstance(module, _CONSTANT_MODULES) or type(module).__name__ in _CONSTANT_FOREIGN
+    return isinstance(module, _CONSTANT_MODULES) or qualified(type(module)) in _CONSTANT_FOREIGN

@@ -263,22 +263,27 @@ def _metadata(state: Propagation, node: fx.Node) -> Any:
 
 _POINTWISE_NAMES = (
     "relu relu6 leaky_relu elu celu selu gelu silu mish sigmoid logsigmoid tanh hardtanh hardsigmoid hardswish softplus "
-    "softsign threshold dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout stochastic_depth "
-    "detach float double half bfloat16 abs neg exp log sqrt rsqrt square pow clamp clip floor ceil "
-    "round sign erf sin cos identity to type_as alias"
+    "softsign threshold detach float double half bfloat16 abs neg exp log sqrt rsqrt square pow clamp clip floor ceil "
+    "round sign erf sin cos to type_as"
 )
 _BINARY_NAMES = (
     "add sub rsub mul multiply div divide true_divide truediv floordiv mod maximum minimum subtract eq ne lt le gt ge"
 )
+# Not among the pointwise ones, because they are random in evaluation mode too if called with training=True.
+_DROPOUT_NAMES = "dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout stochastic_depth"
 _POOL_NAMES = (
     "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d "
     "adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d lp_pool2d interpolate upsample"
 )
 _MOVE_NAMES = "transpose permute swapaxes swapdims movedim moveaxis unsqueeze squeeze t flatten unflatten"
 _CREATOR_NAMES = "zeros ones full empty arange rand randn new_zeros new_ones new_full"
+# `branches` and `removal` use these two sets as well, so one entry suffices for an element-wise operation.
+POINTWISE_FUNCTIONS = frozenset(_POINTWISE_NAMES.split())
+BINARY_FUNCTIONS = frozenset(_BINARY_NAMES.split())
 FUNCTION_RULES: dict[str, Rule] = {
     **LAYER_FUNCTION_RULES,
     **dict.fromkeys(_POINTWISE_NAMES.split(), _pointwise),
+    **dict.fromkeys(_DROPOUT_NAMES.split(), _pointwise),
     **dict.fromkeys(_BINARY_NAMES.split(), _binary),
     **dict.fromkeys(_POOL_NAMES.split(), _pool),
     **{name: _moves(name) for name in _MOVE_NAMES.split()},

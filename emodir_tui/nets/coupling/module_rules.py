@@ -26,12 +26,12 @@ def module_rule(state: Propagation, node: fx.Node) -> Any:
     module = state.module.get_submodule(str(node.target))
     labels = state.value(node.args[0]) if node.args else None
     if len(node.all_input_nodes) == 1 and isinstance(labels, Tensor) and not parametrize.is_parametrized(module):
-        if qualified(type(module)) == _NORM_ACT:
+        if qualified(type(module)) == NORM_ACT:
             return _norm_act(state, node, module, labels)
         for kinds, rule in _MODULE_RULES:
             if isinstance(module, kinds):
                 return rule(state, node, module, labels)
-        if qualified(type(module)) in _DROPS:
+        if qualified(type(module)) in DROPS:
             return labels
     return state.opaque(node, f"{type(module).__name__} is {UNKNOWN}")
 
@@ -138,7 +138,7 @@ def _channel_norm(state: Propagation, node: fx.Node, module: nn.Module, x: Tenso
 
 def _norm_act(state: Propagation, node: fx.Node, module: Any, x: Tensor) -> Any:
     parts = [part for part in (getattr(module, "act", None), getattr(module, "drop", None)) if part is not None]
-    if all(isinstance(part, _POINTWISE) for part in parts):
+    if all(isinstance(part, POINTWISE_MODULES) for part in parts):
         return _channel_norm(state, node, module, x)
     return state.opaque(node, f"{type(module).__name__} is {UNKNOWN}")
 
@@ -268,7 +268,8 @@ def _own_split(state: Propagation, node: fx.Node, module: channels.ChannelSplit,
 
 
 _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_POINTWISE = (
+# All are deterministic in evaluation mode; `branches` relies on that.
+POINTWISE_MODULES = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Sigmoid, nn.LogSigmoid,
     nn.Tanh, nn.Hardtanh, nn.Hardsigmoid, nn.Hardswish, nn.Softplus, nn.Softsign, nn.Threshold, nn.Identity,
     nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
@@ -285,8 +286,8 @@ _CHANNEL_NORMS = (
     nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm,
     nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
 )  # fmt: skip
-_NORM_ACT = "timm.layers.norm_act.BatchNormAct2d"
-_DROPS = {"torchvision.ops.stochastic_depth.StochasticDepth", "timm.layers.drop.DropPath"}
+NORM_ACT = "timm.layers.norm_act.BatchNormAct2d"
+DROPS = {"torchvision.ops.stochastic_depth.StochasticDepth", "timm.layers.drop.DropPath"}
 _MODULE_RULES: list[tuple[Any, Callable[[Propagation, fx.Node, Any, Tensor], Any]]] = [
     (_CONVS, _conv),
     (nn.Linear, _linear),
@@ -294,7 +295,7 @@ _MODULE_RULES: list[tuple[Any, Callable[[Propagation, fx.Node, Any, Tensor], Any
     (nn.GroupNorm, _group_norm),
     (nn.LayerNorm, _layer_norm),
     (nn.PReLU, _prelu),
-    (_POINTWISE, _pointwise),
+    (POINTWISE_MODULES, _pointwise),
     (_POOLS, _pool),
     (nn.Flatten, _flatten),
     (nn.Unflatten, _unflatten),

@@ -28,6 +28,8 @@ _FOREIGN_LEAVES = {
     "timm.layers.norm_act.BatchNormAct2d",
     "timm.layers.conv2d_same.Conv2dSame",
 }
+# torch's own name of this function is log_sigmoid, which no module has.
+_RENAMED: dict[Any, str] = {F.logsigmoid: "logsigmoid"}
 _ASSERTIONS = {"_assert", "_assert_is_none"}
 # Functions that make a tensor of given sizes. torch.fx cannot trace their calls when a size is that of a traced tensor.
 _CREATORS = ("zeros", "ones", "full", "empty", "arange", "rand", "randn")
@@ -93,7 +95,7 @@ def operation(node: fx.Node) -> str | None:
         return str(node.target).rstrip("_")
     if node.op != "call_function" or not callable(node.target):
         return None
-    name = getattr(node.target, "__name__", "")
+    name = _RENAMED.get(node.target, getattr(node.target, "__name__", ""))
     known = any(getattr(space, name, None) is node.target for space in (torch, F, operator))
     if known or getattr(node.target, "__module__", "") == "torchvision.ops.stochastic_depth":
         return name.strip("_")
