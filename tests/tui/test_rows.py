@@ -26,6 +26,18 @@ async def test_a_cursor_on_the_first_row_keeps_its_key_or_its_place(flags, then)
         assert app.rows.key == then
 
 
+async def test_a_row_has_one_cell_per_column_or_none_if_it_has_vanished():
+    app = Table()
+    async with app.run_test(size=(40, 10)):
+        palette = palette_of(ansi=False, dark=True)
+        app.rows.show(["a"], lambda key: (), palette)
+        assert app.rows.render_line(1).text.strip() == ""
+        app.rows.show(["a"], lambda key: (key,), palette)
+        with pytest.raises(ValueError, match="argument 2 is longer"):
+            app.rows.show(["a"], lambda key: (key, "more"), palette)
+        app.rows.show(["a"], lambda key: (key,), palette)
+
+
 async def test_a_cursor_that_was_moved_keeps_its_key():
     app = Table(newest_first=True)
     async with app.run_test(size=(40, 10)) as pilot:

@@ -119,7 +119,10 @@ class Rows(ScrollView, can_focus=True):
         empty: str = "",
         sorted_by: str = "",
     ) -> None:
-        """Show these rows. `cells` is called for visible rows only."""
+        """Show these rows.
+
+        `cells` is called for visible rows only. It returns one cell per column, in order, or none for a vanished row.
+        """
         before = self.key
         rows_before = len(self._keys)
         self._keys, self._cells, self._palette = keys, cells, palette
@@ -223,12 +226,12 @@ class Rows(ScrollView, can_focus=True):
         return Strip(segments).adjust_cell_length(width)
 
     def _row_line(self, index: int, width: int, palette: Palette) -> Strip:
-        values = {
-            column.key: value for column, value in zip(self._columns, self._cells(self._keys[index]), strict=False)
-        }
+        # A row that has vanished since the keys were read has no cells.
+        cells_of_row = self._cells(self._keys[index]) or ("",) * len(self._columns)
+        values = {column.key: value for column, value in zip(self._columns, cells_of_row, strict=True)}
         segments = [Segment(" ")]
         for column, cells in self._layout(width):
-            value = values.get(column.key, "")
+            value = values[column.key]
             text, style = (value, None) if isinstance(value, str) else value
             segments.append(Segment(fit(text, cells, right=column.right) + " ", style))
         strip = Strip(segments).adjust_cell_length(width)
