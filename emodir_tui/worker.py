@@ -56,7 +56,7 @@ def run_attempt(directory: RunDirectory, checkpoint: str | None = None, *, log: 
         log: Print what happens on stderr.
 
     Raises:
-        EmodirError: It failed; says why.
+        EmodirError: It failed, with the reason.
     """
     try:
         settings = profiles.load(directory.profile_file)

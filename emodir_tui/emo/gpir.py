@@ -33,7 +33,7 @@ class MeasuredMember:
     kl: float
 
 
-class RankedMember(NamedTuple):
+class RankingPlace(NamedTuple):
     """A member with its rank, from 1, and its non-domination level, from 0."""
 
     rank: int
@@ -41,7 +41,7 @@ class RankedMember(NamedTuple):
     row: MeasuredMember
 
 
-def rank_members(rows: Sequence[MeasuredMember]) -> list[RankedMember]:
+def rank_members(rows: Sequence[MeasuredMember]) -> list[RankingPlace]:
     """The merged ranking, best first.
 
     Members are ordered by non-domination level of (complexity kept, global impairment), then by global impairment per
@@ -55,7 +55,7 @@ def rank_members(rows: Sequence[MeasuredMember]) -> list[RankedMember]:
         range(len(rows)),
         key=lambda at: (levels[at], cost_per_saving(rows[at]), order[rows[at].subnetwork], rows[at].member),
     )
-    return [RankedMember(place, levels[at], rows[at]) for place, at in enumerate(places, start=1)]
+    return [RankingPlace(place, levels[at], rows[at]) for place, at in enumerate(places, start=1)]
 
 
 def cost_per_saving(row: MeasuredMember) -> float:

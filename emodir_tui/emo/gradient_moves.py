@@ -1,8 +1,8 @@
-"""Guided variation: what a gradient says of every gene at this very mask, instead of an importance fixed beforehand.
+"""Guided variation: gene effects predicted by a gradient at the present mask, instead of a fixed importance.
 
-For a mask m, a guide predicts for each gene by how much the impairment grows when the gene goes, and when it comes. One
-guide costs a few evaluations and ranks hundreds of single moves. Predictions choose moves only; what a mask is worth is
-always measured.
+For a mask m, a guide predicts for each gene by how much the impairment changes if the gene is removed, or added. One
+guide costs a few evaluations and ranks hundreds of single moves. Predictions choose moves only; objectives
+are always measured.
 """
 
 from bisect import bisect_left
@@ -19,7 +19,7 @@ from emodir_tui.emo.space import distinct, keys
 
 
 class Guide(Protocol):
-    """Predicts what each gene is worth at a mask."""
+    """Predicts the effect of each gene at a mask."""
 
     def effects(self, masks: Masks) -> list[GeneEffects]:
         """The effects of all genes at each mask, bool[n, length]; a pure function of the mask."""
@@ -31,7 +31,7 @@ Measure = Callable[[Masks], Floats]
 # Share of the genome's genes that one step of the descent removes.
 STEP = 0.03
 # Branches whose emptying each step of the descent measures. ResNet-110 has 54; measuring most of them would be wasted.
-EMPTIED = 6
+BRANCHES_PER_STEP = 6
 # Largest scale of the random term by which children of one parent differ, as a share of the ranking.
 TEMPERATURE = 0.3
 # Steps tried one by one to use the remaining complexity below a limit.
@@ -44,7 +44,7 @@ def descend(genome: Genome, guide: Guide, complexity: Complexity, measure: Measu
     """Descend greedily from the unpruned mask to the emptiest one; return all masks measured on the way.
 
     Each step measures two kinds of moves: the joint removal of the genes with the least predicted impairment per
-    complexity saved, and the emptying of each of the `EMPTIED` branches with the least predicted cost. It takes the
+    complexity saved, and the emptying of each of the `BRANCHES_PER_STEP` branches with the least predicted cost. It takes the
     move with the least measured impairment per complexity saved.
 
     Args:
@@ -217,11 +217,11 @@ def _without_branch(genome: Genome, mask: Masks, removal: Floats, complexity: Co
     """The mask without each of the few branches whose emptying is predicted to cost least per complexity saved."""
     emptied = [np.where(np.isin(genome.group_of, branch), False, mask) for branch in genome.branches]
     emptied = [move for move in emptied if (move != mask).any()]
-    if len(emptied) <= EMPTIED:
+    if len(emptied) <= BRANCHES_PER_STEP:
         return emptied
     saved = complexity(mask[None])[0] - complexity(np.array(emptied))
     costs = np.array([removal[mask & ~move].sum() for move in emptied])
-    cheapest = np.argsort(costs / np.maximum(saved, 1e-9), kind="stable")[:EMPTIED]
+    cheapest = np.argsort(costs / np.maximum(saved, 1e-9), kind="stable")[:BRANCHES_PER_STEP]
     return [emptied[index] for index in sorted(cheapest)]
 
 

@@ -172,7 +172,7 @@ def _channels_last(value: Tensor) -> bool:
 
 
 def _fits_user_class(graph: ChannelGraph, model: nn.Module, extended_keep: np.ndarray, emptied: list[int]) -> bool:
-    """Whether the user's model holds every size that changes in channel leaves, which are updated on the way."""
+    """Update the channel leaves of the user's model; return whether they hold every size that changes."""
     if graph.unused_parameters or _graph_constants(graph):
         return False
     modules = _modules(model)

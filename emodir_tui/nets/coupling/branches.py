@@ -129,7 +129,8 @@ def _branch(
         # A value computed from parameters alone is fixed. With one dimension it may hold one number per channel.
         if node.op == "get_attr" or (node.all_input_nodes and set(node.all_input_nodes) <= fixed):
             fixed.add(node)
-            if sum(size > 1 for size in node.meta.get("shape", ())) <= 1:
+            shape = node.meta.get("shape", ())
+            if isinstance(shape, tuple) and sum(size > 1 for size in shape) <= 1:
                 constant.add(node)
             continue
         layer = layers_by_node.get(node.name)

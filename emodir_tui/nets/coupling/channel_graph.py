@@ -14,7 +14,7 @@ from emodir_tui.nets.coupling.branches import Branch, find_branches
 from emodir_tui.nets.coupling.dispatch import propagate
 from emodir_tui.nets.coupling.labels import along, varying
 from emodir_tui.nets.coupling.propagation import Propagation, owner
-from emodir_tui.nets.coupling.protection import Family, Protected, protected, unused_modules
+from emodir_tui.nets.coupling.protection import Coupled, Occurrences, Protected, protected, unused_modules
 from emodir_tui.nets.coupling.rewrites import Resolution
 from emodir_tui.nets.coupling.rewriting import normalise
 from emodir_tui.nets.modules.transfer import to_device
@@ -28,7 +28,7 @@ class ChannelGroup:
     Attributes:
         name: The first producer, followed by a number if it produces several groups.
         start: Position of its first gene in the keep vector.
-        stop: Position after its last gene.
+        stop: End of its slice of the keep vector, exclusive.
         channels_per_gene: Channels of the first producer per gene.
         producers: The layers that make the channels.
         consumers: The layers that sum over them.
@@ -80,7 +80,7 @@ class ChannelGraph:
         groups: The groups; their genes in this order form the keep vector.
         genes: The length of the keep vector.
         protected: The output channels that are in no group, counted by place and reason.
-        branches: The branches that may be emptied; a group's `branch` is a position in here.
+        branches: The branches that may be emptied; a group's `branch` is an index into it.
         layers: The calls of convolutions and linear layers, in order.
         tensors: For each parameter and buffer, by first name, the genes of each dimension that has any.
         aliases: All names of each parameter and buffer, by its first name.
@@ -167,14 +167,14 @@ def analyse(network: Network) -> ChannelGraph:
     """
     propagation = propagate(network)
     resolution = Resolution(propagation)
-    atoms = _atoms(propagation, resolution)
-    families = _families(atoms)
-    nodes = [{propagation.slices[i].node for i, _ in signature} for signature in families]
-    of_root = {root: number for number, roots in enumerate(families.values()) for root in roots}
+    slices_by_label = _slices_by_label(propagation, resolution)
+    labels_by_occurrences = _labels_by_occurrences(slices_by_label)
+    nodes = [{propagation.slices[i].node for i, _ in occurrences} for occurrences in labels_by_occurrences]
+    of_root = {root: number for number, roots in enumerate(labels_by_occurrences.values()) for root in roots}
     group_of_root = np.full(len(resolution.roots), -1)
     group_of_root[list(of_root)] = list(of_root.values())
     branches = find_branches(propagation, group_of_root[resolution.roots], nodes)
-    graph = _assemble(network, propagation, resolution, list(families.items()), branches)
+    graph = _assemble(network, propagation, resolution, list(labels_by_occurrences.items()), branches)
     _check_other_batches(network, graph.graph_module)
     return graph
 
@@ -202,44 +202,48 @@ def _check_other_batches(network: Network, module: fx.GraphModule) -> None:
         )
 
 
-def _atoms(propagation: Propagation, resolution: Resolution) -> dict[int, list[tuple[int, int]]]:
+def _slices_by_label(propagation: Propagation, resolution: Resolution) -> dict[int, list[tuple[int, int]]]:
     """For each united label that may be removed, the slices that hold it, by position, and how often."""
-    atoms: dict[int, list[tuple[int, int]]] = {}
+    slices_by_label: dict[int, list[tuple[int, int]]] = {}
     for number, piece in enumerate(propagation.slices):
         roots, counts = np.unique(resolution.roots[piece.labels.numpy()], return_counts=True)
         for root, count in zip(roots.tolist(), counts.tolist(), strict=True):
             if resolution.free[root]:
-                atoms.setdefault(root, []).append((number, count))
-    return {root: found for root, found in atoms.items() if any(propagation.slices[i].role == "out" for i, _ in found)}
+                slices_by_label.setdefault(root, []).append((number, count))
+    return {
+        root: found
+        for root, found in slices_by_label.items()
+        if any(propagation.slices[i].role == "out" for i, _ in found)
+    }
 
 
-def _families(atoms: dict[int, list[tuple[int, int]]]) -> dict[tuple[tuple[int, int], ...], list[int]]:
+def _labels_by_occurrences(slices_by_label: dict[int, list[tuple[int, int]]]) -> dict[Occurrences, list[int]]:
     """Gather united labels that occur in the same slices equally often as genes of one group, in execution order."""
-    families: dict[tuple[tuple[int, int], ...], list[int]] = {}
-    for root, found in atoms.items():
-        families.setdefault(tuple(found), []).append(root)
-    return dict(sorted(families.items(), key=lambda item: (item[0], item[1][0])))
+    labels: dict[Occurrences, list[int]] = {}
+    for root, found in slices_by_label.items():
+        labels.setdefault(tuple(found), []).append(root)
+    return dict(sorted(labels.items(), key=lambda item: (item[0], item[1][0])))
 
 
 def _assemble(
     network: Network,
     propagation: Propagation,
     resolution: Resolution,
-    families: list[Family],
+    coupled: list[Coupled],
     branches: list[Branch],
 ) -> ChannelGraph:
     branch_of = {group: number for number, branch in enumerate(branches) for group in branch.groups}
-    kept = [i for i, (_, roots) in enumerate(families) if len(roots) > 1 or i in branch_of]
+    kept = [i for i, (_, roots) in enumerate(coupled) if len(roots) > 1 or i in branch_of]
     renumbered = {old: new for new, old in enumerate(kept)}
     groups: list[ChannelGroup] = []
     gene_of_root = np.full(len(resolution.roots), -1)
     names: dict[str, int] = {}
     for old in kept:
-        signature, roots = families[old]
+        occurrences, roots = coupled[old]
         start = groups[-1].stop if groups else 0
-        ordered = _in_channel_order(propagation, resolution, signature, roots)
+        ordered = _in_channel_order(propagation, resolution, occurrences, roots)
         gene_of_root[ordered] = np.arange(start, start + len(roots))
-        groups.append(_group(propagation, signature, start, len(roots), branch_of.get(old), names))
+        groups.append(_group(propagation, occurrences, start, len(roots), branch_of.get(old), names))
     genes = groups[-1].stop if groups else 0
     gene_of_root[gene_of_root < 0] = genes
     gene_of_label = gene_of_root[resolution.roots]
@@ -251,7 +255,7 @@ def _assemble(
     unused_parameters = tuple(
         name for name, _ in network.model.named_parameters() if propagation.names[name] not in readers
     )
-    single = [family for number, family in enumerate(families) if number not in renumbered]
+    single = [item for number, item in enumerate(coupled) if number not in renumbered]
     return ChannelGraph(
         network=network,
         graph_module=normalise(propagation, resolution, gene_of_label, network.example.device),
@@ -271,9 +275,9 @@ def _assemble(
 
 
 def _in_channel_order(
-    propagation: Propagation, resolution: Resolution, signature: tuple[tuple[int, int], ...], roots: list[int]
+    propagation: Propagation, resolution: Resolution, occurrences: Occurrences, roots: list[int]
 ) -> list[int]:
-    first = next(propagation.slices[i] for i, _ in signature if propagation.slices[i].role == "out")
+    first = next(propagation.slices[i] for i, _ in occurrences if propagation.slices[i].role == "out")
     wanted = set(roots)
     seen = dict.fromkeys(root for root in resolution.roots[first.labels.numpy()].tolist() if root in wanted)
     return list(seen)
@@ -281,13 +285,13 @@ def _in_channel_order(
 
 def _group(
     propagation: Propagation,
-    signature: tuple[tuple[int, int], ...],
+    occurrences: Occurrences,
     start: int,
     size: int,
     branch: int | None,
     names: dict[str, int],
 ) -> ChannelGroup:
-    pieces = [(propagation.slices[i], count) for i, count in signature]
+    pieces = [(propagation.slices[i], count) for i, count in occurrences]
     made = [(owner(piece.tensor), count) for piece, count in pieces if piece.role == "out"]
     return ChannelGroup(
         name=numbered(made[0][0], names),

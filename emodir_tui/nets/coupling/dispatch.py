@@ -36,7 +36,7 @@ def _apply(state: Propagation, node: fx.Node) -> Any:
     if node.op == "call_module":
         return module_rule(state, node)
     rule = FUNCTION_RULES.get(operation(node) or "")
-    return rule(state, node) if rule else state.opaque(node, f"{operation(node) or node.target} is {UNKNOWN}")
+    return rule(state, node) if rule else state.protect_through(node, f"{operation(node) or node.target} is {UNKNOWN}")
 
 
 def _read_tensor(state: Propagation, node: fx.Node) -> Any:

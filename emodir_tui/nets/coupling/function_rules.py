@@ -1,6 +1,6 @@
 """Rules of functions and methods: one per name, whether called as torch.f, F.f, x.f or an operator.
 
-A rule gets the propagation and a node, records what follows, and returns the node's output; `x` is the label tensor of
+A rule gets the propagation and a node, records the consequences, and returns the node's output; `x` is the label tensor of
 the node's input.
 """
 
@@ -23,9 +23,9 @@ def _pointwise(state: Propagation, node: fx.Node) -> Any:
 
 
 def _plain_value(state: Propagation, node: fx.Node) -> Any:
-    """The value of arithmetic on sizes; records the channels whose number it depends on."""
+    """Return the value of arithmetic on sizes; record the channels whose number it depends on."""
     if "value" not in node.meta:
-        return state.opaque(node, UNKNOWN)
+        return state.protect_through(node, UNKNOWN)
     sources = [labels for source in node.all_input_nodes for labels in state.sizes.get(source, ())]
     if sources:
         state.sizes[node] = sources
@@ -50,19 +50,19 @@ def _binary(state: Propagation, node: fx.Node) -> Any:
             return one
         case (_, Tensor()) if not isinstance(one, Weight):
             return other
-    return state.opaque(node, "a computed weight")
+    return state.protect_through(node, "a computed weight")
 
 
 def _pool(state: Propagation, node: fx.Node) -> Any:
     x = first(state, node)
-    return pooled(state, node, x) if isinstance(x, Tensor) else state.opaque(node, UNKNOWN)
+    return pooled(state, node, x) if isinstance(x, Tensor) else state.protect_through(node, UNKNOWN)
 
 
 def _pad(state: Propagation, node: fx.Node) -> Any:
     x, pads = first(state, node), argument(state, node, 1, "pad")
     mode, value = argument(state, node, 2, "mode", "constant"), argument(state, node, 3, "value") or 0.0
     if not isinstance(x, Tensor) or not all(isinstance(size, int) for size in pads):
-        return state.opaque(node, UNKNOWN)
+        return state.protect_through(node, UNKNOWN)
     if mode != "constant":
         return pooled(state, node, x)
     return padded(state, node, x, list(pads), value)
@@ -72,11 +72,11 @@ def _reduce(state: Propagation, node: fx.Node) -> Any:
     x, dims = first(state, node), argument(state, node, 1, "dim")
     keep = argument(state, node, 2, "keepdim", default=False)
     if not isinstance(x, Tensor) or dims is None or "shape" not in node.meta:
-        return state.opaque(node, "a reduction over everything")
+        return state.protect_through(node, "a reduction over all dimensions")
     dims = sorted({dim % x.dim() for dim in ([dims] if isinstance(dims, int) else dims)}, reverse=True)
     wide = varying(x)
     if wide and set(wide) <= set(dims):
-        return state.opaque(node, "a reduction over the channels")
+        return state.protect_through(node, "a reduction over the channels")
     for dim in set(dims) & set(wide):
         state.space.unite(x, x.narrow(dim, 0, 1))
     for dim in dims:
@@ -87,25 +87,25 @@ def _reduce(state: Propagation, node: fx.Node) -> Any:
 def _cat(state: Propagation, node: fx.Node) -> Any:
     parts, dim = argument(state, node, 0, "tensors"), argument(state, node, 1, "dim", 0)
     if not all(isinstance(part, Tensor) for part in parts):
-        return state.opaque(node, UNKNOWN)
+        return state.protect_through(node, UNKNOWN)
     return concatenate(parts, dim)
 
 
 def _stack(state: Propagation, node: fx.Node) -> Any:
     parts, dim = argument(state, node, 0, "tensors"), argument(state, node, 1, "dim", 0)
     if not all(isinstance(part, Tensor) for part in parts):
-        return state.opaque(node, UNKNOWN)
+        return state.protect_through(node, UNKNOWN)
     dim %= parts[0].dim() + 1
     return concatenate([part.unsqueeze(dim) for part in parts], dim)
 
 
 def _moves(name: str) -> Rule:
-    """The rule of a movement that works on the label tensor itself, for any number of channels."""
+    """Return the rule of a movement that can be applied to the label tensor, for any number of channels."""
 
     def rule(state: Propagation, node: fx.Node) -> Any:
         x = first(state, node)
         if not isinstance(x, Tensor) or len([n for n in node.all_input_nodes if n.meta.get("shape")]) != 1:
-            return state.opaque(node, UNKNOWN)
+            return state.protect_through(node, UNKNOWN)
         args, kwargs = state.value(node.args[1:]), state.value({k: v for k, v in node.kwargs.items() if k != "input"})
         kind = {"flatten": "reshape", "unflatten": "view"}.get(name, "free")
         return state.move(node, kind, lambda t: getattr(t, name)(*args, **kwargs))
@@ -116,33 +116,33 @@ def _moves(name: str) -> Rule:
 def _unmoved(state: Propagation, node: fx.Node) -> Any:
     """A copy or another memory layout: all elements keep their positions."""
     if not isinstance(first(state, node), Tensor):
-        return state.opaque(node, UNKNOWN)
+        return state.protect_through(node, UNKNOWN)
     return state.move(node, "free", lambda t: t)
 
 
 def _view(state: Propagation, node: fx.Node) -> Any:
     if not isinstance(first(state, node), Tensor) or not isinstance(node.meta.get("shape"), tuple):
-        return state.opaque(node, UNKNOWN)
+        return state.protect_through(node, UNKNOWN)
     shape = state.shape(node)
     return state.move(node, "view", lambda t: t.reshape(shape))
 
 
 def _like(state: Propagation, node: fx.Node) -> Any:
-    """Rules of expand_as and view_as, which use the shape of the other tensor only."""
+    """Labels after expand_as, which uses only the shape of the other tensor."""
     x, other = first(state, node), argument(state, node, 1, "other")
     if not isinstance(x, Tensor) or not isinstance(other, Tensor) or x.dim() != other.dim():
-        return state.opaque(node, UNKNOWN)
+        return state.protect_through(node, UNKNOWN)
     narrow = [dim for dim in varying(other) if x.shape[dim] == 1]
     if narrow:
         state.protect(node, x, "one value serves every channel of another tensor")
-        return state.opaque(node, "one value spread over all channels")
+        return state.protect_through(node, "one value spread over all channels")
     return compact(x).expand(other.shape) if not varying(x) else state.combine(node, x, other)
 
 
 def _expand(state: Propagation, node: fx.Node) -> Any:
     x = first(state, node)
     if not isinstance(x, Tensor) or not isinstance(node.meta.get("shape"), tuple):
-        return state.opaque(node, UNKNOWN)
+        return state.protect_through(node, UNKNOWN)
     shape = state.shape(node)
     return state.move(node, "expand", lambda t: t.expand(shape))
 
@@ -152,14 +152,14 @@ def _split(state: Propagation, node: fx.Node) -> Any:
     size = argument(state, node, 1, "split_size") if size is None else size
     dim = argument(state, node, 2, "dim", 0)
     if not isinstance(x, Tensor):
-        return state.opaque(node, UNKNOWN)
+        return state.protect_through(node, UNKNOWN)
     return state.move(node, "split", lambda t: t.split(size, dim))
 
 
 def _chunk(state: Propagation, node: fx.Node) -> Any:
     x, parts, dim = first(state, node), argument(state, node, 1, "chunks"), argument(state, node, 2, "dim", 0)
     if not isinstance(x, Tensor):
-        return state.opaque(node, UNKNOWN)
+        return state.protect_through(node, UNKNOWN)
     return state.move(node, "split", lambda t: t.chunk(parts, dim))
 
 
@@ -169,7 +169,7 @@ def _getitem(state: Propagation, node: fx.Node) -> Any:
         plain = index if isinstance(index, tuple) else (index,)
         if all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in plain):
             return state.move(node, "index", lambda t: t[index])
-        return state.opaque(node, "indexing by a tensor")
+        return state.protect_through(node, "indexing by a tensor")
     if isinstance(x, tuple) and any(isinstance(part, Tensor) for part in x) and isinstance(index, int):
         return x[index]
     source = node.args[0]
@@ -208,24 +208,24 @@ def _getattr(state: Propagation, node: fx.Node) -> Any:
         return x
     if name in ("T", "mT", "H") and isinstance(x, Tensor):
         return state.move(node, "free", lambda t: getattr(t, str(name)))
-    return state.opaque(node, UNKNOWN)
+    return state.protect_through(node, UNKNOWN)
 
 
 def _constant(state: Propagation, node: fx.Node) -> Any:
-    """Rules of zeros_like and ones_like: they have the labels of their argument."""
+    """Labels of zeros_like and ones_like: those of their argument."""
     x = first(state, node)
-    return x if isinstance(x, Tensor) else state.opaque(node, UNKNOWN)
+    return x if isinstance(x, Tensor) else state.protect_through(node, UNKNOWN)
 
 
 def _created(state: Propagation, node: fx.Node) -> Any:
-    return state.opaque(node, "a new tensor has a fixed number of channels")
+    return state.protect_through(node, "a new tensor has a fixed number of channels")
 
 
 def _where(state: Propagation, node: fx.Node) -> Any:
     parts = [argument(state, node, index, name) for index, name in enumerate(("condition", "input", "other"))]
     tensors = [part for part in parts if isinstance(part, Tensor)]
     if any(part is None or isinstance(part, Weight) for part in parts):
-        return state.opaque(node, UNKNOWN)
+        return state.protect_through(node, UNKNOWN)
     labels = tensors[0]
     for other in tensors[1:]:
         labels = state.combine(node, labels, other)
@@ -233,23 +233,23 @@ def _where(state: Propagation, node: fx.Node) -> Any:
 
 
 def _extremes(state: Propagation, node: fx.Node) -> Any:
-    """Rules of max and min: of two tensors, or along a dimension with the positions as a second result."""
+    """Labels after max or min: elementwise, or along a dimension with the indices as a second result."""
     x, other = first(state, node), argument(state, node, 1, "other")
     if isinstance(other, (Tensor, Weight)):
         return _binary(state, node)
     dim = argument(state, node, 1, "dim")
     if not isinstance(x, Tensor) or not isinstance(dim, int) or dim % x.dim() in varying(x):
-        return state.opaque(node, "a reduction over the channels, or over everything")
+        return state.protect_through(node, "a reduction over the channels or over all dimensions")
     reduced = x.narrow(dim, 0, 1) if argument(state, node, 2, "keepdim", default=False) else x.select(dim, 0)
     return reduced, reduced
 
 
 def _rearranged(state: Propagation, node: fx.Node) -> Any:
-    """Rules of flip and roll, which reorder elements along some dimensions."""
+    """Labels after flip or roll, which reorder elements along some dimensions."""
     x, last = first(state, node), 1 if operation(node) == "flip" else 2
     dims = argument(state, node, last, "dims")
     if not isinstance(x, Tensor) or dims is None:
-        return state.opaque(node, UNKNOWN)
+        return state.protect_through(node, UNKNOWN)
     dims = {dim % x.dim() for dim in ([dims] if isinstance(dims, int) else dims)}
     if not dims & set(varying(x)):
         return x

@@ -25,7 +25,7 @@ def _softmax(state: Propagation, node: fx.Node) -> Any:
     return (
         normalised(state, node, x, argument(state, node, 1, "dim"))
         if isinstance(x, Tensor)
-        else state.opaque(node, UNKNOWN)
+        else state.protect_through(node, UNKNOWN)
     )
 
 
@@ -45,21 +45,25 @@ def _conv(transposed: bool) -> Rule:
         groups = argument(state, node, 6, "groups", 1)
         known = weight is not None and (raw[1] is None or bias is not None)
         if not known or weight is None or not isinstance(x, Tensor) or groups != 1:
-            return _computed(state, node, raw[0], "a convolution by a computed weight", transposed=transposed)
+            return _layer_with_computed_weight(
+                state, node, raw[0], "a convolution by a computed weight", transposed=transposed
+            )
         return convolve(state, node, x, *weight, bias and bias[0], groups, transposed=transposed)
 
     return rule
 
 
-def _computed(state: Propagation, node: fx.Node, weight: Any, reason: str, *, transposed: bool = False) -> Any:
-    """A layer whose weight is computed: its channels are protected, and its MACs count."""
-    made = state.opaque(node, reason)
+def _layer_with_computed_weight(
+    state: Propagation, node: fx.Node, weight: Any, reason: str, *, transposed: bool = False
+) -> Any:
+    """Protect the channels of a layer whose weight is computed, and count its MACs."""
+    made = state.protect_through(node, reason)
     if isinstance(weight, fx.Node) and isinstance(weight.meta.get("shape"), tuple) and isinstance(made, Tensor):
         each = weight.meta["shape"][1:]
         dim = 1 if len(each) > 1 else made.dim() - 1
         data = state.shape(node.all_input_nodes[0]) if transposed else state.shape(node)
         macs = positions(data, dim) * data[dim] * prod(each)
-        state.opaque_layer(node, node.meta.get("owner") or node.name, state.shape(node)[dim], macs, reason)
+        state.add_protected_layer(node, node.meta.get("owner") or node.name, state.shape(node)[dim], macs, reason)
     return made
 
 
@@ -69,7 +73,7 @@ def _linear(state: Propagation, node: fx.Node) -> Any:
     weight, bias = _tensor_of(state, raw[0]), _tensor_of(state, raw[1])
     known = weight is not None and (raw[1] is None or bias is not None)
     if not known or weight is None or not isinstance(x, Tensor):
-        return _computed(state, node, raw[0], "a linear layer with a computed weight")
+        return _layer_with_computed_weight(state, node, raw[0], "a linear layer with a computed weight")
     return contract(state, node, x, weight[0], bias and bias[0])
 
 
@@ -78,7 +82,7 @@ def _batch_norm(state: Propagation, node: fx.Node) -> Any:
     rest = list(node.args[1:]) + list(node.kwargs.values())
     tensors = [_tensor_of(state, part) for part in rest if isinstance(part, fx.Node)]
     if not isinstance(x, Tensor) or any(tensor is None for tensor in tensors):
-        return state.opaque(node, "a normalisation with computed numbers")
+        return state.protect_through(node, "a normalisation with computed parameters")
     vector = along(x, 1)
     for tensor in tensors:
         if tensor is not None:
@@ -90,7 +94,7 @@ def _batch_norm(state: Propagation, node: fx.Node) -> Any:
 def _layer_norm(state: Propagation, node: fx.Node) -> Any:
     x, shape = first(state, node), argument(state, node, 1, "normalized_shape")
     if not isinstance(x, Tensor):
-        return state.opaque(node, UNKNOWN)
+        return state.protect_through(node, UNKNOWN)
     if set(range(x.dim() - len(shape), x.dim())) & set(varying(x)):
         state.protect(node, x, "layer_norm normalises over the channels, so each depends on all")
     return x
@@ -99,24 +103,24 @@ def _layer_norm(state: Propagation, node: fx.Node) -> Any:
 def _channel_shuffle(state: Propagation, node: fx.Node) -> Any:
     x, groups = first(state, node), argument(state, node, 1, "groups")
     if not isinstance(x, Tensor):
-        return state.opaque(node, UNKNOWN)
+        return state.protect_through(node, UNKNOWN)
     return state.move(node, "gather", lambda t: shuffled(t, groups))
 
 
 def _pixel_shuffle(state: Propagation, node: fx.Node) -> Any:
     x, factor = first(state, node), argument(state, node, 1, "upscale_factor")
-    return pixel_shuffled(state, node, x, factor) if isinstance(x, Tensor) else state.opaque(node, UNKNOWN)
+    return pixel_shuffled(state, node, x, factor) if isinstance(x, Tensor) else state.protect_through(node, UNKNOWN)
 
 
 def _pixel_unshuffle(state: Propagation, node: fx.Node) -> Any:
     x, factor = first(state, node), argument(state, node, 1, "downscale_factor")
-    return pixel_unshuffled(state, node, x, factor) if isinstance(x, Tensor) else state.opaque(node, UNKNOWN)
+    return pixel_unshuffled(state, node, x, factor) if isinstance(x, Tensor) else state.protect_through(node, UNKNOWN)
 
 
 def _glu(state: Propagation, node: fx.Node) -> Any:
     x, dim = first(state, node), argument(state, node, 1, "dim", -1)
     if not isinstance(x, Tensor) or varying(x) != [dim % x.dim()]:
-        return state.opaque(node, UNKNOWN)
+        return state.protect_through(node, UNKNOWN)
     values, gates = along(x, dim).chunk(2)
     state.space.unite(values, gates)
     state.require_channel_dim(node, dim)

@@ -22,7 +22,7 @@ from emodir_tui.nets.tracing.tracer import qualified
 
 
 def module_rule(state: Propagation, node: fx.Node) -> Any:
-    """The output of a call of a leaf module."""
+    """Labels of a leaf module's output."""
     module = state.module.get_submodule(str(node.target))
     labels = state.value(node.args[0]) if node.args else None
     if len(node.all_input_nodes) == 1 and isinstance(labels, Tensor) and not parametrize.is_parametrized(module):
@@ -33,7 +33,7 @@ def module_rule(state: Propagation, node: fx.Node) -> Any:
                 return rule(state, node, module, labels)
         if qualified(type(module)) in DROPS:
             return labels
-    return state.opaque(node, f"{type(module).__name__} is {UNKNOWN}")
+    return state.protect_through(node, f"{type(module).__name__} is {UNKNOWN}")
 
 
 def _plain(module: nn.Module) -> bool:
@@ -43,7 +43,7 @@ def _plain(module: nn.Module) -> bool:
 
 def _conv(state: Propagation, node: fx.Node, module: Any, x: Tensor) -> Any:
     if not _plain(module) or x.dim() != module.weight.dim():
-        return state.opaque(node, "its weight is computed, or its input has no batch dimension")
+        return state.protect_through(node, "its weight is computed, or its input has no batch dimension")
     bias = None if module.bias is None else f"{node.target}.bias"
     return convolve(
         state, node, x, f"{node.target}.weight", module.weight, bias, module.groups, transposed=module.transposed
@@ -109,7 +109,7 @@ def _grouped(
 
 def _linear(state: Propagation, node: fx.Node, module: Any, x: Tensor) -> Any:
     if not _plain(module):
-        return state.opaque(node, "its weight is computed")
+        return state.protect_through(node, "its weight is computed")
     return contract(state, node, x, f"{node.target}.weight", None if module.bias is None else f"{node.target}.bias")
 
 
@@ -140,7 +140,7 @@ def _norm_act(state: Propagation, node: fx.Node, module: Any, x: Tensor) -> Any:
     parts = [part for part in (getattr(module, "act", None), getattr(module, "drop", None)) if part is not None]
     if all(isinstance(part, POINTWISE_MODULES) for part in parts):
         return _channel_norm(state, node, module, x)
-    return state.opaque(node, f"{type(module).__name__} is {UNKNOWN}")
+    return state.protect_through(node, f"{type(module).__name__} is {UNKNOWN}")
 
 
 def _group_norm(state: Propagation, node: fx.Node, module: nn.GroupNorm, x: Tensor) -> Tensor:
@@ -177,7 +177,7 @@ def pooled(state: Propagation, node: fx.Node, x: Tensor) -> Any:
     """Labels after a pooling, interpolation or padding of the dimensions after the channels."""
     shape = node.meta.get("shape")
     if not isinstance(shape, tuple) or len(shape) != x.dim() or shape[1] != x.shape[1]:
-        return state.opaque(node, UNKNOWN)
+        return state.protect_through(node, UNKNOWN)
     state.require_channel_dim(node, 1)
     # The pooled part of a tensor must keep a channel, because pooling no channels is an error.
     state.slices.append(Slice(tensor=node.name, dim=1, labels=along(x, 1), node=node.name, role="seen"))
@@ -230,9 +230,9 @@ def _softmax(state: Propagation, node: fx.Node, module: Any, x: Tensor) -> Any:
 
 
 def normalised(state: Propagation, node: fx.Node, x: Tensor, dim: Any) -> Any:
-    """Labels after a softmax, which must not run over channels."""
+    """Labels after a softmax; one over the channels protects them."""
     if not isinstance(dim, int) or dim % x.dim() in varying(x):
-        return state.opaque(node, "a softmax over the channels")
+        return state.protect_through(node, "a softmax over the channels")
     return x
 
 
@@ -251,7 +251,9 @@ def padded(state: Propagation, node: fx.Node, x: Tensor, pads: list[int], value:
     dim = wide[0]
     before, after = pads[2 * dims.index(dim) :][:2]
     if len(wide) > 1 or before < 0 or after < 0 or any(pads[2 * dims.index(dim) + 2 :]):
-        return state.opaque(node, "a padding that crops channels, or pads several dimensions that hold channels")
+        return state.protect_through(
+            node, "a padding that crops channels, or pads several dimensions that hold channels"
+        )
     front, back = state.space.new(before), state.space.new(after)
     state.pads[node] = (front, back, {"rest": tuple(pads[: 2 * dims.index(dim)]), "value": value})
     state.require_channel_dim(node, dim)

@@ -41,7 +41,7 @@ class ChannelMixingLayer:
     Attributes:
         node: The name of the graph's node.
         layer: The module's qualified name.
-        inputs: Labels of the channels that each output sums over; None for a grouped layer, whose groups stay complete.
+        inputs: Labels of the channels that each output sums over; None for a grouped convolution.
         outputs: Labels of the channels it makes; for a grouped transposed layer those of its inputs, from which its
             MACs are counted.
         dim: The channel dimension of its input.
@@ -82,11 +82,11 @@ class Movement:
 
 
 class Propagation:
-    """One pass of channel labels over a network's graph, and all that its rules record on the way.
+    """One pass of channel labels over a network's graph, with the records of its rules.
 
     `dispatch.propagate` fills it in execution order: each operation's rule reads the values of the node's inputs and
-    records what follows. Afterwards `rewrites`, `branches`, `protection` and `channel_graph` only read it, but for
-    `protect`, by which a rewrite that turns out impossible fixes labels.
+    records the consequences. Afterwards `rewrites`, `branches`, `protection` and `channel_graph` only read it, except
+    that an impossible rewrite protects labels by `protect`.
 
     Labels:
         space: The labels: which are united, and which must stay and why.
@@ -150,7 +150,7 @@ class Propagation:
         if isinstance(value, Tensor):
             self.space.fix(value, self.describe(node), reason)
         elif isinstance(value, Weight):
-            # Protects all labels of the weight, those that later readers record included.
+            # This node reads the whole tensor, so all labels of it are protected, whatever other nodes read.
             name = self.names.get(value.name, value.name)
             self._fully_protected[name] = (self.describe(node), reason)
             for (tensor, _), labels in self._first_labels.items():
@@ -164,14 +164,14 @@ class Propagation:
         elif isinstance(value, slice):
             self.protect(node, [value.start, value.stop, value.step], reason)
 
-    def opaque(self, node: fx.Node, reason: str) -> Any:
+    def protect_through(self, node: fx.Node, reason: str) -> Any:
         """Protect the labels of all inputs of a node, and return protected labels for its output."""
         for source in node.all_input_nodes:
             self.protect(node, self.values[source], reason)
             for labels in self.sizes.get(source, ()):
                 self.protect(node, labels, reason)
         for layer, macs, channels in node.meta.get("inner", ()):
-            self.opaque_layer(node, layer, channels, macs, reason)
+            self.add_protected_layer(node, layer, channels, macs, reason)
         shapes = node.meta.get("shape")
         if shapes is None:
             return node.meta.get("value")
@@ -179,7 +179,7 @@ class Propagation:
             return self._protected(node, shapes, reason)
         return tuple(None if shape is None else self._protected(node, shape, reason) for shape in shapes)
 
-    def opaque_layer(self, node: fx.Node, layer: str, channels: int, macs: int, reason: str) -> None:
+    def add_protected_layer(self, node: fx.Node, layer: str, channels: int, macs: int, reason: str) -> None:
         """Record a layer whose channels are all protected; its MACs count, and it is listed."""
         labels = self.space.new(1).expand(channels)
         self.protect(node, labels, reason)

@@ -1,4 +1,4 @@
-"""Protected channels: where they are protected and why."""
+"""Protected channels, with place and reason."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -8,9 +8,11 @@ from torch import nn
 from emodir_tui.nets.coupling.propagation import Propagation, owner
 from emodir_tui.nets.coupling.rewrites import Resolution
 
-ONE_GENE = "these channels can only be removed all at once"
-Family: TypeAlias = tuple[tuple[tuple[int, int], ...], list[int]]
-"""(slice, count) for each slice with genes of a group, and the united labels of these genes."""
+ONE_GENE = "these channels can only be removed together, which would leave none"
+Occurrences: TypeAlias = tuple[tuple[int, int], ...]
+"""(slice, count): the slices that hold a united label, by position, and how often each does."""
+Coupled: TypeAlias = tuple[Occurrences, list[int]]
+"""United labels with the same occurrences: the genes of one group."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,11 +24,11 @@ class Protected:
     reason: str
 
 
-def protected(propagation: Propagation, resolution: Resolution, single: list[Family]) -> tuple[Protected, ...]:
+def protected(propagation: Propagation, resolution: Resolution, single: list[Coupled]) -> tuple[Protected, ...]:
     """The output channels without a gene, counted by place and reason."""
     causes = propagation.space.fixed_roots()
-    for signature, roots in single:
-        first = next(propagation.slices[i] for i, _ in signature if propagation.slices[i].role == "out")
+    for occurrences, roots in single:
+        first = next(propagation.slices[i] for i, _ in occurrences if propagation.slices[i].role == "out")
         causes.update(dict.fromkeys(roots, (owner(first.tensor), ONE_GENE)))
     counted: dict[tuple[str, str], int] = {}
     seen: set[tuple[str, int]] = set()

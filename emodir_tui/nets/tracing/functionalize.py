@@ -14,7 +14,7 @@ _OPERATORS = {
     operator.imul: operator.mul,
     operator.itruediv: operator.truediv,
 }
-# What these return may be the same memory as their first argument.
+# Their result may share the memory of their first argument.
 _VIEWS = {
     "view", "view_as", "reshape", "reshape_as", "flatten", "unflatten", "getitem", "chunk", "split", "tensor_split",
     "unbind", "transpose", "permute", "swapaxes", "swapdims", "movedim", "moveaxis", "t", "squeeze", "unsqueeze",
@@ -23,7 +23,7 @@ _VIEWS = {
 
 
 class AliasError(Exception):
-    """An in-place operation that other readers of the memory would see; `owner` is the module whose forward() has it."""
+    """An in-place operation that affects other readers of the memory; `owner` is the module whose forward() has it."""
 
     def __init__(self, owner: str, message: str) -> None:
         super().__init__(message)
@@ -99,25 +99,25 @@ def _changes(node: fx.Node) -> fx.Node | None:
         return first
     if node.op != "call_function":
         return None
-    if node.target in _OPERATORS or _asks_in_place(node):
+    if node.target in _OPERATORS or _is_inplace_call(node):
         return first
     return first if name.endswith("_") and getattr(torch, name, None) is node.target else None
 
 
 def _make_pure(node: fx.Node) -> None:
-    """Make a node functional. Modules keep their flag, which those who run the graph must ignore."""
+    """Make a node functional. Modules keep their inplace flag; executors of the graph ignore it."""
     if node.op == "call_method":
         node.target = str(node.target).rstrip("_")
     elif node.op == "call_function":
         if node.target in _OPERATORS:
             node.target = _OPERATORS[node.target]
-        elif _asks_in_place(node):
+        elif _is_inplace_call(node):
             node.args, node.kwargs = node.args[:1], _named(node, inplace=False)
         else:
             node.target = getattr(torch, _name(node).rstrip("_"))
 
 
-def _asks_in_place(node: fx.Node) -> bool:
+def _is_inplace_call(node: fx.Node) -> bool:
     if node.kwargs.get("inplace") is True:
         return True
     if len(node.args) < 2 or getattr(F, _name(node), None) is not node.target:
