@@ -34,7 +34,7 @@ class Computed(nn.Module):
         self.head = nn.Linear(6, 4)
 
     def forward(self, x):
-        return self.head(torch.relu(self.second(torch.relu(self.initial_vectors(x)))).mean((2, 3)))
+        return self.head(torch.relu(self.second(torch.relu(self.first(x)))).mean((2, 3)))
 
 
 def other_weights(model):
