@@ -245,11 +245,13 @@ class Member(Struct, frozen=True, kw_only=True):
 
 
 class FrontFinished(Event, frozen=True, kw_only=True, tag="front_finished"):
-    """A sub-network's front."""
+    """A sub-network's front: `stage` found it (search), or measured it with the trained weights (constrain)."""
 
     subnetwork: str
     members: tuple[Member, ...]
     hypervolume: Number | None = None
+    stage: StageName = StageName.SEARCH
+    evaluations: Integer | None = None
 
 
 class Epoch(Event, frozen=True, kw_only=True, tag="epoch"):
@@ -317,6 +319,7 @@ class JointFinished(Event, frozen=True, kw_only=True, tag="joint_finished"):
     schemes: tuple[Scheme, ...]
     fronts: tuple[str, ...] = ()
     original_accuracy: Number | None = None
+    hypervolume: Number | None = None
 
 
 # ---- picks
@@ -352,6 +355,7 @@ class PickFinished(Event, frozen=True, kw_only=True, tag="pick_finished"):
 
     pick: str
     accuracy: Number | None = None
+    macs_kept: Number | None = None
     latency_ms: Number | None = None
     baseline_latency_ms: Number | None = None
     file: str

@@ -24,7 +24,7 @@ from emodir_tui.runs.event_types import (
     StageFinished,
     StageStarted,
 )
-from emodir_tui.runs.names import AnswerState, Outcome
+from emodir_tui.runs.names import AnswerState, Outcome, StageName
 
 LEVELS = ("detail", "info", "warning", "error")
 # Kinds of events with a line at the level of details; they come by the thousand.
@@ -113,10 +113,13 @@ def _info(event: Event) -> str:
         case NetworkDivided():
             text = f"divided into {plural(len(event.subnetworks), 'sub-network')}"
         case FrontFinished():
-            hypervolume = f", hypervolume {number(event.hypervolume)}" if event.hypervolume is not None else ""
-            text = f"{event.subnetwork}: front of {plural(len(event.members), 'member')}{hypervolume}"
+            text = f"{event.subnetwork}: front of {plural(len(event.members), 'member')}{_hypervolume(event)}"
+            if event.stage == StageName.CONSTRAIN:
+                text += ", with the trained weights"
+            elif event.evaluations is not None:
+                text += f", {plural(event.evaluations, 'evaluation')}"
         case JointFinished():
-            text = f"joint front of {plural(len(event.schemes), 'scheme')}"
+            text = f"joint front of {plural(len(event.schemes), 'scheme')}{_hypervolume(event)}"
         case PicksChosen():
             text = "picks: " + ", ".join(pick.name for pick in event.picks)
         case PickRealised():
@@ -125,5 +128,10 @@ def _info(event: Event) -> str:
                 f"accuracy {percent(event.accuracy_recalibrated, 2)} before fine-tuning"
             )
         case PickFinished():
-            text = f"pick {event.pick} finished: accuracy {percent(event.accuracy, 2)}"
+            kept = f" at {percent(event.macs_kept)} of the MACs" if event.macs_kept is not None else ""
+            text = f"pick {event.pick} finished: accuracy {percent(event.accuracy, 2)}{kept}"
     return text
+
+
+def _hypervolume(event: FrontFinished | JointFinished) -> str:
+    return f", hypervolume {number(event.hypervolume)}" if event.hypervolume is not None else ""

@@ -98,7 +98,7 @@ def _measure_all(
             index,
             len(fronts),
         )
-        publish_front(run, again, graph, part)
+        publish_front(run, StageName.CONSTRAIN, again, graph, part)
         measured.append(again)
         inputs = outputs
     return measured

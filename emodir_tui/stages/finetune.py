@@ -69,6 +69,7 @@ def finetune(run: Run, bench: Bench, original: Original, pruned: list[Pruned]) -
             PickFinished(
                 pick=name,
                 accuracy=finished.accuracy,
+                macs_kept=made.macs_kept,
                 latency_ms=finished.latency_ms,
                 baseline_latency_ms=finished.baseline_latency_ms,
                 file=str(file.relative_to(run.directory.path)),

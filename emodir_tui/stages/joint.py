@@ -217,7 +217,14 @@ def _publish(run: Run, front: JointFront, members: list[FrontMembers]) -> None:
         for number in range(len(front.positions))
     )
     names = tuple(front.name for front in members)
-    run.emit(JointFinished(schemes=schemes, fronts=names, original_accuracy=front.original_accuracy))
+    run.emit(
+        JointFinished(
+            schemes=schemes,
+            fronts=names,
+            original_accuracy=front.original_accuracy,
+            hypervolume=front.hypervolumes[-1] if front.hypervolumes else None,
+        )
+    )
     run.publish(
         "joint",
         {

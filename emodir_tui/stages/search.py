@@ -57,7 +57,7 @@ def _search_all(run: Run, bench: Bench, original: Original, parts: Parts, batch:
             index,
             len(division.subnetworks),
         )
-        publish_front(run, front, graph, part)
+        publish_front(run, StageName.SEARCH, front, graph, part)
         fronts.append(front)
         inputs = outputs
     return fronts

@@ -115,7 +115,7 @@ def front_of(nsga2: Nsga2, state: SearchState, name: str, before: int = 0) -> Fr
     )
 
 
-def publish_front(run: Run, front: Front, graph: ChannelGraph, part: SubnetworkSpan) -> None:
+def publish_front(run: Run, stage: StageName, front: Front, graph: ChannelGraph, part: SubnetworkSpan) -> None:
     """Emit a finished front and write it as JSON for other programs."""
     groups = [graph.groups[number] for number in part.groups]
     edges = np.concatenate([[0], np.cumsum([group.stop - group.start for group in groups])])
@@ -129,7 +129,15 @@ def publish_front(run: Run, front: Front, graph: ChannelGraph, part: SubnetworkS
             Member(member=number, complexity_kept=float(complexity), impairment=float(impairment), kept=tuple(kept))
         )
     hypervolume = front.hypervolumes[-1] if front.hypervolumes else None
-    run.emit(FrontFinished(subnetwork=front.subnetwork, members=tuple(members), hypervolume=hypervolume))
+    run.emit(
+        FrontFinished(
+            subnetwork=front.subnetwork,
+            members=tuple(members),
+            hypervolume=hypervolume,
+            stage=stage,
+            evaluations=front.evaluations,
+        )
+    )
     bits = ["".join("1" if bit else "0" for bit in mask) for mask in front.masks]
     run.publish(
         front.subnetwork,
