@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def prune(run: Run, bench: "Bench") -> None:
-    """Do EMO-DIR step by step. A step whose result is on disk is not done again: resuming is nothing else."""
+    """Run the steps of EMO-DIR. Resuming runs the same steps and skips those with a saved result."""
     from emodir_tui.stages.baseline import baseline
     from emodir_tui.stages.constrain import constrain
     from emodir_tui.stages.divide import divide

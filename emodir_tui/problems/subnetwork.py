@@ -21,13 +21,13 @@ from emodir_tui.problems.genes import gene_positions, genome_of, keep_vectors_of
 from emodir_tui.problems.impairments import build_impairment
 from emodir_tui.seeds import derive_seed
 
-# Gradients order genes, for which few images do.
+# Few images suffice to rank genes by gradient.
 GRADIENT_IMAGES = 128
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SubnetworkProblem:
-    """What NSGA-II searches in one sub-network: masks bool[n, own genes] with two objectives to be small.
+    """The problem of one sub-network: masks bool[n, own genes] with two objectives to minimise.
 
     Attributes:
         bench: The bench.
@@ -37,7 +37,7 @@ class SubnetworkProblem:
         complexity_model: The measure of the first objective.
         inputs: Its original input features, a tensor [n, c, …] a batch.
         outputs: Its original output features, likewise.
-        original: The original network, by which the impairment judges.
+        original: The original network, the reference of the impairment.
     """
 
     bench: Bench

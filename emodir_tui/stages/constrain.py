@@ -81,7 +81,7 @@ def _measure_all(
     measured = []
     for index, (part, front) in enumerate(zip(division.subnetworks, fronts, strict=True)):
         outputs = unpruned_outputs(bench, graph, part, inputs)
-        # Not named: its caches must be freed before the next one's features are computed.
+        # Keep no reference, so that its caches are freed before the next one's features are computed.
         again = _measured(
             run,
             SubnetworkProblem(

@@ -41,7 +41,7 @@ def _search_all(run: Run, bench: Bench, original: Original, parts: Parts, batch:
     fronts = []
     for index, part in enumerate(division.subnetworks):
         outputs = unpruned_outputs(bench, graph, part, inputs)
-        # Not named: its caches must be freed before the next one's features are computed.
+        # Keep no reference, so that its caches are freed before the next one's features are computed.
         front = _front(
             run,
             SubnetworkProblem(
