@@ -43,19 +43,19 @@ def test_the_version_is_printed(emodir):
 def test_the_log_tells_each_stage_and_each_front_as_it_was_then(finished):
     emodir, run, _ = finished
     lines = emodir("logs", run, "-n", "1000").stdout.splitlines()
-    told = [line.split("  ", 1)[1] for line in lines]
+    reported = [line.split("  ", 1)[1] for line in lines]
     for stage in ("baseline", "search", "constrain", "joint", "finetune"):
-        assert f"{stage} started" in told
-    searched, constrained = told.index("search started"), told.index("constrain started")
-    first = next(line for line in told[searched:] if line.startswith("sn1: front"))
-    second = next(line for line in told[constrained:] if line.startswith("sn1: front"))
+        assert f"{stage} started" in reported
+    searched, constrained = reported.index("search started"), reported.index("constrain started")
+    first = next(line for line in reported[searched:] if line.startswith("sn1: front"))
+    second = next(line for line in reported[constrained:] if line.startswith("sn1: front"))
     assert first.endswith("evaluations")
     assert second.endswith("with the trained weights")
     assert first.split("hypervolume ")[1].split(",")[0] != second.split("hypervolume ")[1].split(",")[0]
     assert emodir("logs", run, "-n", "2").stdout.splitlines() == lines[-2:]
-    # Who follows later, or from the foreground, is told the same.
+    # Who follows later, or from the foreground, gets the same lines.
     watched = emodir("watch", run, "--no-tui").stderr.splitlines()
-    assert [line for line in told if line.startswith("sn")] == [
+    assert [line for line in reported if line.startswith("sn")] == [
         line.split("  ", 1)[1] for line in watched if "  sn" in line
     ]
 

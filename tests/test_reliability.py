@@ -122,9 +122,9 @@ def test_a_watcher_without_a_terminal_is_told_to_leave_and_the_run_goes_on(live)
     with watcher.stderr as said:
         said.readline()
         watcher.send_signal(signal.SIGINT)
-        told = said.read().decode()
+        reported = said.read().decode()
     assert watcher.wait() == 6
-    assert "goes on" in told
+    assert "goes on" in reported
     stood = generation_of(directory)
     wait_for(lambda: generation_of(directory) > stood)
 

@@ -69,8 +69,8 @@ def test_the_emptiest_mask_that_polishing_can_make_is_the_least(streams, round_t
 def test_rules_that_ask_for_less_are_told_and_refused_where_there_is_no_other():
     profile, least = reached("pick.rules=knee,max_macs=0.001,max_params=0.5,max_latency_ms=0.001")
     reasons = unreachable_rules(profile, least)
-    told = re.fullmatch(r"at least (.+) % of the MACs remain", reasons.pop("max_macs=0.001"))
-    assert least.macs <= float(told[1]) / 100 < least.macs + 1e-4
+    reported = re.fullmatch(r"at least (.+) % of the MACs remain", reasons.pop("max_macs=0.001"))
+    assert least.macs <= float(reported[1]) / 100 < least.macs + 1e-4
     assert reasons == {}
     reasons = unreachable_rules(profile, least)
     require_some_rule(profile, reasons)

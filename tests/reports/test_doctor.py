@@ -7,7 +7,7 @@ from emodir_tui.reports import doctor
 
 
 @pytest.mark.parametrize(
-    ("told", "driver", "level", "words"),
+    ("reported", "driver", "level", "words"),
     [
         ((1, "NVIDIA H100", ""), True, "ok", "1 × NVIDIA H100"),
         (
@@ -20,8 +20,8 @@ from emodir_tui.reports import doctor
         ((0, "", ""), False, "warning", "none"),
     ],
 )
-def test_a_driver_that_torch_cannot_use_is_no_missing_gpu(monkeypatch, told, driver, level, words):
-    answer = json.dumps({"version": "2.14.1", **dict(zip(("gpus", "name", "trouble"), told, strict=True))})
+def test_a_driver_that_torch_cannot_use_is_no_missing_gpu(monkeypatch, reported, driver, level, words):
+    answer = json.dumps({"version": "2.14.1", **dict(zip(("gpus", "name", "trouble"), reported, strict=True))})
     # A library may print something of its own before.
     done = SimpleNamespace(returncode=0, stdout=f"some library's greeting\n{answer}\n", stderr="")
     monkeypatch.setattr(doctor.subprocess, "run", lambda *_, **__: done)

@@ -360,10 +360,10 @@ def test_the_order_of_a_lines_values_does_not_matter():
 
 def test_every_kind_comes_back_as_it_was_written(tmp_path):
     writer = EventWriter(tmp_path, 1)
-    told = [writer.emit(event) for event in EVENTS]
+    reported = [writer.emit(event) for event in EVENTS]
     writer.close()
-    assert list(read_all(tmp_path)) == told
-    assert [type(event) for event in told] == [type(event) for event in EVENTS]
+    assert list(read_all(tmp_path)) == reported
+    assert [type(event) for event in reported] == [type(event) for event in EVENTS]
 
 
 def test_numbers_of_arrays_and_text_that_is_not_valid_are_written(tmp_path):

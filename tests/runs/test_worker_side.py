@@ -29,8 +29,8 @@ def state_of(directory):
     return replay(read_all(directory.events_folder))
 
 
-@pytest.mark.parametrize(("device", "asked", "told"), [("cpu", 0, 1), ("cpu", 3, 0), ("cuda", 0, 0)])
-def test_a_resumed_run_goes_on_with_its_threads(directory, monkeypatch, device, asked, told):
+@pytest.mark.parametrize(("device", "asked", "reported"), [("cpu", 0, 1), ("cpu", 3, 0), ("cuda", 0, 0)])
+def test_a_resumed_run_goes_on_with_its_threads(directory, monkeypatch, device, asked, reported):
     torch = pytest.importorskip("torch")
     now = [4]
     monkeypatch.setattr(torch, "get_num_threads", lambda: now[0])
@@ -47,8 +47,8 @@ def test_a_resumed_run_goes_on_with_its_threads(directory, monkeypatch, device, 
         assert not said
         now[0] = 2
         _compute_as_before(run, bench)
-    assert len(said) == told
-    assert now[0] == (4 if told else 2)
+    assert len(said) == reported
+    assert now[0] == (4 if reported else 2)
 
 
 def test_listeners_are_called_in_the_workers_own_thread_only_and_in_the_order_of_the_log(directory):

@@ -35,18 +35,19 @@ def said_of(tmp_path, monkeypatch, rule, **measured):
     return said
 
 
-@pytest.mark.parametrize(("after", "told"), [(0.75, True), (0.895, False), (0.95, False)])
-def test_a_pick_that_fine_tuning_made_worse_is_told_with_what_to_try(tmp_path, monkeypatch, after, told):
+@pytest.mark.parametrize(("after", "reported"), [(0.75, True), (0.895, False), (0.95, False)])
+def test_a_pick_that_fine_tuning_made_worse_is_told_with_what_to_try(tmp_path, monkeypatch, after, reported):
     said = said_of(tmp_path, monkeypatch, "knee", accuracy=after)
-    assert any("fine-tuning made 'knee' worse (90.00 % before, 75.00 % after)" in text for text in said) is told
+    assert any("fine-tuning made 'knee' worse (90.00 % before, 75.00 % after)" in text for text in said) is reported
 
 
 @pytest.mark.parametrize(
-    ("rule", "told"),
+    ("rule", "reported"),
     [("max_latency_ms=5", True), ("max_latency_ms=6", False), ("asked for", False), ("max_macs=0.5", False)],
 )
-def test_a_pick_that_is_slower_than_its_rule_allows_is_told(tmp_path, monkeypatch, rule, told):
+def test_a_pick_that_is_slower_than_its_rule_allows_is_told(tmp_path, monkeypatch, rule, reported):
     said = said_of(tmp_path, monkeypatch, rule)
     assert (
-        any("takes 6.00 ms now, more than its rule allows, and the original 9.00 ms" in text for text in said) is told
+        any("takes 6.00 ms now, more than its rule allows, and the original 9.00 ms" in text for text in said)
+        is reported
     )

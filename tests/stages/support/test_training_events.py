@@ -4,13 +4,13 @@ from emodir_tui.training.loop import StepReport, TrainingPlan
 
 
 class Listener:
-    """A run that keeps what it is told."""
+    """A run that records what is reported to it."""
 
     def __init__(self):
-        self.told = []
+        self.reported = []
 
     def advance(self, place, step, snapshot, events):
-        self.told.append((step, [event.kind for event in events], [event.step for event in events]))
+        self.reported.append((step, [event.kind for event in events], [event.step for event in events]))
 
 
 def told_by(steps, per_epoch):
@@ -19,7 +19,7 @@ def told_by(steps, per_epoch):
     on_step = trainings.TrainingReport(run, Place(stage="baseline"), None, plan, per_epoch)
     for step in range(1, steps + 1):
         on_step(StepReport(step=step, loss=1.0, learning_rate=0.1, state=None))
-    return run.told
+    return run.reported
 
 
 def test_epochs_are_told_at_their_ends_with_the_steps_done(monkeypatch):
