@@ -124,7 +124,7 @@ def test_a_watcher_without_a_terminal_is_told_to_leave_and_the_run_goes_on(live)
         watcher.send_signal(signal.SIGINT)
         reported = said.read().decode()
     assert watcher.wait() == 6
-    assert "goes on" in reported
+    assert "is still running" in reported
     stood = generation_of(directory)
     wait_for(lambda: generation_of(directory) > stood)
 
@@ -188,7 +188,7 @@ def test_a_killed_worker_is_seen_as_lost_and_what_a_resume_starts_from_is_said(r
     assert emodir("stop", directory.id).returncode == 5
     resumed = emodir("resume", directory.id, "--detach")
     assert "from ck-" in resumed.stderr
-    assert "of work is done again" in resumed.stderr
+    assert "of work is repeated" in resumed.stderr
     assert emodir("resume", directory.id, "--from", "ck-9999").returncode in (3, 4)
 
 
