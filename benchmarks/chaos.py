@@ -55,7 +55,8 @@ TINY = {
     "checkpoint": {"seconds": 0.0, "keep": 3},
     "hardware": {"threads": 1},
 }
-PATIENCE_SECONDS = 120.0
+# Of a worker that hangs; a busy machine may take long.
+PATIENCE_SECONDS = 1200.0
 
 
 @dataclass

@@ -1,7 +1,6 @@
 import json
 import multiprocessing
 import os
-import threading
 
 import pytest
 from hypothesis import given, settings
@@ -213,12 +212,13 @@ def test_a_dead_owners_lock_is_taken_over(directory):
     assert holds_lock(directory)
 
 
-def _try(path, start, results):
+def _try(path, start, answered, results):
     start.wait()
     try:
         take_lock(RunDirectory(path), lambda owner: owner.is_alive() is False)
         results.put("got it")
-        threading.Event().wait(1.0)
+        # Whoever ends gives the lock free.
+        answered.wait()
     except ConflictError:
         results.put("refused")
 
@@ -229,12 +229,13 @@ def test_of_several_that_take_over_at_once_exactly_one_gets_the_lock(directory):
         for path in directory.path.glob(".lock*"):
             path.unlink()
         dead_owner(directory)
-        start, results = context.Event(), context.Queue()
-        racers = [context.Process(target=_try, args=(directory.path, start, results)) for _ in range(6)]
+        start, answered, results = context.Event(), context.Event(), context.Queue()
+        racers = [context.Process(target=_try, args=(directory.path, start, answered, results)) for _ in range(6)]
         for racer in racers:
             racer.start()
         start.set()
         outcomes = sorted(results.get() for _ in racers)
+        answered.set()
         for racer in racers:
             racer.join()
         assert outcomes == ["got it"] + ["refused"] * 5
