@@ -35,6 +35,8 @@ install_emodir() {
     if [ -n "${EMODIR_TORCH:-}" ]; then
         echo "Installing PyTorch ($EMODIR_TORCH) and emodir into $environment: about 200 MB to download for 'cpu'." >&2
         pip_install --index-url "https://download.pytorch.org/whl/$EMODIR_TORCH" torch torchvision
+    elif ls -d "$environment"/lib/python3*/site-packages/torch >/dev/null 2>&1; then
+        echo "Completing the installation in $environment." >&2
     else
         echo "Installing emodir into $environment. PyTorch with CUDA is about 3 GB to download and 6 GB on disk;" >&2
         echo "without a GPU, interrupt this and set EMODIR_TORCH=cpu: about 200 MB to download." >&2
@@ -45,7 +47,7 @@ install_emodir() {
 
 pip_install() {
     "$environment/bin/python" -m pip install --quiet --disable-pip-version-check "$@" >&2 ||
-        fail "the installation failed; start this command again to go on with it, or delete $environment first"
+        fail "the installation failed; start this command again to continue it, or delete $environment first"
 }
 
 find_python() {
