@@ -321,6 +321,11 @@ def test_check_shows_division_protected_places_reach_and_estimates(emodir):
         "finetune",
     }
     assert view["streams"]
+    printed = emodir("check", "tiny.toml").stdout
+    for part in view["subnetworks"]:
+        assert f"\n{part['name']}\t" in printed
+    for item in view["streams"]:
+        assert item["name"] in printed
     wrong = emodir("check", "tiny.toml", "--set", "divide.cuts=['layer1.5']")
     assert wrong.returncode == 2
     assert "layer1.1" in wrong.stderr
