@@ -1,6 +1,6 @@
 """The problem of one sub-network: which of its genes to keep, for little complexity and a small local impairment."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,6 +19,7 @@ from emodir_tui.nets.measures.error_gradient import ErrorGradient
 from emodir_tui.problems.evaluator_choice import EvaluatedSpan, Evaluator, evaluator_memory
 from emodir_tui.problems.genes import gene_positions, genome_of, keep_vectors_of
 from emodir_tui.problems.impairments import build_impairment
+from emodir_tui.results import Original, Parts
 from emodir_tui.seeds import derive_seed
 
 # Few images suffice to rank genes by gradient.
@@ -117,6 +118,39 @@ class SubnetworkProblem:
             evaluator_memory(self.bench),
             self.bench.search_dtype,
         )
+
+
+def subnetwork_problems(
+    bench: Bench, original: Original, graph: ChannelGraph, parts: Parts, importance: Floats, batch: int
+) -> Iterator[SubnetworkProblem]:
+    """The problems of all sub-networks in order, each with its original features, which the one before hands on.
+
+    Delete each problem before the next is taken: its caches make room for the next one's features.
+
+    Args:
+        bench: The bench.
+        original: The original network.
+        graph: The network whose masks are measured.
+        parts: The division.
+        importance: Of every gene of the network, float64[genes].
+        batch: Images a batch.
+    """
+    reference, division = bench.graph(original.weights), bench.division(parts.cuts)
+    complexity_model = bench.complexity(original.latencies)
+    inputs = search_batches(bench, division, batch)
+    for part in division.subnetworks:
+        outputs = unpruned_outputs(bench, reference, part, inputs)
+        yield SubnetworkProblem(
+            bench=bench,
+            original=reference,
+            graph=graph,
+            part=part,
+            importance=importance,
+            complexity_model=complexity_model,
+            inputs=inputs,
+            outputs=outputs,
+        )
+        inputs = outputs
 
 
 def unpruned_outputs(bench: Bench, graph: ChannelGraph, part: SubnetworkSpan, inputs: list[Tensor]) -> list[Tensor]:

@@ -12,7 +12,7 @@ from emodir_tui.arrays import Bools, Floats
 from emodir_tui.bench import Bench
 from emodir_tui.emo.front import hypervolume, non_dominated
 from emodir_tui.problems.members import FrontMembers, combine, members_of
-from emodir_tui.problems.subnetwork import SubnetworkProblem, search_batches, unpruned_outputs
+from emodir_tui.problems.subnetwork import SubnetworkProblem, subnetwork_problems
 from emodir_tui.results import Adapted, Front, Importance, Original, Parts, Weights
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.names import CHAIN, IMPORTANCE, StageName, front_name, result_name
@@ -75,41 +75,19 @@ def _measure_all(
     batch: int,
 ) -> list[Front]:
     """Every front with the trained weights against the original features; a second, shorter search if asked for."""
-    graph, trained, division = bench.graph(original.weights), bench.graph(weights), bench.division(parts.cuts)
-    complexity_model = bench.complexity(original.latencies)
-    inputs = search_batches(bench, division, batch)
-    measured = []
-    for index, (part, front) in enumerate(zip(division.subnetworks, fronts, strict=True)):
-        outputs = unpruned_outputs(bench, graph, part, inputs)
-        # Keep no reference, so that its caches are freed before the next one's features are computed.
-        again = _measured(
-            run,
-            SubnetworkProblem(
-                bench=bench,
-                original=graph,
-                graph=trained,
-                part=part,
-                importance=importance,
-                complexity_model=complexity_model,
-                inputs=inputs,
-                outputs=outputs,
-            ),
-            front,
-            index,
-            len(fronts),
-        )
-        publish_front(run, StageName.CONSTRAIN, again, graph, part)
-        measured.append(again)
-        inputs = outputs
+    trained = bench.graph(weights)
+    measured: list[Front] = []
+    # zip would keep a reference to the problem while the next one is made.
+    for problem in subnetwork_problems(bench, original, trained, parts, importance, batch):
+        front = fronts[len(measured)]
+        if bench.profile.search.rounds > 1:
+            measure = partial(_search_again, run, problem, front, len(measured), len(fronts))
+        else:
+            measure = partial(_measure_again, run, problem, front)
+        measured.append(run.part(front_name(StageName.CONSTRAIN, front.subnetwork), Front, measure))
+        publish_front(run, StageName.CONSTRAIN, measured[-1], problem.original, problem.part)
+        del problem, measure
     return measured
-
-
-def _measured(run: Run, problem: SubnetworkProblem, front: Front, index: int, count: int) -> Front:
-    if problem.bench.profile.search.rounds > 1:
-        measure = partial(_search_again, run, problem, front, index, count)
-    else:
-        measure = partial(_measure_again, run, problem, front)
-    return run.part(front_name(StageName.CONSTRAIN, front.subnetwork), Front, measure)
 
 
 def _measure_again(run: Run, problem: SubnetworkProblem, front: Front) -> Front:

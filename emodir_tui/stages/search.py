@@ -7,7 +7,7 @@ import numpy as np
 from emodir_tui.bench import Bench
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
 from emodir_tui.nets.measures.importance import taylor
-from emodir_tui.problems.subnetwork import SubnetworkProblem, search_batches, search_images, unpruned_outputs
+from emodir_tui.problems.subnetwork import SubnetworkProblem, search_images, subnetwork_problems
 from emodir_tui.results import Front, Importance, Original, Parts
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.names import IMPORTANCE, StageName, front_name, result_name
@@ -36,37 +36,14 @@ def _search_all(run: Run, bench: Bench, original: Original, parts: Parts, batch:
         run.log(
             f"search.memory holds the features of {images} images; the search uses these", "warning", StageName.SEARCH
         )
-    complexity_model = bench.complexity(original.latencies)
-    inputs = search_batches(bench, division, batch)
-    fronts = []
-    for index, part in enumerate(division.subnetworks):
-        outputs = unpruned_outputs(bench, graph, part, inputs)
-        # Keep no reference, so that its caches are freed before the next one's features are computed.
-        front = _front(
-            run,
-            SubnetworkProblem(
-                bench=bench,
-                original=graph,
-                graph=graph,
-                part=part,
-                importance=importance,
-                complexity_model=complexity_model,
-                inputs=inputs,
-                outputs=outputs,
-            ),
-            index,
-            len(division.subnetworks),
-        )
-        publish_front(run, StageName.SEARCH, front, graph, part)
-        fronts.append(front)
-        inputs = outputs
+    fronts: list[Front] = []
+    for problem in subnetwork_problems(bench, original, graph, parts, importance, batch):
+        name = front_name(StageName.SEARCH, problem.part.name)
+        find = partial(_search_one, run, problem, len(fronts), len(division.subnetworks))
+        fronts.append(run.part(name, Front, find))
+        publish_front(run, StageName.SEARCH, fronts[-1], graph, problem.part)
+        del problem, find
     return fronts
-
-
-def _front(run: Run, problem: SubnetworkProblem, index: int, count: int) -> Front:
-    return run.part(
-        front_name(StageName.SEARCH, problem.part.name), Front, partial(_search_one, run, problem, index, count)
-    )
 
 
 def _search_one(run: Run, problem: SubnetworkProblem, index: int, count: int) -> Front:
