@@ -1,3 +1,4 @@
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 from emodir_tui import snapshot
 from emodir_tui.bench import keep_all, open_bench, weights_of
 from emodir_tui.nets.division import distillation_cuts, divide_network
+from emodir_tui.problems import subnetwork
 from emodir_tui.problems.genes import gene_positions
 from emodir_tui.problems.members import FrontMembers
 from emodir_tui.profile import load
@@ -141,6 +143,34 @@ def test_unchanged_weights_measured_again_give_what_the_search_measured(tmp_path
         np.testing.assert_allclose(front.objectives, other.objectives, rtol=1e-5)
         assert len(other.hypervolumes) == 1
         assert other.hypervolumes[0] == pytest.approx(front.hypervolumes[-1], rel=1e-5)
+
+
+def test_the_caches_of_one_sub_network_are_freed_before_the_next_features_are_computed(tmp_path, monkeypatch):
+    profile = load(Path("profiles/digits.toml"))
+    profile = profile.model_copy(update={"search": profile.search.model_copy(update=SMALL)})
+    bench = open_bench(profile)
+    problems, alive = weakref.WeakSet(), []
+    make, features = subnetwork.SubnetworkProblem, subnetwork.unpruned_outputs
+
+    def made(**fields):
+        problem = make(**fields)
+        problems.add(problem)
+        return problem
+
+    def computed(*arguments):
+        alive.append(len(problems))
+        return features(*arguments)
+
+    monkeypatch.setattr(subnetwork, "SubnetworkProblem", made)
+    monkeypatch.setattr(subnetwork, "unpruned_outputs", computed)
+    with Run(RunDirectory(tmp_path), profile, snapshot) as run:
+        weights = weights_of(bench.model())
+        original = original_of(weights)
+        parts = divide_stage(run, bench)
+        fronts = search(run, bench, original, parts)
+        importance = run.load_part("search.importance", Importance).values
+        _measure_all(run, bench, original, weights, parts, fronts, importance, profile.search.batch)
+    assert alive == [0] * (2 * len(fronts))
 
 
 def test_a_second_round_begins_with_the_whole_front_of_the_first(finished):
