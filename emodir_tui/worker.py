@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from emodir_tui import profile as profiles
 from emodir_tui.errors import EmodirError, ExitCode
+from emodir_tui.formatting import plural
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.event_types import Event, PlanMade, StageFinished
 from emodir_tui.runs.names import StageName
@@ -155,7 +156,8 @@ def _compute_as_before(run: Run, bench: "Bench") -> None:
         return
     threads = int(bench.decide("threads", lambda: str(torch.get_num_threads())))
     if threads != torch.get_num_threads():
-        run.log(f"continues with {threads} threads, as it began, instead of {torch.get_num_threads()}")
+        began = plural(threads, "thread")
+        run.log(f"continues with {began}, as it began, instead of {torch.get_num_threads()}")
         torch.set_num_threads(threads)
 
 
