@@ -119,8 +119,13 @@ class Results:
         path = self._directory.result_file(name)
         return read_checked(path)[1] if path.exists() else None
 
-    def discard(self, name: str) -> None:
-        """Set a result aside under another name, where it can be inspected."""
+    def remove(self, name: str) -> None:
+        """Delete a result that is to be computed again."""
+        with suppress(OSError):
+            self._directory.result_file(name).unlink()
+
+    def set_aside(self, name: str) -> None:
+        """Put a damaged result under another name, where it can be inspected."""
         with suppress(OSError):
             self._directory.result_file(name).replace(self._directory.damaged_result_file(name))
 

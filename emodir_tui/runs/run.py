@@ -177,7 +177,7 @@ class Run:
     def forget(self, *names: StageName) -> None:
         """Discard these stages' results, so that they are computed again; their finished parts stay."""
         for name in names:
-            self._saving.results.discard(name)
+            self._saving.results.remove(name)
 
     def publish(self, name: str, value: dict[str, Any]) -> None:
         """Write a front or a ranking as JSON for other programs; the same run writes the same bytes."""

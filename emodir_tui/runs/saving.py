@@ -72,7 +72,7 @@ class Saving:
             payload = self.results.load(name)
             return None if payload is None else self._codec.unpack(payload, kind)
         except DamagedFileError as error:
-            self.results.discard(name)
+            self.results.set_aside(name)
             self._emitter.log(f"result '{name}' is damaged and computed again: {error.message}", "warning")
             return None
 

@@ -51,6 +51,27 @@ def test_a_resumed_run_goes_on_with_its_threads(directory, monkeypatch, device, 
     assert now[0] == (4 if reported else 2)
 
 
+@pytest.mark.parametrize(("began", "now"), [("1 thread,", 2), ("4 threads,", 1)])
+def test_a_number_of_threads_has_its_noun(directory, monkeypatch, began, now):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: now)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    bench = SimpleNamespace(device=SimpleNamespace(type="cpu"), decide=lambda name, measure: began.split()[0])
+    with Run(directory, Profile(), CODEC) as run:
+        said = []
+        monkeypatch.setattr(run, "log", said.append)
+        _compute_as_before(run, bench)
+    assert said == [f"continues with {began} as it began, instead of {now}"]
+
+
+def test_a_forgotten_result_is_gone_and_nothing_is_called_damaged(directory):
+    with Run(directory, Profile(), CODEC) as run:
+        run.part(StageName.REALISE, bytes, lambda: b"made")
+        run.forget(StageName.REALISE, StageName.FINETUNE)
+        assert not run.has_part(StageName.REALISE)
+    assert list(directory.results_folder.iterdir()) == []
+
+
 def test_listeners_are_called_in_the_workers_own_thread_only_and_in_the_order_of_the_log(directory):
     heard = []
     with Run(directory, Profile(), CODEC) as run:
