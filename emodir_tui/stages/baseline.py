@@ -31,7 +31,7 @@ def baseline(run: Run, bench: Bench) -> Original:
     model = bench.model(weights)
     original = Original(
         weights=weights,
-        accuracy=accuracy(model, bench.data.test, EVALUATION_BATCH),
+        accuracy=accuracy(model, bench.data.test, EVALUATION_BATCH, run.check),
         macs=round(float(ComplexityModel(bench.architecture).measure(keep_all(bench.architecture))[0])),
         params=sum(weight.numel() for weight in model.parameters()),
         latency_ms=measure(model, bench.latency_example),

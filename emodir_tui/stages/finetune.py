@@ -113,7 +113,7 @@ def _finish(run: Run, bench: Bench, original: Original, made: Pruned, base: tupl
     return Finished(
         name=made.pick.name,
         weights=weights_of(model),
-        accuracy=accuracy(model, bench.data.test, EVALUATION_BATCH),
+        accuracy=accuracy(model, bench.data.test, EVALUATION_BATCH, run.check),
         latency_ms=latencies[0],
         baseline_latency_ms=latencies[1],
     )

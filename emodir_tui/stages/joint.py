@@ -55,7 +55,7 @@ def _joint_in_batches(
     if bench.profile.joint.polish:
         limits = _budgets_searched(network, original.latencies)
         schemes = _polish(run, GeneByGeneProblem(network, importance), schemes, limits)
-    front = _front(schemes, network, members)
+    front = _front(run, schemes, network, members)
     _publish(run, front, members)
     return front
 
@@ -190,14 +190,15 @@ def _continued(state: SearchState, schemes: Schemes) -> SearchState:
     )
 
 
-def _front(schemes: Schemes, network: NetworkProblem, members: list[FrontMembers]) -> JointFront:
+def _front(run: Run, schemes: Schemes, network: NetworkProblem, members: list[FrontMembers]) -> JointFront:
     positions, changed = nearest_members(members, schemes.keep_vectors)
+    damages = network.global_impairments(schemes.keep_vectors, run.check)
     return JointFront(
         positions=positions,
         changed=changed,
         keep_vectors=schemes.keep_vectors,
         objectives=schemes.objectives,
-        accuracies=np.array([damage.accuracy for damage in network.global_impairments(schemes.keep_vectors)]),
+        accuracies=np.array([damage.accuracy for damage in damages]),
         original_accuracy=network.original_accuracy,
         hypervolumes=schemes.hypervolumes,
         evaluations=schemes.evaluations,

@@ -42,7 +42,7 @@ def realise(run: Run, bench: Bench, original: Original, adapted: Adapted, front:
     pruned = []
     for number, pick in enumerate(picks, start=1):
         keep = front.keep_vectors[pick.scheme]
-        prune = partial(_remove, bench, original, graph, pick, keep)
+        prune = partial(_remove, run, bench, original, graph, pick, keep)
         made = run.part(result_name(StageName.REALISE, pick.name), Pruned, prune)
         pruned.append(made)
         run.emit(
@@ -96,7 +96,7 @@ class _FrontSchemes:
         return np.asarray(self.front.keep_vectors[scheme])
 
 
-def _remove(bench: Bench, original: Original, graph: ChannelGraph, pick: Pick, keep: np.ndarray) -> Pruned:
+def _remove(run: Run, bench: Bench, original: Original, graph: ChannelGraph, pick: Pick, keep: np.ndarray) -> Pruned:
     difference = _removal_difference(graph, keep, next(bench.data.search.first(CHECK_IMAGES).batches(CHECK_IMAGES))[0])
     if not difference < LARGEST_DIFFERENCE:
         raise EmodirError(
@@ -119,7 +119,7 @@ def _remove(bench: Bench, original: Original, graph: ChannelGraph, pick: Pick, k
         macs_kept=macs / round(float(_macs(graph, keep_all(graph)[0]))),
         params_kept=params / original.params,
         removal_max_difference=difference,
-        accuracy_recalibrated=accuracy(model, bench.data.test, EVALUATION_BATCH),
+        accuracy_recalibrated=accuracy(model, bench.data.test, EVALUATION_BATCH, run.check),
     )
 
 

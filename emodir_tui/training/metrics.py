@@ -1,6 +1,6 @@
 """Measurements of a whole network: accuracy, and the batch statistics that pruning made stale."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +10,15 @@ from emodir_tui.training.memory import in_chunks
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, split: Split, batch: int) -> float:
-    """Share of a split's images whose class has the largest logit, 0 to 1. Leaves the model in evaluation mode."""
+def accuracy(model: nn.Module, split: Split, batch: int, check: Callable[[], None] = lambda: None) -> float:
+    """Share of a split's images whose class has the largest logit, 0 to 1. Leaves the model in evaluation mode.
+
+    `check` is called before each batch.
+    """
     model.eval()
     right = 0
     for inputs, labels in split.batches(batch):
+        check()
         logits = in_chunks(model, inputs)
         right += int((logits.argmax(1) == labels).sum())
     return right / len(split)

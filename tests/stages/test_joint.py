@@ -1,9 +1,13 @@
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from emodir_tui.nets.measures.latency import LatencyTable
+from emodir_tui.problems.members import FrontMembers
+from emodir_tui.problems.network import GlobalImpairment
 from emodir_tui.profile import Complexity, Pick, Profile, budgets
+from emodir_tui.results import Schemes
 from emodir_tui.stages import joint
 
 
@@ -23,3 +27,27 @@ def test_limits_are_shares_and_an_estimate_that_is_too_low_by_its_error_holds_th
     network = SimpleNamespace(bench=SimpleNamespace(profile=profile), unpruned_complexity=20.0)
     table = LatencyTable(layers=[], fixed_ms=0.0, error=0.1)
     assert joint._budgets_searched(network, table) == pytest.approx([0.225, 0.25])
+
+
+def test_the_accuracies_of_the_joint_front_count_as_progress():
+    keep_vectors = np.ones((3, 2), dtype=np.bool_)
+
+    def measure(vectors, check=lambda: None):
+        for _ in vectors:
+            check()
+        return [GlobalImpairment(features=0.0, kl=0.0, accuracy=0.5)] * len(vectors)
+
+    checked = []
+    run = SimpleNamespace(check=lambda: checked.append(True), emit=lambda event: None)
+    network = SimpleNamespace(global_impairments=measure, original_accuracy=0.9)
+    schemes = Schemes(
+        keep_vectors=keep_vectors,
+        objectives=np.zeros((3, 2)),
+        reference=(1.0, 1.0),
+        hypervolumes=(0.5,),
+        evaluations=3,
+    )
+    members = [FrontMembers(name="sn1", keep_vectors=keep_vectors[:1], local_impairments=np.zeros(1))]
+    front = joint._front(run, schemes, network, members)
+    assert len(checked) == 3
+    assert front.accuracies.tolist() == [0.5] * 3

@@ -274,3 +274,9 @@ def test_a_gradient_that_is_not_finite_is_noticed_as_a_loss_is():
     state = train(small_model(), blobs(), loss_of, PLAN, on_step=seen.append)
     assert [moment.step for moment in seen if moment.trouble] == [18]
     assert all(torch.isfinite(value).all() for value in state.weights.values())
+
+
+def test_measuring_an_accuracy_is_checked_before_each_batch():
+    checked = []
+    accuracy(small_model(), blobs(), 50, lambda: checked.append(True))
+    assert len(checked) == 3
