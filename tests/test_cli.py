@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -115,9 +116,21 @@ def test_the_ranking_is_in_order_and_marks_what_the_joint_schemes_use(finished):
     assert [row["level"] for row in rows] == sorted(row["level"] for row in rows)
     assert any(row["joint_uses"] for row in rows)
     assert set(rows[0]) == {
-        "rank", "level", "subnetwork", "member", "complexity_kept", "local_impairment", "global_impairment",
+        "rank", "level", "subnetwork", "member", "complexity_kept", "local_impairment", "global_impairment", "price",
         "accuracy_change", "joint_uses",
     }  # fmt: skip
+
+
+def test_the_columns_of_the_ranking_explain_its_order(finished):
+    emodir, run, _ = finished
+    rows = json.loads(emodir("ranking", run, "--json").stdout)["rows"]
+    places = [(row["level"], math.inf if row["price"] is None else row["price"]) for row in rows]
+    assert places == sorted(places)
+    table = emodir("ranking", run)
+    header, *lines = table.stdout.splitlines()
+    assert header.split("\t")[:3] == ["rank", "level", "price"]
+    assert len(lines) == len(rows)
+    assert "by level, then by price: global impairment per share of MACs saved" in table.stderr
 
 
 def test_the_hypervolume_never_falls(finished):

@@ -1,5 +1,6 @@
 """`emodir ranking`: the global performance impairment ranking (GPIR) of a run."""
 
+import sys
 from typing import Any
 
 from emodir_tui.formatting import number, percent, points
@@ -15,6 +16,7 @@ def ranking_view(directory: RunDirectory, top: int = 0) -> dict[str, Any]:
         {
             "rank": row.rank,
             "level": row.level,
+            "price": row.price,
             "subnetwork": row.subnetwork,
             "member": row.member,
             "complexity_kept": row.complexity_kept,
@@ -34,11 +36,12 @@ def print_ranking(view: dict[str, Any]) -> None:
         [
             str(row["rank"]),
             str(row["level"]),
+            number(row["price"]),
             row["subnetwork"],
             str(row["member"]),
+            number(row["global_impairment"]),
             percent(row["complexity_kept"]),
             number(row["local_impairment"]),
-            number(row["global_impairment"]),
             points(row["accuracy_change"]),
             str(row["joint_uses"]),
         ]
@@ -46,5 +49,7 @@ def print_ranking(view: dict[str, Any]) -> None:
     ]
     unit = view["complexity"].unit
     kept = f"{unit[0].upper()}{unit[1:]} kept"
-    columns = ["Rank", "Level", "Part", "Member", kept, "Local", "Global", "Change", "Joint uses"]
-    print_table(columns, rows)
+    columns = ["Rank", "Level", "Price", "Part", "Member", "Global", kept, "Local", "Change", "Joint uses"]
+    print_table(columns, rows, optional=("Local", "Change"))
+    order = f"best first: by level, then by price: global impairment per share of {unit} saved"
+    sys.stderr.write(order + "\n")

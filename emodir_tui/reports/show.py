@@ -183,6 +183,7 @@ def _subnetwork(item: Subnetwork) -> dict[str, Any]:
         "generation": item.generation,
         "generations": item.generations,
         "hypervolume": item.hypervolume,
+        "hypervolume_trained": item.hypervolume_trained,
         "front_size": item.front_size,
         "evaluations": item.evaluations,
         "evaluations_per_second": item.evaluations_per_second,

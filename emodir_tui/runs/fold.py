@@ -178,7 +178,9 @@ def _front_finished(event: FrontFinished, state: RunState) -> None:
     subnetwork = state.subnetworks[event.subnetwork]
     subnetwork.members = event.members
     subnetwork.front = tuple((member.complexity_kept, member.impairment) for member in event.members)
-    if event.hypervolume is not None:
+    if event.stage == StageName.CONSTRAIN:
+        subnetwork.hypervolume_trained = event.hypervolume
+    elif event.hypervolume is not None:
         subnetwork.hypervolume = event.hypervolume
     subnetwork.front_size = len(event.members)
     subnetwork.state = StageState.DONE
@@ -327,6 +329,7 @@ def _rewind_search(subnetwork: Subnetwork, event: Rewound, *, constrained: bool)
     subnetwork.hypervolumes = hypervolumes
     subnetwork.round, subnetwork.generation = max(hypervolumes, default=(1, 0))
     subnetwork.hypervolume = hypervolumes[max(hypervolumes)] if hypervolumes else None
+    subnetwork.hypervolume_trained = None
     if not constrained:
         subnetwork.state, subnetwork.front, subnetwork.members = StageState.WAITING, (), ()
         subnetwork.front_size = subnetwork.evaluations = 0

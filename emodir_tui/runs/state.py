@@ -42,7 +42,11 @@ class Stage:
 
 @dataclass(kw_only=True, slots=True)
 class Subnetwork:
-    """One sub-network and its search so far. `hypervolumes` is keyed by (round, generation)."""
+    """One sub-network and its search so far. `hypervolumes` is keyed by (round, generation).
+
+    `hypervolume` is the newest of these. `hypervolume_trained` is that of its front as measured again with the trained
+    weights; values under different weights cannot be compared.
+    """
 
     name: str
     layers: tuple[str, ...]
@@ -55,6 +59,7 @@ class Subnetwork:
     generation: int = 0
     generations: int = 0
     hypervolume: float | None = None
+    hypervolume_trained: float | None = None
     front_size: int = 0
     evaluations: int = 0
     evaluations_per_second: float | None = None
@@ -77,6 +82,12 @@ class RankingRow:
     accuracy_change: float
     kl: float
     joint_uses: int = 0
+
+    @property
+    def price(self) -> float | None:
+        """Global impairment per share of complexity saved, by which a level is ordered; None if nothing is saved."""
+        saved = 1.0 - self.complexity_kept
+        return self.global_impairment / saved if saved > 0 else None
 
 
 @dataclass(kw_only=True, slots=True)

@@ -82,7 +82,7 @@ def _subnetwork(view: View, item: Subnetwork) -> Detail:
             f"{item.state}, generation {item.generation}/{item.generations}"
             + (f", round {item.round}" if item.round > 1 else ""),
         ),
-        ("hypervolume", number(item.hypervolume)),
+        ("hypervolume", _hypervolume(item)),
         ("front", plural(item.front_size, "member")),
         ("evaluations", f"{item.evaluations}"),
     ]
@@ -96,6 +96,12 @@ def _subnetwork(view: View, item: Subnetwork) -> Detail:
     )
     title = f"Sub-network {literal(item.name)}"
     return Detail(title=title, body=body, links=links, links_title="front members")
+
+
+def _hypervolume(item: Subnetwork) -> str:
+    trained = item.hypervolume_trained
+    again = f" · {number(trained)} measured again with the trained weights" if trained is not None else ""
+    return f"{number(item.hypervolume)}{again}"
 
 
 def _member_label(member: Member) -> str:
@@ -164,6 +170,7 @@ def _row_facts(state: RunState, row: RankingRow) -> list[tuple[str, str]]:
         ("whole network kept", f"{percent(row.complexity_kept)} of the {state.complexity.unit}"),
         ("local impairment", number(row.local_impairment)),
         ("global impairment", number(row.global_impairment)),
+        ("price", f"{number(row.price)} global impairment per share saved"),
         ("accuracy change", f"{points(row.accuracy_change)} points when placed alone, on the search split"),
         ("KL of the logits", number(row.kl)),
         ("used in", plural(row.joint_uses, "joint scheme")),

@@ -1,5 +1,6 @@
 """Panel 3: the ranking by global performance impairment (GPIR), with sorting and a filter."""
 
+import math
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -17,23 +18,25 @@ from emodir_tui.tui.widgets.rows import Cells, Column, Rows
 
 _COLUMNS = (
     Column(key="rank", label="#", width=4, right=True),
+    Column(key="level", label="level", width=5, right=True),
+    Column(key="price", label="price", width=7, right=True),
     Column(key="subnetwork", label="sub", width=5),
-    Column(key="member", label="member", width=6, right=True),
+    Column(key="member", label="member", width=6, right=True, drop=1),
     Column(key="impairment", label="impair", width=7, right=True),
-    Column(key="accuracy", label="Δacc", width=7, right=True),
     Column(key="kept", label="kept", width=7, right=True),
+    Column(key="accuracy", label="Δacc", width=7, right=True),
     Column(key="local", label="local", width=7, right=True, drop=2),
-    Column(key="level", label="level", width=5, right=True, drop=1),
     Column(key="joint", label="joint", width=5, right=True),
 )
 _SORTS: dict[str, Callable[[RankingRow], Any]] = {
     "rank": lambda row: row.rank,
+    "level": lambda row: (row.level, row.rank),
+    "price": lambda row: (math.inf if row.price is None else row.price, row.rank),
     "subnetwork": lambda row: (row.subnetwork, row.member),
     "impairment": lambda row: row.global_impairment,
-    "accuracy": lambda row: -row.accuracy_change,
     "kept": lambda row: row.complexity_kept,
+    "accuracy": lambda row: -row.accuracy_change,
     "local": lambda row: row.local_impairment,
-    "level": lambda row: (row.level, row.rank),
     "joint": lambda row: (-row.joint_uses, row.rank),
 }
 
@@ -82,7 +85,7 @@ class RankingPanel(Panel):
         self.query_one(Rows).show([row.rank for row in rows], cells, view.palette, empty=empty, sorted_by=self._sort)
         shown = f"{len(rows)} of {len(ranking)}" if words else str(len(ranking))
         count = f"{shown} members" + (f" with '{literal(self._filter, 30)}'" if words else "")
-        self.set_title(f"{count} · kept: {view.state.complexity.unit}" if ranking else "")
+        self.set_title(f"{count} · level, then price · kept: {view.state.complexity.unit}" if ranking else "")
 
 
 def _words(row: RankingRow) -> str:
@@ -94,13 +97,14 @@ def _cells(row: RankingRow, colour: Style | None, view: View) -> Cells:
     drop = palette.bad if row.accuracy_change < -0.05 else None
     return (
         str(row.rank),
+        str(row.level),
+        number(row.price),
         (literal(row.subnetwork), colour),
         str(row.member),
         number(row.global_impairment),
-        (points(row.accuracy_change), drop),
         percent(row.complexity_kept),
+        (points(row.accuracy_change), drop),
         number(row.local_impairment),
-        str(row.level),
         (f"✓ {row.joint_uses}", palette.good) if row.joint_uses else "",
     )
 
