@@ -28,9 +28,10 @@ _COLUMNS = (
     Column(key="local", label="local", width=7, right=True, drop=2),
     Column(key="joint", label="joint", width=5, right=True),
 )
+# Columns whose order is that of another one.
+_SORTED_AS = {"level": "rank", "member": "subnetwork"}
 _SORTS: dict[str, Callable[[RankingRow], Any]] = {
     "rank": lambda row: row.rank,
-    "level": lambda row: (row.level, row.rank),
     "price": lambda row: (math.inf if row.price is None else row.price, row.rank),
     "subnetwork": lambda row: (row.subnetwork, row.member),
     "impairment": lambda row: row.global_impairment,
@@ -63,7 +64,7 @@ class RankingPanel(Panel):
 
     def sort_by(self, column: str) -> None:
         """Sort by this column."""
-        self._sort = column if column in _SORTS else "subnetwork"
+        self._sort = _SORTED_AS.get(column, column)
 
     def filter_by(self, text: str) -> None:
         """Show only rows with all these words."""
