@@ -65,7 +65,8 @@ def _state(model: nn.Module, example: Tensor) -> tuple[bytes, Callable[[Tensor],
 
 
 def _torch_export(model: nn.Module, example: Tensor) -> tuple[bytes, Callable[[Tensor], Tensor]]:
-    program = torch.export.export(model, (example,), dynamic_shapes=_dynamic())
+    # PyTorch before 2.8 is strict by default, and then cannot follow modules that look up their layers by name.
+    program = torch.export.export(model, (example,), dynamic_shapes=_dynamic(), strict=False)
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     buffer.seek(0)
