@@ -92,7 +92,8 @@ def test_show_has_all_that_other_programs_rely_on(finished):
     assert set(view["baseline"]) >= {"accuracy", "macs", "params"}
     for part in view["subnetworks"]:
         assert set(part) == {
-            "name", "layers", "channels", "macs", "generation", "generations", "hypervolume", "front_size",
+            "name", "layers", "channels", "macs", "generation", "generations", "hypervolume",
+            "hypervolume_trained", "front_size",
             "evaluations", "evaluations_per_second",
         }  # fmt: skip
     assert view["ranking_size"] > 0
