@@ -49,6 +49,9 @@ class RequestDesk:
         self._stop_reason = ""
         self._save_reason = ""
         self.condition = Condition.STARTING
+        # All pauses together; time that no stage worked.
+        self.paused_seconds = 0.0
+        self._changed = time.monotonic()
         self._obey: dict[str, Callable[[Request, Save], None]] = {
             Command.SAVE: self._save,
             Command.PAUSE: self._pause,
@@ -76,6 +79,10 @@ class RequestDesk:
 
     def set_condition(self, condition: Condition) -> None:
         """Change the worker's condition and emit the change."""
+        now = time.monotonic()
+        if self.condition == Condition.PAUSED:
+            self.paused_seconds += now - self._changed
+        self._changed = now
         self.condition = condition
         self._emitter.emit(ConditionChanged(condition=condition))
 

@@ -141,10 +141,10 @@ class Run:
             self._emit_finished(stage.name)
             return saved  # type: ignore[no-any-return]
         self.emit(StageStarted(stage=stage.name))
-        started = time.monotonic()
+        started = self.worked_seconds
         result = stage(self, *inputs, **options)
         self._saving.save_result(stage.name, result)
-        self.emit(StageFinished(stage=stage.name, seconds=round(time.monotonic() - started, 3)))
+        self.emit(StageFinished(stage=stage.name, seconds=round(self.worked_seconds - started, 3)))
         return result
 
     def part(self, name: str, kind: type[T], compute: Callable[[], T]) -> T:
@@ -223,6 +223,11 @@ class Run:
         """A safe point between evaluations, when nothing has changed since the last `advance` that is worth keeping."""
         self._progress += 1
         self._desk.obey(self._saving.save_moment)
+
+    @property
+    def worked_seconds(self) -> float:
+        """A clock that stands still in pauses."""
+        return time.monotonic() - self._desk.paused_seconds
 
     @property
     def stopping(self) -> bool:

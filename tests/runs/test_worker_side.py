@@ -10,12 +10,13 @@ from types import SimpleNamespace
 import pytest
 
 from emodir_tui.profile import Hardware, Profile
-from emodir_tui.runs import saving
+from emodir_tui.runs import request_desk, saving
+from emodir_tui.runs import run as runs
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.control import send
 from emodir_tui.runs.events import read_all
 from emodir_tui.runs.fold import replay
-from emodir_tui.runs.names import StageName, front_name, result_name, split_result_name
+from emodir_tui.runs.names import Condition, StageName, front_name, result_name, split_result_name
 from emodir_tui.runs.process import Process, this_process
 from emodir_tui.runs.request_desk import Stopped
 from emodir_tui.runs.run import Run, step
@@ -119,6 +120,24 @@ def test_one_continue_ends_a_pause_that_was_asked_for_twice(directory):
         thread.join()
         assert state_of(directory).condition == "running"
     assert [state_of(directory).controls[request].state for request in asked] == ["done"] * 3
+
+
+def test_a_pause_does_not_count_as_time_of_a_stage(directory, monkeypatch):
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(runs, "time", clock)
+    monkeypatch.setattr(request_desk, "time", clock)
+
+    @step(StageName.DIVIDE, bytes)
+    def divide(run):
+        for condition, seconds in (("running", 3.0), ("paused", 100.0), ("running", 4.0), ("paused", 50.0)):
+            run._desk.set_condition(Condition(condition))
+            clock.now += seconds
+        run._desk.set_condition(Condition.RUNNING)
+        return b"made"
+
+    with Run(directory, Profile(), CODEC) as run:
+        run.once(divide)
+    assert state_of(directory).stages["divide"].seconds == 7.0
 
 
 def test_what_was_asked_of_an_earlier_worker_does_not_end_the_next_but_schemes_are_wanted_still(directory):
