@@ -19,7 +19,7 @@ from emodir_tui.runs.event_types import Event, PlanMade, StageFinished
 from emodir_tui.runs.names import StageName
 from emodir_tui.runs.narration import EventFormatter
 from emodir_tui.runs.picks import extra_picks
-from emodir_tui.runs.process import has_nvidia_driver
+from emodir_tui.runs.process import has_nvidia_driver, let_waiting_threads_sleep
 from emodir_tui.runs.request_desk import Stopped
 from emodir_tui.runs.run import Run
 
@@ -108,12 +108,12 @@ class _Snapshots:
 
 def _execute(run: Run) -> None:
     _enter_working_directory(run)
-    # Read when torch is loaded: waiting threads sleep, so that they leave the cores to other processes.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    let_waiting_threads_sleep()
     from emodir_tui.bench import choose_device, configure_torch, open_bench
     from emodir_tui.problems.reach import reach, require_some_rule, unreachable_rules
     from emodir_tui.results import Decision
-    from emodir_tui.stages.costs import expected_costs
+    from emodir_tui.stages.costs import expected_seconds
+    from emodir_tui.stages.support.rates import measure_rates
     from emodir_tui.tensorboard import Scalars
     from emodir_tui.training.memory import release_cached_memory
 
@@ -135,7 +135,8 @@ def _execute(run: Run) -> None:
         run.listeners.append(lambda event: release_cached_memory() if isinstance(event, StageFinished) else None)
         run.open(str(bench.device))
         _compute_as_before(run, bench)
-        run.emit(PlanMade(costs=expected_costs(bench, parts), complexity=bench.complexity_kind))
+        costs = expected_seconds(bench, graph, division, measure_rates(bench, graph))
+        run.emit(PlanMade(costs=costs, complexity=bench.complexity_kind, seconds=True))
         if run.profile.device == "auto" and bench.device.type == "cpu" and has_nvidia_driver():
             run.log("torch cannot use the GPU of this machine, so the run is on the CPU; see emodir doctor", "warning")
         if run.profile.hardware.mixed_precision and not bench.mixed_precision:

@@ -11,7 +11,6 @@ from emodir_tui import bench as benches
 from emodir_tui.errors import ProfileError
 from emodir_tui.nets.sources.models import load_model
 from emodir_tui.profile import load
-from emodir_tui.stages.costs import expected_costs
 from emodir_tui.stages.support.baseline_cache import cache_file
 
 
@@ -54,20 +53,6 @@ def test_a_gpu_that_rounds_otherwise_has_another_cached_baseline(monkeypatch):
     # Its host's threads make none of its sums.
     monkeypatch.setattr(torch, "get_num_threads", lambda: 99)
     assert cache_file(bench) == third
-
-
-def test_a_cached_baseline_is_not_expected_to_cost_its_training_again(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    bench = benches.open_bench(load(Path("profiles/digits.toml")))
-    before = expected_costs(bench, 3)["baseline"]
-    cache_file(bench).parent.mkdir(parents=True)
-    cache_file(bench).touch()
-    assert expected_costs(bench, 3)["baseline"] == len(bench.data.test) < before
-
-
-def test_more_sub_networks_have_more_members_to_rank():
-    bench = benches.open_bench(load(Path("profiles/digits.toml")))
-    assert expected_costs(bench, 6)["rank"] == 3 * expected_costs(bench, 2)["rank"]
 
 
 @pytest.mark.parametrize(("images", "batch"), [(273, 16), (300, 125), (299, 20), (7, 20), (7, 2)])

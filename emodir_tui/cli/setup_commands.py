@@ -21,6 +21,10 @@ def check(
     Shows the division, protected layers, reach, time and memory.
     """
     settings = load_profile(profile, sets or [])
+    from emodir_tui.runs.process import let_waiting_threads_sleep
+
+    # As in a worker, whose times are estimated.
+    let_waiting_threads_sleep()
     from emodir_tui.problems.reach import require_some_rule
     from emodir_tui.reports.check import check_profile, print_check
     from emodir_tui.reports.tables import print_json

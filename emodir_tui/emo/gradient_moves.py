@@ -76,6 +76,15 @@ def descend(genome: Genome, guide: Guide, complexity: Complexity, measure: Measu
         mask = moves[int(np.argmin([_price(here, known[_key(move)]) for move in moves]))]
 
 
+def descent_steps(genes: int) -> int:
+    """Steps of a descent that empties no branch, at most."""
+    return -(-genes // _genes_per_step(genes))
+
+
+def _genes_per_step(genes: int) -> int:
+    return max(1, int(genes * STEP))
+
+
 def _price(here: Floats, there: Floats) -> float:
     """Impairment per complexity saved of a move between two points, float64[2] each; infinite if nothing is saved."""
     saved, cost = here[0] - there[0], there[1] - here[1]
@@ -203,7 +212,7 @@ def savings(genome: Genome, complexity: Complexity, mask: Masks) -> Floats:
 
 def _without_cheapest(genome: Genome, mask: Masks, prices: Floats) -> Masks:
     """The mask without the cheapest `STEP` of the genome, in valid steps of the groups, never without a whole group."""
-    wanted = max(1, int(genome.length * STEP))
+    wanted = _genes_per_step(genome.length)
     result, removed = mask.copy(), 0
     for chunk in _moves(genome, mask, prices, kept=True):
         if removed >= wanted:

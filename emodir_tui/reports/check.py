@@ -1,26 +1,19 @@
 """`emodir check`: a dry run of a profile. It loads torch to trace the network."""
 
-import time
 from typing import Any
 
 import numpy as np
-import torch
 
 from emodir_tui.bench import Bench, choose_device, configure_torch, keep_all, open_bench
 from emodir_tui.formatting import count, duration, layer_range, percent, size
-from emodir_tui.nets.coupling.channel_graph import ChannelGraph
-from emodir_tui.nets.execution.evaluators import FeatureError, SubnetworkEvaluator
-from emodir_tui.nets.execution.sliced import SlicedNetwork
 from emodir_tui.nets.measures.complexity import ComplexityModel
 from emodir_tui.problems.reach import reach, unreachable_rules
 from emodir_tui.profile import Profile
 from emodir_tui.reports.tables import print_table
 from emodir_tui.reports.views import input_scaling
-from emodir_tui.seeds import derive_seed
-from emodir_tui.stages.costs import expected_costs, images_read
-
-PROBES = 3
-READ = 256
+from emodir_tui.runs.names import StageName, split_result_name
+from emodir_tui.stages.costs import expected_seconds
+from emodir_tui.stages.support.rates import measure_rates
 
 
 def check_profile(profile: Profile) -> dict[str, Any]:
@@ -48,14 +41,9 @@ def check_profile(profile: Profile) -> dict[str, Any]:
             }
         )
     mean, std = bench.data.normalisation
-    seconds = _seconds_per_image(bench, graph)
-    reading = _reading_seconds(bench)
-    read = images_read(bench)
-    # The next batch is read while the current one is computed.
-    estimated = {
-        name: max(cost * seconds, read.get(name, 0.0) * reading)
-        for name, cost in expected_costs(bench, len(division.subnetworks)).items()
-    }
+    estimated = {stage.value: 0.0 for stage in StageName}
+    for name, seconds in expected_seconds(bench, graph, division, measure_rates(bench, graph)).items():
+        estimated[split_result_name(name)[0]] += seconds
     return {
         "model": profile.model.source,
         "device": str(bench.device),
@@ -79,36 +67,6 @@ def check_profile(profile: Profile) -> dict[str, Any]:
         "memory_megabytes": _memory(bench, division.subnetworks),
         "estimated_seconds": estimated,
     }
-
-
-def _seconds_per_image(bench: Bench, graph: ChannelGraph) -> float:
-    """Seconds of a forward pass of the network on one image, measured with a few random masks."""
-    batch = min(bench.profile.search.batch, len(bench.data.search))
-    inputs = [pixels for pixels, _ in bench.batches(bench.data.search, batch, batch)]
-    features = graph.network.features
-    network = SlicedNetwork(graph, None, features)
-    network.select(keep_all(graph)[0])
-    with torch.no_grad():
-        impairment = FeatureError(graph, features, [network(pixels) for pixels in inputs])
-    evaluator = SubnetworkEvaluator(graph, None, features, inputs, impairment)
-    draws = np.random.default_rng(derive_seed(bench.profile.seed, "check"))
-    keep_vectors = draws.random((PROBES, graph.genes)) < 0.8
-    for group in graph.groups:
-        keep_vectors[:, group.start] = True
-    evaluator.evaluate(keep_vectors[:1])
-    began = time.perf_counter()
-    evaluator.evaluate(keep_vectors)
-    # The masks keep about two thirds of the MACs, and costs are counted in whole networks.
-    return (time.perf_counter() - began) / (PROBES * batch * 0.65)
-
-
-def _reading_seconds(bench: Bench) -> float:
-    """Seconds to read one training image, measured on a few hundred."""
-    few = bench.data.train.first(READ)
-    began = time.perf_counter()
-    for _ in few.batches(len(few)):
-        pass
-    return (time.perf_counter() - began) / len(few)
 
 
 def _memory(bench: Bench, parts: Any) -> float:

@@ -75,10 +75,15 @@ class ConditionChanged(Event, frozen=True, kw_only=True, tag="condition_changed"
 
 
 class PlanMade(Event, frozen=True, kw_only=True, tag="plan_made"):
-    """Expected cost of each stage, in passes of one image, and the complexity whose kept share is reported."""
+    """Expected cost of each part of each stage, and the complexity whose kept share is reported.
+
+    Keys are `search.sn1`, or `rank` for a stage in one part; they stand in the order of the work. Costs are seconds where
+    `seconds` says so, else of any unit.
+    """
 
     costs: dict[str, Number]
     complexity: Complexity
+    seconds: bool = False
 
 
 class StageStarted(Event, frozen=True, kw_only=True, tag="stage_started"):
@@ -95,13 +100,18 @@ class StageFinished(Event, frozen=True, kw_only=True, tag="stage_finished"):
 
 
 class Progress(Event, frozen=True, kw_only=True, tag="progress"):
-    """A stage has done `step` of `steps`, each a `unit`; `note` names the part that it works on."""
+    """A stage has done `step` of `steps`, each a `unit`; `note` names the part that it works on.
+
+    `part` is that part's name in the plan, and `done` the share of it that is done, 0 to 1; the step's share by default.
+    """
 
     stage: StageName
     step: Integer
     steps: Integer
     unit: str = ""
     note: str = ""
+    part: str = ""
+    done: Number | None = None
 
 
 class Message(Event, frozen=True, kw_only=True, tag="message"):

@@ -90,11 +90,18 @@ class Complexity(StrEnum):
 
 CHAIN = "chain"
 IMPORTANCE = "importance"
+# Parts of stages in the plan of a run.
+FRONTS = "fronts"
+PICKS = "picks"
+POSITIONS, POLISH, ACCURACIES = "positions", "polish", "accuracies"
 _FRONT = "front."
 
 
 def result_name(stage: StageName, subject: str = "") -> str:
-    """The name under which a stage's result is kept; with a subject, that of a part: `search.sn1`, `finetune.knee`."""
+    """The name under which a stage's result is kept; with a subject, that of a part: `search.sn1`, `finetune.knee`.
+
+    Plans name the parts of stages likewise.
+    """
     return f"{stage}.{subject}" if subject else stage.value
 
 

@@ -81,3 +81,8 @@ def start_ticks(pid: int) -> int | None:
 def has_nvidia_driver() -> bool:
     """Whether this machine runs NVIDIA's driver, whatever torch makes of it."""
     return Path("/proc/driver/nvidia/version").exists()
+
+
+def let_waiting_threads_sleep() -> None:
+    """Leave the cores to other processes while torch's threads wait. To be called before torch is loaded."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -41,6 +41,11 @@ def select_picks(run: Run, bench: Bench, front: JointFront) -> list[Pick]:
     return list(picks.values())
 
 
+def pick_name(rule: str) -> str:
+    """The name of the pick of a rule."""
+    return rule.replace("=", "-")
+
+
 def _by_rules(run: Run, bench: Bench, front: JointFront) -> SelectedPicks:
     picks: dict[int, Pick] = {}
     for rule in bench.profile.pick.rules:
@@ -54,7 +59,7 @@ def _by_rules(run: Run, bench: Bench, front: JointFront) -> SelectedPicks:
         elif scheme in picks:
             run.log(f"pick rule '{rule}' chooses the same scheme as '{picks[scheme].rule}'", stage=StageName.REALISE)
         else:
-            picks[scheme] = _pick(front, scheme, rule, rule.replace("=", "-"))
+            picks[scheme] = _pick(front, scheme, rule, pick_name(rule))
     if not picks and not extra_picks(run.directory):
         raise EmodirError(
             "no pick rule can be satisfied by any scheme of the joint front",
