@@ -79,6 +79,9 @@ def _run_opened(event: RunOpened, state: RunState) -> None:
     state.host, state.device = event.host, event.device
     state.started = event.time if state.started is None else state.started
     state.opened = event.time
+    state.attempt_begun = False
+    for stage in state.stages.values():
+        stage.measured_at = None
     state.condition, state.condition_since = Condition.RUNNING, event.time
     state.outcome, state.error, state.hint = None, "", ""
 
@@ -99,31 +102,41 @@ def _condition_changed(event: ConditionChanged, state: RunState) -> None:
         waited = max(0.0, event.time - state.condition_since)
         state.opened += waited
         for stage in state.stages.values():
-            if stage.state == StageState.RUNNING and stage.started is not None:
-                stage.started += waited
+            if stage.measured_at is not None:
+                stage.measured_at += waited
     state.condition, state.condition_since = event.condition, event.time
 
 
 @_fold.register
 def _plan_made(event: PlanMade, state: RunState) -> None:
-    state.complexity = event.complexity
+    state.complexity, state.plan_in_seconds = event.complexity, event.seconds
+    plans: dict[str, dict[str, float]] = {}
+    for name, cost in event.costs.items():
+        stage_name, _, part = name.partition(".")
+        plans.setdefault(stage_name, {})[part] = max(0.0, cost)
     for stage in state.stages.values():
-        if stage.name in event.costs:
-            stage.cost = max(0.0, event.costs[stage.name])
+        stage.parts = plans.get(stage.name, {"": 0.0}) if plans else stage.parts
 
 
 @_fold.register
 def _stage_started(event: StageStarted, state: RunState) -> None:
     stage = state.stages[event.stage]
-    stage.state, stage.started = StageState.RUNNING, event.time
+    # One that was begun before continues at a checkpoint: up to its first progress, nothing is known of its speed.
+    stage.measured_at = event.time if stage.state == StageState.WAITING else None
+    stage.state = StageState.RUNNING
     stage.step = stage.steps = 0
+    stage.part, stage.part_share = next(iter(stage.parts)), 0.0
     stage.seconds = None
+    if not state.attempt_begun:
+        state.attempt_begun, state.progress = True, state.share
 
 
 @_fold.register
 def _stage_finished(event: StageFinished, state: RunState) -> None:
     stage = state.stages[event.stage]
-    stage.state, stage.seconds = StageState.DONE, event.seconds
+    _count_work(stage, event.time, stage.costs_after(stage.part))
+    stage.state, stage.seconds, stage.measured_at = StageState.DONE, event.seconds, None
+    state.progress = max(state.progress, state.share)
     if event.stage in (StageName.SEARCH, StageName.CONSTRAIN):
         for subnetwork in state.subnetworks.values():
             subnetwork.state = StageState.DONE
@@ -134,6 +147,23 @@ def _progress(event: Progress, state: RunState) -> None:
     stage = state.stages[event.stage]
     stage.unit, stage.note = event.unit, event.note
     stage.step, stage.steps = event.step, event.steps
+    known = stage.part_share
+    if event.part != stage.part:
+        if stage.measured_at is not None:
+            stage.skipped_cost += stage.parts.get(stage.part, 0.0) * (1 - known)
+        known = 0.0
+    done = event.done if event.done is not None else event.step / event.steps if event.steps > 0 else 0.0
+    stage.part, stage.part_share = event.part, min(1.0, max(0.0, done))
+    _count_work(stage, event.time, stage.parts.get(stage.part, 0.0) * max(0.0, stage.part_share - known))
+    stage.measured_at = event.time
+    state.progress = max(state.progress, state.share)
+
+
+def _count_work(stage: Stage, time: float, cost: float) -> None:
+    """Count the time since the last report, and the expected cost of what was done in it."""
+    if stage.measured_at is not None:
+        stage.worked_seconds += max(0.0, time - stage.measured_at)
+        stage.worked_cost += cost
 
 
 @_fold.register
@@ -230,6 +260,11 @@ def _picks_chosen(event: PicksChosen, state: RunState) -> None:
     for pick in event.picks:
         if pick.name not in state.picks:
             state.picks[pick.name] = Pick(**msgspec.structs.asdict(pick))
+    tuning = state.stages[StageName.FINETUNE]
+    if tuning.state != StageState.RUNNING and "" not in tuning.parts:
+        # The plan expects a pick for each rule; two rules may choose the same one, and more may be requested.
+        usual = max(tuning.parts.values(), default=0.0)
+        tuning.parts = {pick.name: tuning.parts.get(pick.name, usual) for pick in event.picks}
 
 
 @_fold.register
@@ -296,7 +331,7 @@ def _rewound(event: Rewound, state: RunState) -> None:
     order = list(StageName)
     current = order.index(event.stage)
     for name in order[current:]:
-        state.stages[name] = Stage(name=name, cost=state.stages[name].cost)
+        state.stages[name] = Stage(name=name, parts=state.stages[name].parts)
     if current <= order.index(StageName.DIVIDE):
         state.subnetworks, state.protected = {}, ()
     for subnetwork in state.subnetworks.values():

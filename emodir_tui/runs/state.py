@@ -20,24 +20,53 @@ MESSAGES_KEPT = 2000
 
 @dataclass(kw_only=True, slots=True)
 class Stage:
-    """One step of the method; `step` of `steps` in its own unit."""
+    """One step of the method; `step` of `steps` in its own unit.
+
+    Attributes:
+        parts: The expected cost of each part, in the order of the work.
+        part: The part in progress.
+        part_share: How much of that part is done, 0 to 1.
+        measured_at: When `part_share` was reported; None where the time since then says nothing.
+        worked_seconds: Time from report to report, all attempts together, without pauses.
+        worked_cost: Expected cost of what was done in that time.
+        skipped_cost: Expected cost of what was not done, because a part ended early.
+    """
 
     name: StageName
     state: StageState = StageState.WAITING
     step: int = 0
     steps: int = 0
     unit: str = ""
-    started: float | None = None
     seconds: float | None = None
-    cost: float = 0.0
     note: str = ""
+    parts: dict[str, float] = field(default_factory=lambda: {"": 1.0})
+    part: str = ""
+    part_share: float = 0.0
+    measured_at: float | None = None
+    worked_seconds: float = 0.0
+    worked_cost: float = 0.0
+    skipped_cost: float = 0.0
+
+    @property
+    def cost(self) -> float:
+        """The expected cost of the whole stage."""
+        return sum(self.parts.values())
 
     @property
     def share(self) -> float:
-        """How much of it is done, 0 to 1."""
+        """How much of it is done, 0 to 1; parts that were ended early or skipped count as done."""
         if self.state == StageState.DONE:
             return 1.0
-        return min(1.0, self.step / self.steps) if self.steps else 0.0
+        if self.part not in self.parts or not self.cost:
+            return self.part_share
+        names = list(self.parts)
+        before = sum(self.parts[name] for name in names[: names.index(self.part)])
+        return (before + self.parts[self.part] * self.part_share) / self.cost
+
+    def costs_after(self, part: str) -> float:
+        """The expected cost of the parts after this one; 0 for an unknown one."""
+        names = list(self.parts)
+        return sum(self.parts[name] for name in names[names.index(part) + 1 :]) if part in self.parts else 0.0
 
 
 @dataclass(kw_only=True, slots=True)
@@ -162,7 +191,11 @@ class Control:
 
 @dataclass(kw_only=True, slots=True)
 class RunState:
-    """Everything that the terminal shows of a run. Times are Unix seconds; `complexity` is the measure searched."""
+    """Everything that the terminal shows of a run. Times are Unix seconds; `complexity` is the measure searched.
+
+    `progress` is the largest share of the work that was done in this attempt, 0 to 1, and never falls within one.
+    `attempt_begun` says whether one of the attempt's stages has started. `plan_in_seconds`: whether costs are seconds.
+    """
 
     attempt: int = 0
     pid: int = 0
@@ -180,6 +213,9 @@ class RunState:
     hint: str = ""
     earlier_seconds: float = 0.0
     complexity: Complexity = Complexity.MACS
+    plan_in_seconds: bool = False
+    progress: float = 0.0
+    attempt_begun: bool = False
     stages: dict[StageName, Stage] = field(default_factory=lambda: {name: Stage(name=name) for name in StageName})
     baseline: BaselineMeasured | None = None
     subnetworks: dict[str, Subnetwork] = field(default_factory=dict)
@@ -209,33 +245,16 @@ class RunState:
         return max(finished, key=lambda item: item[:2])[2] if finished else None
 
     @property
-    def progress(self) -> float:
-        """How much of the whole run is done, 0 to 1, weighted by the stages' expected cost."""
-        costs = {name: stage.cost or 1.0 for name, stage in self.stages.items()}
-        total = sum(costs.values())
-        return sum(costs[name] * stage.share for name, stage in self.stages.items()) / total
+    def share(self) -> float:
+        """How much of the work is done, 0 to 1, weighted by the stages' expected cost."""
+        total = sum(stage.cost for stage in self.stages.values())
+        return sum(stage.cost * stage.share for stage in self.stages.values()) / total if total else 0.0
 
     def elapsed_seconds(self, now: float) -> float:
-        """Time that workers spent on this run, all attempts together."""
+        """Time that workers spent on this run, all attempts together, without pauses."""
         if self.opened is None:
             return 0.0
         end = (self.updated or now) if self.outcome else now
+        if self.condition == Condition.PAUSED and self.condition_since is not None:
+            end = self.condition_since
         return self.earlier_seconds + max(0.0, end - self.opened)
-
-    def eta_seconds(self, now: float) -> float | None:
-        """Expected time to the end, from the cost done so far; None while it is unknown."""
-        stage = self.stage
-        if self.outcome or stage is None or not any(item.cost for item in self.stages.values()):
-            return None
-        measured = [
-            item for item in self.stages.values() if item.state == StageState.DONE and item.cost and item.seconds
-        ]
-        cost = sum(item.cost for item in measured)
-        seconds = sum(item.seconds or 0.0 for item in measured)
-        if stage.state == StageState.RUNNING and stage.started is not None and stage.share > 0:
-            cost += stage.cost * stage.share
-            seconds += max(0.0, now - max(stage.started, self.opened or 0.0))
-        if cost <= 0 or seconds <= 0:
-            return None
-        remaining = sum(item.cost * (1 - item.share) for item in self.stages.values())
-        return remaining * seconds / cost

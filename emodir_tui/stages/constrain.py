@@ -3,7 +3,7 @@
 All sub-networks are trained together, as one chain (`stages/support/chain_training.py`); each step draws a member of every front.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -15,7 +15,8 @@ from emodir_tui.problems.members import FrontMembers, combine, members_of
 from emodir_tui.problems.subnetwork import SubnetworkProblem, subnetwork_problems
 from emodir_tui.results import Adapted, Front, Importance, Original, Parts, Weights
 from emodir_tui.runs.checkpoint import Place
-from emodir_tui.runs.names import CHAIN, IMPORTANCE, StageName, front_name, result_name
+from emodir_tui.runs.event_types import Progress
+from emodir_tui.runs.names import CHAIN, FRONTS, IMPORTANCE, StageName, front_name, result_name
 from emodir_tui.runs.run import Run, step
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.support.batch_backoff import with_batch_backoff
@@ -28,6 +29,7 @@ from emodir_tui.stages.support.search_loop import (
     publish_front,
     run_search,
 )
+from emodir_tui.stages.support.search_size import subnetwork_size
 
 # Spread of the places, as shares of the fronts, of the members that one scheme combines.
 SPREAD = 0.1
@@ -86,8 +88,14 @@ def _measure_all(
             measure = partial(_measure_again, run, problem, front)
         measured.append(run.part(front_name(StageName.CONSTRAIN, front.subnetwork), Front, measure))
         publish_front(run, StageName.CONSTRAIN, measured[-1], problem.original, problem.part)
+        run.emit(_progress(problem.part.name, len(measured), len(fronts)))
         del problem, measure
     return measured
+
+
+def _progress(name: str, done: int, count: int) -> Progress:
+    share = done / count
+    return Progress(stage=StageName.CONSTRAIN, step=done, steps=count, unit="front", note=name, part=FRONTS, done=share)
 
 
 def _measure_again(run: Run, problem: SubnetworkProblem, front: Front) -> Front:
@@ -120,7 +128,15 @@ def _search_again(run: Run, problem: SubnetworkProblem, front: Front, index: int
         Place(stage=StageName.CONSTRAIN, subject=name, round=2),
         problem,
         SearchLimits(generations=generations, patience=settings.patience, tolerance=settings.tolerance),
-        SubnetworkReport(nsga2=nsga2, subnetwork=name, round=2, generations=generations, index=index, count=count),
-        partial(first_state, nsga2, partial(problem.objectives, check=run.check), front.masks),
+        SubnetworkReport(
+            nsga2=nsga2,
+            size=replace(subnetwork_size(problem.bench.profile, problem.graph, ()), first=len(front.masks)),
+            subnetwork=name,
+            round=2,
+            generations=generations,
+            index=index,
+            count=count,
+        ),
+        partial(first_state, nsga2, extra=front.masks),
     )
     return front_of(nsga2, state, name, front.evaluations)

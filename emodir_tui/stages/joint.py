@@ -3,6 +3,7 @@
 Polishing refines joint schemes gene by gene, free of the sub-network fronts.
 """
 
+import time
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -22,11 +23,13 @@ from emodir_tui.profile import Joint, budgets
 from emodir_tui.results import Adapted, DescentPath, Importance, JointFront, Original, Parts, Ranking, Schemes
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.event_types import Event, JointFinished, JointGeneration, Progress, Scheme
-from emodir_tui.runs.names import IMPORTANCE, StageName, result_name
+from emodir_tui.runs.names import ACCURACIES, IMPORTANCE, POLISH, POSITIONS, StageName, result_name
 from emodir_tui.runs.run import Run, step
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.support.batch_backoff import with_batch_backoff
-from emodir_tui.stages.support.search_loop import SearchLimits, published, rounded, run_search
+from emodir_tui.stages.support.search_loop import Objectives, SearchLimits, noted, published, rounded, run_search
+from emodir_tui.stages.support.search_size import SearchSize, polish_size, positions_size
+from emodir_tui.stages.support.training_events import PROGRESS_SECONDS
 
 
 @step(StageName.JOINT, JointFront)
@@ -71,7 +74,7 @@ def _search_positions(run: Run, problem: MembersProblem, ranking: Ranking) -> Sc
         Place(stage=StageName.JOINT),
         problem,
         _limits(settings, settings.generations),
-        _Report(nsga2=nsga2, generations=settings.generations + settings.polish),
+        _Report(nsga2=nsga2, size=positions_size(profile), generations=settings.generations, polish=settings.polish),
     )
     chosen = nsga2.front(state)
     return Schemes(
@@ -112,7 +115,13 @@ def _polish(run: Run, problem: GeneByGeneProblem, schemes: Schemes, budgets_sear
         Place(stage=StageName.JOINT, subject="polish"),
         problem,
         _limits(settings, settings.polish),
-        _Report(nsga2=nsga2, generations=len(schemes.hypervolumes) - 1 + settings.polish, before=schemes),
+        _Report(
+            nsga2=nsga2,
+            size=polish_size(profile, problem.network.graph, tuple(problem.network.groups)),
+            generations=len(schemes.hypervolumes) - 1,
+            polish=settings.polish,
+            before=schemes,
+        ),
         partial(_begin_polishing, run, nsga2, problem, schemes),
     )
     chosen = nsga2.front(state)
@@ -125,11 +134,15 @@ def _polish(run: Run, problem: GeneByGeneProblem, schemes: Schemes, budgets_sear
     )
 
 
-def _begin_polishing(run: Run, nsga2: GuidedNsga2, problem: GeneByGeneProblem, schemes: Schemes) -> SearchState:
+def _begin_polishing(
+    run: Run, nsga2: GuidedNsga2, problem: GeneByGeneProblem, schemes: Schemes, objectives: Objectives
+) -> SearchState:
     """The schemes, and the masks of a descent where the profile asks for one."""
     keep_vectors, measured = schemes.keep_vectors, schemes.objectives
     if problem.network.bench.profile.search.descent:
-        path = run.part(result_name(StageName.JOINT, "descent"), DescentPath, partial(_descend, run, nsga2, problem))
+        path = run.part(
+            result_name(StageName.JOINT, "descent"), DescentPath, partial(_descend, nsga2, problem, objectives)
+        )
         known = set(keys(keep_vectors))
         fresh = [key not in known for key in keys(path.keep_vectors)]
         keep_vectors = np.concatenate([keep_vectors, path.keep_vectors[fresh]])
@@ -137,8 +150,8 @@ def _begin_polishing(run: Run, nsga2: GuidedNsga2, problem: GeneByGeneProblem, s
     return nsga2.begin(keep_vectors[:, problem.genes], measured, schemes.reference)
 
 
-def _descend(run: Run, nsga2: GuidedNsga2, problem: GeneByGeneProblem) -> DescentPath:
-    masks, measured = nsga2.descend(partial(problem.objectives, check=run.check))
+def _descend(nsga2: GuidedNsga2, problem: GeneByGeneProblem, objectives: Objectives) -> DescentPath:
+    masks, measured = nsga2.descend(objectives)
     return DescentPath(keep_vectors=problem.keep_vectors(masks), objectives=measured)
 
 
@@ -158,27 +171,43 @@ def _limits(settings: Joint, generations: int) -> SearchLimits:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Report:
-    """The events of each generation; those of polishing continue the search `before` it."""
+    """The events of a search of joint schemes; those of polishing continue the search `before` it."""
 
     nsga2: Nsga2
+    size: SearchSize
     generations: int
+    polish: int
     before: Schemes | None = None
 
-    def __call__(self, state: SearchState, rate: float) -> list[Event]:
+    def generation(self, state: SearchState, rate: float) -> Event:
+        """See `Report`."""
         if self.before is not None:
             state = _continued(state, self.before)
         points = state.seen_objectives[self.nsga2.front(state)]
-        generation = JointGeneration(
+        return JointGeneration(
             generation=state.generation,
-            generations=self.generations,
+            generations=self.generations + self.polish,
             hypervolume=state.hypervolumes[-1],
             front_size=len(points),
             evaluations=len(state.seen),
             evaluations_per_second=rate,
             front=rounded(points),
         )
-        progress = Progress(stage=StageName.JOINT, step=state.generation, steps=self.generations, unit="generation")
-        return [generation, progress]
+
+    def progress(self, generation: int | None, fresh: int) -> Progress:
+        """See `Report`."""
+        part, begun, own = POSITIONS, 0, self.generations
+        if self.before is not None:
+            part, begun, own = POLISH, self.generations, self.polish
+        return Progress(
+            stage=StageName.JOINT,
+            step=begun + (generation or 0),
+            steps=self.generations + self.polish,
+            unit="generation",
+            note=noted(part, fresh),
+            part=part,
+            done=self.size.done(generation, fresh, own),
+        )
 
 
 def _continued(state: SearchState, schemes: Schemes) -> SearchState:
@@ -190,9 +219,39 @@ def _continued(state: SearchState, schemes: Schemes) -> SearchState:
     )
 
 
+class _Accuracies:
+    """Reports every few seconds of how many schemes the accuracy is measured."""
+
+    def __init__(self, run: Run, schemes: int) -> None:
+        self._run, self._schemes, self._checks = run, schemes, 0
+        self._report()
+
+    def check(self) -> None:
+        """To be called between measurements; each scheme has two, of its features and its logits."""
+        self._run.check()
+        self._checks += 1
+        if time.monotonic() - self._reported >= PROGRESS_SECONDS:
+            self._report()
+
+    def _report(self) -> None:
+        self._reported = time.monotonic()
+        step = min(self._schemes, self._checks // 2)
+        self._run.emit(
+            Progress(
+                stage=StageName.JOINT,
+                step=step,
+                steps=self._schemes,
+                unit="scheme",
+                note=ACCURACIES,
+                part=ACCURACIES,
+                done=step / self._schemes,
+            )
+        )
+
+
 def _front(run: Run, schemes: Schemes, network: NetworkProblem, members: list[FrontMembers]) -> JointFront:
     positions, changed = nearest_members(members, schemes.keep_vectors)
-    damages = network.global_impairments(schemes.keep_vectors, run.check)
+    damages = network.global_impairments(schemes.keep_vectors, _Accuracies(run, len(schemes.keep_vectors)).check)
     return JointFront(
         positions=positions,
         changed=changed,

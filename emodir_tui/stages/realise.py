@@ -17,7 +17,7 @@ from emodir_tui.nets.measures.complexity import ComplexityModel
 from emodir_tui.nets.removal import ChannelConstant, remove, structure
 from emodir_tui.results import Adapted, JointFront, Original, Pick, Pruned, Weights
 from emodir_tui.runs.event_types import ChosenPick, PickRealised, PicksChosen, Progress
-from emodir_tui.runs.names import CHAIN, Complexity, StageName, result_name
+from emodir_tui.runs.names import CHAIN, PICKS, Complexity, StageName, result_name
 from emodir_tui.runs.run import Run, step
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.support.chain_training import TrainedWeights, fit_chain
@@ -54,9 +54,12 @@ def realise(run: Run, bench: Bench, original: Original, adapted: Adapted, front:
                 removal_max_difference=made.removal_max_difference,
             )
         )
-        if not bench.profile.constrain.final_steps:
-            # Else the stage's progress is that of its training, which takes nearly all of its time.
-            run.emit(Progress(stage=StageName.REALISE, step=number, steps=len(picks), unit="pick", note=pick.name))
+        run.emit(
+            Progress(
+                stage=StageName.REALISE, step=number, steps=len(picks), unit="pick", note=pick.name,
+                part=PICKS, done=number / len(picks),
+            )
+        )  # fmt: skip
         run.check()
     return pruned
 
@@ -73,8 +76,6 @@ def _trained_weights(
     schemes = _FrontSchemes(front, ruled, derive_seed(bench.profile.seed, "realise"))
     fit = partial(fit_chain, run, bench, original, adapted.weights, schemes, stage=StageName.REALISE, steps=steps)
     fitted = run.part(result_name(StageName.REALISE, CHAIN), TrainedWeights, fit)
-    # A training of an earlier attempt has left the progress of this one behind.
-    run.emit(Progress(stage=StageName.REALISE, step=steps, steps=steps, unit="step", note=CHAIN))
     return fitted.weights
 
 

@@ -14,6 +14,7 @@ from emodir_tui.runs.names import IMPORTANCE, StageName, front_name, result_name
 from emodir_tui.runs.run import Run, step
 from emodir_tui.stages.support.batch_backoff import with_batch_backoff
 from emodir_tui.stages.support.search_loop import SearchLimits, SubnetworkReport, front_of, publish_front, run_search
+from emodir_tui.stages.support.search_size import subnetwork_size
 from emodir_tui.training.losses import cross_entropy
 
 IMPORTANCE_IMAGES = 512
@@ -49,7 +50,6 @@ def _search_all(run: Run, bench: Bench, original: Original, parts: Parts, batch:
 def _search_one(run: Run, problem: SubnetworkProblem, index: int, count: int) -> Front:
     settings, name = problem.bench.profile.search, problem.part.name
     nsga2 = problem.search()
-    descend = partial(nsga2.begin_with_descent, partial(problem.objectives, check=run.check))
     state = run_search(
         run,
         nsga2,
@@ -57,9 +57,15 @@ def _search_one(run: Run, problem: SubnetworkProblem, index: int, count: int) ->
         problem,
         SearchLimits(generations=settings.generations, patience=settings.patience, tolerance=settings.tolerance),
         SubnetworkReport(
-            nsga2=nsga2, subnetwork=name, round=1, generations=settings.generations, index=index, count=count
+            nsga2=nsga2,
+            size=subnetwork_size(problem.bench.profile, problem.graph, problem.part.groups),
+            subnetwork=name,
+            round=1,
+            generations=settings.generations,
+            index=index,
+            count=count,
         ),
-        descend if settings.descent else None,
+        nsga2.begin_with_descent if settings.descent else None,
     )
     return front_of(nsga2, state, name)
 

@@ -17,8 +17,10 @@ from emodir_tui.nets.division import SubnetworkSpan
 from emodir_tui.results import Front
 from emodir_tui.runs.checkpoint import Place
 from emodir_tui.runs.event_types import Event, FrontFinished, Member, Point, Progress, Scheme, SearchGeneration
-from emodir_tui.runs.names import StageName
+from emodir_tui.runs.names import FRONTS, StageName
 from emodir_tui.runs.run import Run
+from emodir_tui.stages.support.search_size import SearchSize
+from emodir_tui.stages.support.training_events import PROGRESS_SECONDS
 from emodir_tui.training.memory import trim_heap
 
 
@@ -49,8 +51,17 @@ class SearchLimits:
         return bool(state.generation >= self.generations or stalled)
 
 
-# The events after a generation, from the state and the evaluations per second.
-Report = Callable[[SearchState, float], list[Event]]
+class Report(Protocol):
+    """The events of a search."""
+
+    def generation(self, state: SearchState, rate: float) -> Event:
+        """The event after a generation, with the evaluations per second."""
+
+    def progress(self, generation: int | None, fresh: int) -> Progress:
+        """The progress when `fresh` candidates are measured after this generation; None: of the first population."""
+
+
+Objectives = Callable[[Any], Floats]
 
 
 def run_search(
@@ -60,7 +71,7 @@ def run_search(
     problem: Problem,
     limits: SearchLimits,
     report: Report,
-    begin: Callable[[], SearchState] | None = None,
+    begin: Callable[[Objectives], SearchState] | None = None,
 ) -> SearchState:
     """Ask, evaluate and tell until the limits are reached, or nothing new is found.
 
@@ -71,18 +82,20 @@ def run_search(
         problem: What is searched.
         limits: When it ends.
         report: Makes the events of each generation.
-        begin: Makes the first state; by default from the first vectors of the algorithm.
+        begin: Makes the first state with what measures objectives; by default from the first vectors of the algorithm.
     """
-    began, before = time.monotonic(), 0
-    objectives = partial(problem.objectives, check=run.check)
+    began, before = run.worked_seconds, 0
+    counter = _Counter(run, report)
+    objectives = partial(problem.objectives, check=counter.check)
     state = run.resume_point(place, SearchState)
     if state is None:
-        state = begin() if begin else first_state(nsga2, objectives)
+        state = (begin or partial(first_state, nsga2))(objectives)
     else:
         before = len(state.seen)
     while True:
-        rate = (len(state.seen) - before) / max(time.monotonic() - began, 1e-9)
-        _advance(run, place, state, report(state, rate))
+        rate = (len(state.seen) - before) / max(run.worked_seconds - began, 1e-9)
+        _advance(run, place, state, [report.generation(state, rate), report.progress(state.generation, 0)])
+        counter.begin(state.generation)
         if limits.reached(state):
             return state
         offspring = nsga2.ask(state)
@@ -92,11 +105,32 @@ def run_search(
         trim_heap()
 
 
+class _Counter:
+    """Counts the candidates measured after a generation, and reports them every few seconds."""
+
+    def __init__(self, run: Run, report: Report) -> None:
+        self._run, self._report = run, report
+        self.begin(None)
+
+    def begin(self, generation: int | None) -> None:
+        """Count from this generation on."""
+        self._generation, self._fresh = generation, 0
+        self._reported = time.monotonic()
+
+    def check(self) -> None:
+        """To be called between evaluations."""
+        self._run.check()
+        self._fresh += 1
+        if time.monotonic() - self._reported >= PROGRESS_SECONDS:
+            self._reported = time.monotonic()
+            self._run.emit(self._report.progress(self._generation, self._fresh))
+
+
 def _advance(run: Run, place: Place, state: SearchState, events: list[Event]) -> None:
     run.advance(place, state.generation, lambda: state, events)
 
 
-def first_state(nsga2: Nsga2, objectives: Callable[[Any], Floats], extra: Any = None) -> SearchState:
+def first_state(nsga2: Nsga2, objectives: Objectives, extra: Any = None) -> SearchState:
     """The measured first population; `extra` vectors [k, length] are part of it where given."""
     vectors = nsga2.initial_vectors(extra)
     return nsga2.begin(vectors, objectives(vectors))
@@ -159,10 +193,11 @@ def published(record: Member | Scheme) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SubnetworkReport:
-    """The events of each generation of a sub-network's search.
+    """The events of a sub-network's search.
 
     Attributes:
         nsga2: The algorithm.
+        size: Of the search.
         subnetwork: The sub-network's name.
         round: 1, or 2 after the constrained training.
         generations: Of one search, at most.
@@ -171,16 +206,17 @@ class SubnetworkReport:
     """
 
     nsga2: Nsga2
+    size: SearchSize
     subnetwork: str
     round: int
     generations: int
     index: int
     count: int
 
-    def __call__(self, state: SearchState, rate: float) -> list[Event]:
-        """The events after one generation."""
+    def generation(self, state: SearchState, rate: float) -> Event:
+        """See `Report`."""
         points = state.seen_objectives[self.nsga2.front(state)]
-        generation = SearchGeneration(
+        return SearchGeneration(
             subnetwork=self.subnetwork,
             round=self.round,
             generation=state.generation,
@@ -191,14 +227,26 @@ class SubnetworkReport:
             evaluations_per_second=rate,
             front=rounded(points),
         )
-        progress = Progress(
-            stage=StageName.SEARCH if self.round == 1 else StageName.CONSTRAIN,
-            step=self.index * self.generations + state.generation,
+
+    def progress(self, generation: int | None, fresh: int) -> Progress:
+        """See `Report`."""
+        done = self.size.done(generation, fresh, self.generations)
+        first = self.round == 1
+        return Progress(
+            stage=StageName.SEARCH if first else StageName.CONSTRAIN,
+            step=self.index * self.generations + (generation or 0),
             steps=self.count * self.generations,
             unit="generation",
-            note=self.subnetwork,
+            note=noted(self.subnetwork, fresh),
+            # The fronts of the second round are one part of their stage.
+            part=self.subnetwork if first else FRONTS,
+            done=done if first else (self.index + done) / self.count,
         )
-        return [generation, progress]
+
+
+def noted(name: str, fresh: int) -> str:
+    """What a search works on, with the candidates measured since the last generation."""
+    return f"{name}, evaluation {fresh}" if fresh else name
 
 
 def rounded(points: Floats) -> tuple[Point, ...]:

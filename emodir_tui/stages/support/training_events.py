@@ -87,4 +87,6 @@ class TrainingReport:
             steps=self._trainings * self._plan.steps,
             unit="step",
             note=self._place.subject,
+            part=self._place.subject,
+            done=report.step / self._plan.steps,
         )

@@ -6,7 +6,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.style import Style
 from rich.text import Text
 
-from emodir_tui.formatting import age, clock, duration, literal, percent, plural, points, size
+from emodir_tui.formatting import NOTHING, age, clock, duration, literal, percent, plural, points, size
+from emodir_tui.runs.eta import eta_seconds
 from emodir_tui.runs.names import StageName, StageState, StatusWord
 from emodir_tui.runs.state import Checkpoint, RunState, Stage
 from emodir_tui.runs.status import NEVER_STARTED
@@ -179,7 +180,8 @@ def _step(stage: Stage, state: RunState) -> str:
     if stage.state != StageState.RUNNING:
         return ""
     running = [item for item in state.subnetworks.values() if item.state == StageState.RUNNING]
-    if stage.name == StageName.SEARCH and running:
+    # Between two generations the stage's own note says more.
+    if stage.name == StageName.SEARCH and running and stage.note == running[-1].name:
         item = running[-1]
         return f" · {literal(item.name)} generation {item.generation}/{item.generations}"
     if not stage.steps:
@@ -202,9 +204,10 @@ def _times(view: View, *, short: bool) -> tuple[str, ...]:
     )
     elapsed = duration(state.elapsed_seconds(ended if still and ended is not None else view.now))
     elapsed = elapsed if short else f"elapsed {elapsed}"
-    eta = state.eta_seconds(view.now) if word in (StatusWord.RUNNING, "replay") else None
+    eta = eta_seconds(state, view.status.word, view.now)
     if eta is None:
-        return (elapsed,)
+        estimating = word in (StatusWord.RUNNING, "replay") and state.outcome is None
+        return (f"{elapsed}{' ' if short else '  '}ETA {NOTHING}", elapsed) if estimating else (elapsed,)
     expected = f"{elapsed}{' ' if short else '  '}ETA ~{duration(eta)}"
     return f"{expected} ({clock(view.now + eta, seconds=False)})", expected, elapsed
 
