@@ -14,6 +14,7 @@ from emodir_tui.errors import EmodirError, ExitCode
 from emodir_tui.formatting import clock, duration, number, percent, printable
 from emodir_tui.runs.control import send
 from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.runs.eta import eta_seconds
 from emodir_tui.runs.names import Command, StageName, StatusWord
 from emodir_tui.runs.narration import EventFormatter
 from emodir_tui.runs.state import RunState
@@ -150,7 +151,7 @@ def _headline(state: RunState, status: Status) -> str:
     hypervolume = _hypervolume(state)
     if hypervolume is not None:
         words.append(f"hypervolume {number(hypervolume)}")
-    eta = state.eta_seconds(now)
+    eta = eta_seconds(state, status.word, now)
     words.append(f"elapsed {duration(state.elapsed_seconds(now))}")
     if eta is not None:
         words.append(f"ETA {duration(eta)} ({clock(now + eta, seconds=False)})")

@@ -3,10 +3,11 @@
 import time
 from typing import Any
 
-from emodir_tui.formatting import age, percent
+from emodir_tui.formatting import age, duration, percent
 from emodir_tui.reports.tables import print_table
 from emodir_tui.reports.views import look_at, pick_view
 from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.runs.eta import eta_seconds
 from emodir_tui.runs.names import StatusWord
 
 
@@ -20,6 +21,7 @@ def run_row(directory: RunDirectory) -> dict[str, Any]:
         "state": status.word,
         "stage": stage.name if stage else None,
         "progress": 1.0 if status.word == StatusWord.FINISHED else round(state.progress, 4),
+        "eta_seconds": eta_seconds(state, status.word, time.time()),
         "profile": str(directory.profile_file),
         "started": state.started or directory.created,
         "updated": state.updated,
@@ -40,10 +42,11 @@ def print_runs(runs: list[dict[str, Any]]) -> None:
                 row["state"],
                 row["stage"] or "—",
                 percent(row["progress"], 0),
+                duration(row["eta_seconds"]),
                 percent(pick.get("accuracy"), 2),
                 percent(pick.get("macs_kept")),
                 age(time.time() - (row["updated"] or row["started"])),
                 row["host"] or "—",
             ]
         )
-    print_table(["Run", "State", "Stage", "Progress", "Accuracy", "MACs kept", "Age", "Host"], rows)
+    print_table(["Run", "State", "Stage", "Progress", "ETA", "Accuracy", "MACs kept", "Age", "Host"], rows)

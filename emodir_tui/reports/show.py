@@ -3,18 +3,19 @@
 import time
 from typing import Any
 
-from emodir_tui.formatting import age, count, layer_range, milliseconds, number, percent, points, rate, size
+from emodir_tui.formatting import age, count, duration, layer_range, milliseconds, number, percent, points, rate, size
 from emodir_tui.reports.tables import print_table
 from emodir_tui.reports.views import pick_view
 from emodir_tui.runs.checkpoint import Checkpoints
 from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.runs.eta import eta_seconds
 from emodir_tui.runs.state import RunState, Subnetwork
 from emodir_tui.runs.status import Status
 
 
 def run_view(directory: RunDirectory, state: RunState, status: Status) -> dict[str, Any]:
     """A run as JSON values."""
-    baseline, stage = state.baseline, state.stage
+    baseline, stage, now = state.baseline, state.stage, time.time()
     return {
         "id": directory.id,
         "state": status.word,
@@ -23,6 +24,8 @@ def run_view(directory: RunDirectory, state: RunState, status: Status) -> dict[s
         "hint": state.hint or None,
         "stage": stage.name if stage else None,
         "progress": round(state.progress, 4),
+        "elapsed_seconds": round(state.elapsed_seconds(now if status.is_live else state.updated or now), 3),
+        "eta_seconds": eta_seconds(state, status.word, now),
         "pid": state.pid or None,
         "host": state.host or None,
         "device": state.device or None,
@@ -72,6 +75,7 @@ def print_run(state: RunState, view: dict[str, Any]) -> None:
         ["run", view["id"]],
         ["state", view["state"] + (f": {view['error'] or view['reason']}" if view["error"] or view["reason"] else "")],
         ["stage", f"{view['stage'] or '—'} ({percent(view['progress'], 0)})"],
+        ["time", f"elapsed {duration(view['elapsed_seconds'])}, ETA {duration(view['eta_seconds'])}"],
         [
             "worker",
             f"process {view['pid'] or '—'} on {view['host'] or '—'}, {view['device'] or '—'}, attempt {view['attempt']}",
