@@ -18,6 +18,8 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 NotNegative = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=1)]
+# A profile with every key takes a few kilobytes.
+FILE_BYTES = 1 << 20
 
 
 class Section(BaseModel):
@@ -379,7 +381,11 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Profile:
         ProfileError: The file cannot be read or a value is not valid. The message names file, key and reason.
     """
     try:
-        text = path.read_bytes().decode()
+        with path.open("rb") as file:
+            content = file.read(FILE_BYTES + 1)
+        if len(content) > FILE_BYTES:
+            raise ProfileError(f"{path} has more than {FILE_BYTES >> 10} kB; it is not a profile")
+        text = content.decode()
         values = tomllib.loads(text)
     except OSError as error:
         raise ProfileError(f"cannot read {path} ({error.strerror})") from error

@@ -18,8 +18,8 @@ from emodir_tui.profile import load
 from emodir_tui.reports.views import look_at
 from emodir_tui.results import Adapted, Original, Parts
 from emodir_tui.runs.checkpoint import Results
-from emodir_tui.runs.directory import read_json
 from emodir_tui.runs.launch import prepare
+from emodir_tui.runs.reading import read_json
 from emodir_tui.snapshot import unpack
 from emodir_tui.tui.drawing.palette import palette_of
 from emodir_tui.tui.presenters.details import describe

@@ -4,6 +4,7 @@ Checkpoints are moments inside a stage; results are what finished stages made. N
 """
 
 import json
+import os
 import re
 import shutil
 from contextlib import suppress
@@ -15,6 +16,7 @@ from typing import Any
 from emodir_tui.errors import DamagedFileError, NotFoundError, nearest
 from emodir_tui.runs.directory import RunDirectory, write_file
 from emodir_tui.runs.names import StageName, split_result_name
+from emodir_tui.runs.reading import open_regular
 
 HEADER_BYTES = 1 << 20
 _ID = re.compile(r"ck-\d{4,}")
@@ -64,13 +66,17 @@ def read_checked(path: Path) -> tuple[dict[str, Any], bytes]:
         DamagedFileError: The file cannot be read, or its checksum does not match.
     """
     try:
-        content = path.read_bytes()
+        with open_regular(path) as file:
+            header = _header(file.readline(HEADER_BYTES))
+            if header is None:
+                raise DamagedFileError(f"{path} is damaged: its first line is not a header")
+            size = os.fstat(file.fileno()).st_size - file.tell()
+            # Before it is read: a damaged file may have any size.
+            if header.get("bytes") != size:
+                raise DamagedFileError(f"{path} is damaged: its size does not fit")
+            payload = file.read(size)
     except OSError as error:
         raise DamagedFileError(f"{path} cannot be read ({error.strerror})") from error
-    line, newline, payload = content.partition(b"\n")
-    header = _header(line) if newline else None
-    if header is None:
-        raise DamagedFileError(f"{path} is damaged: its first line is not a header")
     if header.get("sha256") != sha256(payload).hexdigest():
         raise DamagedFileError(f"{path} is damaged: its checksum does not fit")
     return header, payload
@@ -79,7 +85,7 @@ def read_checked(path: Path) -> tuple[dict[str, Any], bytes]:
 def read_header(path: Path) -> dict[str, Any] | None:
     """The header alone, unchecked; None where there is none."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _header(file.readline(HEADER_BYTES))
     except OSError:
         return None

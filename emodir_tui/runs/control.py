@@ -10,8 +10,9 @@ from typing import Any
 from uuid import uuid4
 
 from emodir_tui.errors import ConflictError, EmodirError
-from emodir_tui.runs.directory import RunDirectory, read_json, write_json
+from emodir_tui.runs.directory import RunDirectory, write_json
 from emodir_tui.runs.names import Command
+from emodir_tui.runs.reading import read_json
 
 # A request is a few hundred bytes; a larger file in that folder is not one.
 REQUEST_BYTES = 65536
@@ -85,9 +86,8 @@ def take(directory: RunDirectory) -> Iterator[Request | str]:
     for name in names:
         path = directory.control_folder / name
         try:
-            status = path.lstat()
-            uid, size = status.st_uid, status.st_size
-            value = read_json(path) if size <= REQUEST_BYTES and path.is_file() and not path.is_symlink() else None
+            uid = path.lstat().st_uid
+            value = read_json(path, REQUEST_BYTES)
         except OSError:
             continue
         try:

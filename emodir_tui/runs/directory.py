@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from emodir_tui.errors import NotFoundError, ProfileError, nearest
+from emodir_tui.runs.reading import read_json
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 SEGMENT, RESULT, CHECKPOINT, REQUEST = ".jsonl", ".result", ".checkpoint", ".json"
@@ -233,8 +234,8 @@ def list_runs(runs_dir: Path) -> list[RunDirectory]:
     """All runs in a folder, newest first."""
     try:
         # A link to a run is the run.
-        found = {RunDirectory(path.resolve()) for path in runs_dir.iterdir() if path.is_dir()}
-    except (OSError, RuntimeError):
+        found = {RunDirectory(_real(path)) for path in runs_dir.iterdir()}
+    except OSError:
         return []
     return sorted((run for run in found if run.exists()), key=lambda run: (run.created, run.id), reverse=True)
 
@@ -245,7 +246,7 @@ def find(runs_dir: Path, name: str) -> RunDirectory:
     Raises:
         NotFoundError: There is none, or there are several.
     """
-    direct = RunDirectory(Path(name).resolve()) if os.sep in name else RunDirectory((runs_dir / name).resolve())
+    direct = RunDirectory(_real(Path(name) if os.sep in name else runs_dir / name))
     if name and name not in (".", "..") and direct.exists():
         return direct
     runs = list_runs(runs_dir)
@@ -261,6 +262,11 @@ def find(runs_dir: Path, name: str) -> RunDirectory:
         names = ", ".join(run.id for run in matches[:5]) + (", …" if len(matches) > 5 else "")
         raise NotFoundError(f"'{name}' fits {len(matches)} runs: {names}", "Give more of the id.")
     return matches[0]
+
+
+def _real(path: Path) -> Path:
+    """A path without links; Path.resolve raises where links form a loop."""
+    return Path(os.path.realpath(path))
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -314,12 +320,3 @@ def open_folder(path: Path) -> Iterator[int]:
 def write_json(path: Path, value: Any) -> None:
     """A JSON file, whole or not at all; the same value gives the same bytes."""
     write_file(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or None where there is none that can be read."""
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None

@@ -11,6 +11,7 @@ from typing import Any
 
 from emodir_tui.runs.directory import file_mode
 from emodir_tui.runs.process import this_process
+from emodir_tui.runs.reading import open_regular
 
 SLOT_BYTES = 1024
 EVERY_SECONDS = 1.0
@@ -60,7 +61,8 @@ class Heartbeat:
 def read_heartbeat(path: Path) -> dict[str, Any] | None:
     """The newest whole beat, or None. A torn slot is skipped: the other one holds the beat before."""
     try:
-        content = path.read_bytes()[: 2 * SLOT_BYTES]
+        with open_regular(path) as file:
+            content = file.read(2 * SLOT_BYTES)
     except OSError:
         return None
     newest: dict[str, Any] | None = None

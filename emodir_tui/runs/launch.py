@@ -15,7 +15,7 @@ from emodir_tui.errors import ConflictError, EmodirError, ExitCode, ProfileError
 from emodir_tui.profile import Profile, dump
 from emodir_tui.runs.checkpoint import Checkpoints
 from emodir_tui.runs.control import can_control
-from emodir_tui.runs.directory import RunDirectory, create, file_mode, read_json, write_file, write_json
+from emodir_tui.runs.directory import RunDirectory, create, file_mode, write_file, write_json
 from emodir_tui.runs.event_types import Event, RunClosed, RunOpened
 from emodir_tui.runs.events import read_all, read_segment
 from emodir_tui.runs.heartbeat import read_heartbeat
@@ -23,6 +23,7 @@ from emodir_tui.runs.names import StatusWord
 from emodir_tui.runs.ownership import already_running
 from emodir_tui.runs.picks import new_picks
 from emodir_tui.runs.process import from_json, start_ticks
+from emodir_tui.runs.reading import open_regular, read_json
 from emodir_tui.runs.status import heartbeat_stalled
 from emodir_tui.runs.watcher import Watcher
 
@@ -174,7 +175,7 @@ def worker_command(directory: RunDirectory, checkpoint: str | None = None) -> li
 def last_lines(path: Path, count: int = LAST_LINES) -> str:
     """The last lines of a text file; a sentence where there are none."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - LOG_BYTES))
             lines = file.read().decode("utf-8", "replace").splitlines()

@@ -10,10 +10,11 @@ from hashlib import sha256
 from pathlib import Path
 
 from emodir_tui.errors import ConflictError, EmodirError
-from emodir_tui.runs.directory import RunDirectory, read_json
+from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.emitter import Emitter
 from emodir_tui.runs.heartbeat import read_heartbeat
 from emodir_tui.runs.process import Process, from_json, this_process
+from emodir_tui.runs.reading import JSON_BYTES, read_bytes, read_json
 from emodir_tui.runs.status import LOST_SECONDS_OTHER_HOST, heartbeat_stalled
 
 LEAVING_SECONDS = 15.0
@@ -80,7 +81,7 @@ def take_lock(directory: RunDirectory, is_dead: Callable[[Process], bool]) -> No
     try:
         while not _link(mine, directory.lock_file):
             try:
-                inherited = directory.lock_file.read_bytes()
+                inherited = read_bytes(directory.lock_file, JSON_BYTES)
                 break
             except FileNotFoundError:
                 # Released between the two looks: the first link wins.
@@ -97,7 +98,7 @@ def take_lock(directory: RunDirectory, is_dead: Callable[[Process], bool]) -> No
                 break
             # Another process succeeds this owner; if it died in between, it is succeeded in turn.
             _refuse_if_alive(directory, succession, is_dead)
-            inherited += succession.read_bytes()
+            inherited += read_bytes(succession, JSON_BYTES)
         mine.replace(directory.lock_file)
     finally:
         with suppress(OSError):

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 from emodir_tui.errors import ConflictError, EmodirError
 from emodir_tui.runs.control import can_control
-from emodir_tui.runs.directory import RunDirectory, read_json, write_json
+from emodir_tui.runs.directory import RunDirectory, write_json
+from emodir_tui.runs.reading import read_json
 from emodir_tui.runs.state import RunState
 
 

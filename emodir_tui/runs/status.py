@@ -5,10 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from emodir_tui.runs.directory import RunDirectory, read_json, seconds_of
+from emodir_tui.runs.directory import RunDirectory, seconds_of
 from emodir_tui.runs.heartbeat import read_heartbeat
 from emodir_tui.runs.names import Condition, StatusWord
 from emodir_tui.runs.process import from_json
+from emodir_tui.runs.reading import read_json
 from emodir_tui.runs.state import RunState
 
 UNSURE_SECONDS = 5.0

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from emodir_tui.runs.directory import read_json, write_json
+from emodir_tui.runs.directory import write_json
 from emodir_tui.runs.names import StageName
+from emodir_tui.runs.reading import read_json
 from emodir_tui.runs.run import Run
 from emodir_tui.training.memory import is_out_of_memory, release_cached_memory
 

@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 
 from emodir_tui.errors import EmodirError
 from emodir_tui.formatting import literal, literal_lines, plural
+from emodir_tui.runs.reading import open_regular
 from emodir_tui.tui.control.keymap import LOG, bindings, key_line_commands
 from emodir_tui.tui.drawing.palette import Palette
 from emodir_tui.tui.screens.notice import NoticeScreen
@@ -135,7 +136,7 @@ class WorkerLogScreen(FilteredScreen):
 
 def read_tail(path: Path, size_before: int) -> tuple[int, list[str]] | None:
     """Return (size, last lines) of a text file, or None if its size is unchanged."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         size = file.seek(0, os.SEEK_END)
         if size == size_before:
             return None
