@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Union
 
@@ -15,6 +14,7 @@ import msgspec
 
 from emodir_tui.runs.directory import SEGMENT, file_mode, make_folder, segment_name
 from emodir_tui.runs.event_types import Event, Time, Undeclared
+from emodir_tui.runs.lines import LineReader
 
 # A reader takes at most this much at one poll, so that catching up never freezes a screen.
 POLL_BYTES = 4 << 20
@@ -106,24 +106,21 @@ def _valid_text(value: Any) -> Any:
     return value
 
 
-@dataclass(slots=True)
-class _Segment:
-    offset: int = 0
-    tail: bytes = b""
-    identity: tuple[int, int] = (0, 0)
-
-
 class EventReader:
     """Follows the segments of a run by byte offset.
 
-    It holds back an unterminated last line, skips and counts damaged ones, and reopens each file at each poll
-    (which is what makes a run directory on NFS work).
+    It holds back an unterminated last line, and skips and counts damaged ones.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.damaged = 0
-        self._segments: dict[str, _Segment] = {}
+        self._not_events = 0
+        self._segments: dict[str, LineReader] = {}
+
+    @property
+    def damaged(self) -> int:
+        """Number of lines that are not events."""
+        return self._not_events + sum(segment.skipped for segment in self._segments.values())
 
     def poll(self, limit: int = POLL_BYTES) -> list[Event]:
         """The events that are new since the last poll, of at most about `limit` bytes; none only where all is read."""
@@ -141,19 +138,16 @@ class EventReader:
         """The events in the next bytes, and whether these were all."""
         events: list[tuple[bytes, Event]] = []
         names = self._names()
-        for position, name in enumerate(names):
-            segment = self._segments.setdefault(name, _Segment())
-            data = self._read(name, segment, limit)
-            limit -= len(data)
-            if data:
-                *lines, segment.tail = (segment.tail + data).split(b"\n")
-                events.extend(self._decode(lines))
-            # A later segment exists, so no writer will finish this line.
-            if limit > 0 and segment.tail and position < len(names) - 1:
-                events.extend(self._decode([segment.tail]))
-                segment.tail = b""
+        for name in names:
+            segment = self._segments.setdefault(name, LineReader(self.folder / name))
+            lines, size = segment.read(limit)
+            limit -= size
+            events.extend(self._decode(lines))
             if limit <= 0:
                 break
+            # A later segment exists, so no writer will finish this line.
+            if name != names[-1]:
+                events.extend(self._decode([segment.take_tail()]))
         return events, limit > 0
 
     def _names(self) -> list[str]:
@@ -162,23 +156,6 @@ class EventReader:
         except OSError:
             return []
 
-    def _read(self, name: str, segment: _Segment, limit: int) -> bytes:
-        try:
-            with (self.folder / name).open("rb") as file:
-                status = os.fstat(file.fileno())
-                identity = (status.st_dev, status.st_ino)
-                if status.st_size < segment.offset or (segment.offset and identity != segment.identity):
-                    segment.offset, segment.tail = 0, b""
-                segment.identity = identity
-                if status.st_size == segment.offset:
-                    return b""
-                file.seek(segment.offset)
-                data = file.read(min(limit, status.st_size - segment.offset))
-        except OSError:
-            return b""
-        segment.offset += len(data)
-        return data
-
     def _decode(self, lines: list[bytes]) -> Iterator[tuple[bytes, Event]]:
         for line in lines:
             stripped = line.strip(PADDING)
@@ -186,7 +163,7 @@ class EventReader:
                 continue
             event = decode(stripped)
             if event is None:
-                self.damaged += 1
+                self._not_events += 1
             else:
                 yield stripped, event
 
@@ -248,8 +225,9 @@ def read_all(folder: Path) -> Iterator[Event]:
 
 def read_segment(path: Path) -> list[Event]:
     """The whole events of one segment."""
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError:
-        return []
-    return [event for line in lines if (event := decode(line.strip(PADDING))) is not None]
+    segment, events = LineReader(path), list[Event]()
+    while True:
+        lines, size = segment.read(POLL_BYTES)
+        if not size:
+            return events
+        events += [event for line in lines if (event := decode(line.strip(PADDING))) is not None]
