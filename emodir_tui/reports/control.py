@@ -24,7 +24,7 @@ def ask(directory: RunDirectory, command: Command, *, wait: bool, **arguments: i
         WorkerLostError: There is no worker, or it disappeared before it answered.
     """
     watcher = Watcher(directory)
-    _, status = watcher.look()
+    status = watcher.look()
     if status.word in (StatusWord.FINISHED, StatusWord.STOPPED, StatusWord.FAILED):
         raise ConflictError(
             f"cannot {command} {directory.id}: the run is {status.word} and has no worker",
@@ -37,7 +37,7 @@ def ask(directory: RunDirectory, command: Command, *, wait: bool, **arguments: i
         return f"{command} requested"
     gone_since: float | None = None
     while True:
-        _, status = watcher.look()
+        status = watcher.look()
         answer = watcher.state.controls.get(request)
         if answer is not None and answer.state == AnswerState.DONE:
             return f"{command} done" + (f": {answer.message}" if answer.message else "")

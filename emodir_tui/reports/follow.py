@@ -15,6 +15,7 @@ from emodir_tui.formatting import clock, duration, number, percent, printable
 from emodir_tui.runs.control import send
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.eta import eta_seconds
+from emodir_tui.runs.event_types import Event
 from emodir_tui.runs.names import Command, StageName, StatusWord
 from emodir_tui.runs.narration import EventFormatter
 from emodir_tui.runs.state import RunState
@@ -77,13 +78,15 @@ def _on_terminal(watcher: Watcher) -> ExitCode:
         expand=True,
     )
     task = progress.add_task(StatusWord.STARTING, total=1.0)
+
+    def print_line(event: Event) -> None:
+        if line := formatter.line(event):
+            console.print(Text(line))
+
     try:
         with Live(progress, console=console, auto_refresh=False, transient=True) as live:
             while True:
-                events, status = watcher.look()
-                for event in events:
-                    if line := formatter.line(event):
-                        console.print(Text(line))
+                status = watcher.look(print_line)
                 progress.update(task, completed=watcher.state.progress, description=_headline(watcher.state, status))
                 live.refresh()
                 if (result := result_of(status)) is not None:
@@ -124,13 +127,16 @@ def _in_lines(watcher: Watcher, *, owns: bool) -> ExitCode:
 
 def _lines_until_end(watcher: Watcher) -> ExitCode:
     printed, printed_at, formatter = 0.0, time.monotonic(), EventFormatter()
+
+    def print_line(event: Event) -> None:
+        if line := formatter.line(event):
+            _print(line)
+
     while True:
-        events, status = watcher.look()
-        for event in events:
-            if line := formatter.line(event):
-                _print(line)
+        before = watcher.state.events
+        status = watcher.look(print_line)
         share, now = watcher.state.progress, time.monotonic()
-        if events and (share - printed >= LINE_SHARE or now - printed_at >= LINE_SECONDS):
+        if watcher.state.events > before and (share - printed >= LINE_SHARE or now - printed_at >= LINE_SECONDS):
             printed, printed_at = share, now
             _print(f"{percent(share, 0):>5}  {_headline(watcher.state, status)}")
         if (result := result_of(status)) is not None:

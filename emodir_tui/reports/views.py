@@ -12,7 +12,7 @@ from emodir_tui.runs.watcher import Watcher
 def look_at(directory: RunDirectory) -> tuple[RunState, Status]:
     """Read a run's state and status."""
     watcher = Watcher(directory)
-    _, status = watcher.look()
+    status = watcher.look()
     return watcher.state, status
 
 

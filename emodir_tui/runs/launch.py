@@ -146,7 +146,7 @@ def check_resumable(directory: RunDirectory, checkpoint: str | None = None) -> N
     if refusal := can_control(directory):
         raise ConflictError(refusal)
     watcher = Watcher(directory)
-    _, status = watcher.look()
+    status = watcher.look()
     owner = from_json(status.heartbeat)
     # Another host's clock may be wrong: its heartbeat is looked at twice, and the worker looks for longer.
     elsewhere = owner is not None and owner.is_alive() is None and heartbeat_stalled(directory, BEATS_SECONDS)

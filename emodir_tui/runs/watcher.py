@@ -1,5 +1,7 @@
 """Read a run while it grows: its events, its state, and its status once all events are read."""
 
+from collections.abc import Callable
+
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.event_types import Event
 from emodir_tui.runs.events import POLL_BYTES, EventReader
@@ -39,14 +41,19 @@ class Watcher:
             return events, None
         return [], status
 
-    def look(self) -> tuple[list[Event], Status]:
-        """Read all new events, and the status after them."""
-        found: list[Event] = []
+    def look(self, hear: Callable[[Event], object] | None = None) -> Status:
+        """Read all new events, and keep none of them; the status after them.
+
+        Args:
+            hear: Called with each event.
+        """
         while True:
             events, status = self.poll()
-            found += [event for _, event in events]
+            if hear is not None:
+                for _, event in events:
+                    hear(event)
             if status is not None:
-                return found, status
+                return status
 
     def _read(self, limit: int) -> list[tuple[bytes, Event]]:
         events = self._reader.poll_lines(limit)

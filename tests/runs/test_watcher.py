@@ -28,7 +28,8 @@ def closing(monkeypatch, tmp_path):
 
 
 def test_a_lost_run_is_read_once_more(closing):
-    events, status = watching.Watcher(closing).look()
+    events = []
+    status = watching.Watcher(closing).look(events.append)
     assert [type(item) for item in events] == [RunOpened, RunClosed]
     assert status.word == "finished"
 
