@@ -10,6 +10,7 @@ from emodir_tui.bench import open_bench
 from emodir_tui.profile import load
 from emodir_tui.runs.names import StageName, split_result_name
 from emodir_tui.stages.costs import expected_seconds
+from emodir_tui.stages.support import rates
 from emodir_tui.stages.support.baseline_cache import cache_file
 from emodir_tui.stages.support.rates import Rates, measure_rates, reading_seconds
 from emodir_tui.stages.support.search_size import SearchSize, polish_size, subnetwork_size
@@ -22,8 +23,8 @@ def opened(*overrides):
     return bench, *bench.try_division()
 
 
-def seconds(*overrides, rates=RATES):
-    return expected_seconds(*opened(*overrides), rates)
+def seconds(*overrides, measured=RATES):
+    return expected_seconds(*opened(*overrides), measured)
 
 
 def test_each_stage_has_parts_in_the_order_of_the_work():
@@ -59,7 +60,7 @@ def test_members_are_ranked_on_the_layers_after_them():
 
 
 def test_where_reading_images_takes_longer_than_computing_it_decides_the_time():
-    slow = seconds("finetune.epochs=2", rates=replace(RATES, reading=10.0))
+    slow = seconds("finetune.epochs=2", measured=replace(RATES, reading=10.0))
     bench, _, _ = opened()
     assert slow["finetune.knee"] >= 10.0 * 2 * len(bench.data.train)
     assert slow["constrain.chain"] == pytest.approx(10.0 * 180 * 64)
@@ -70,9 +71,11 @@ def test_where_reading_images_takes_longer_than_computing_it_decides_the_time():
 def test_rates_are_measured_without_touching_the_random_numbers_of_the_run():
     bench, graph, _ = opened()
     before = torch.random.get_rng_state()
-    rates = measure_rates(bench, graph)
+    found = measure_rates(bench, graph)
     assert torch.equal(torch.random.get_rng_state(), before)
-    assert min(rates.candidate, rates.gradient, rates.training, rates.chain, rates.reading) > 0
+    # A gradient reads many images.
+    assert found.gradient > 10 * found.candidate
+    assert min(found.candidate, found.gradient, found.training, found.chain, found.reading) > 0
     assert reading_seconds(bench) < 1
 
 
@@ -91,3 +94,26 @@ def test_rates_are_measured_without_touching_the_random_numbers_of_the_run():
 )
 def test_the_share_of_a_search_counts_its_first_population_and_its_generations(generation, fresh, done):
     assert SearchSize(first=50, each=10).done(generation, fresh, 5) == pytest.approx(done)
+
+
+def test_rates_are_measured_on_smaller_batches_where_memory_runs_out(monkeypatch):
+    bench, graph, _ = opened("search.batch=64")
+    tried = []
+
+    class Small(rates.SubnetworkEvaluator):
+        def __init__(self, graph, start, stop, inputs, *rest, **options):
+            tried.append(len(inputs[0]))
+            if len(inputs[0]) > 20:
+                raise torch.OutOfMemoryError
+            super().__init__(graph, start, stop, inputs, *rest, **options)
+
+    monkeypatch.setattr(rates, "SubnetworkEvaluator", Small)
+    assert measure_rates(bench, graph).candidate > 0
+    assert tried == [64, 32, 16]
+
+
+def test_a_network_that_cannot_be_trained_here_has_rates(monkeypatch):
+    bench, graph, _ = opened()
+    monkeypatch.setattr(rates, "cross_entropy", lambda logits, labels: logits.detach().sum())
+    found = measure_rates(bench, graph)
+    assert found.training == pytest.approx(rates.PASSES_OF_STEP * found.candidate)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,10 +19,11 @@ from emodir_tui.nets.measures.error_gradient import ErrorGradient
 from emodir_tui.problems.evaluator_choice import evaluator_memory
 from emodir_tui.problems.subnetwork import GRADIENT_IMAGES
 from emodir_tui.seeds import derive_seed
+from emodir_tui.stages.support.batch_backoff import SMALLEST
 from emodir_tui.stages.support.chain_training import Chain
 from emodir_tui.training.loop import precision
 from emodir_tui.training.losses import cross_entropy
-from emodir_tui.training.memory import release_cached_memory
+from emodir_tui.training.memory import is_out_of_memory, release_cached_memory
 
 # Masks that are evaluated, and the shares of genes that they keep.
 PROBES, KEPT = 4, (0.2, 0.9)
@@ -58,13 +60,26 @@ class Rates:
 
 def measure_rates(bench: Bench, graph: ChannelGraph) -> Rates:
     """Measure the rates; draws nothing from the process's random generator."""
+    profile, train = bench.profile, len(bench.data.train)
+    images = min(profile.search.batch, len(bench.data.search))
     with torch.random.fork_rng(devices=[bench.device] if bench.device.type == "cuda" else []):
-        candidate, gradient = _search_rates(bench, graph)
+        candidate = _where_it_fits(partial(_candidate_rate, bench, graph), images)
+        gradient = _tried(partial(_gradient_rate, bench, graph), min(images, GRADIENT_IMAGES))
         # What cannot be trained here is reported by the stage that trains it.
-        training = _tried(lambda: _training_rate(bench)) or candidate * PASSES_OF_STEP
-        chain = _tried(lambda: _chain_rate(bench, graph)) or training
+        training = _tried(partial(_training_rate, bench), min(profile.baseline.batch, train))
+        chain = _tried(partial(_chain_rate, bench, graph), min(profile.constrain.batch, train))
+    if training is None:
+        training = PASSES_OF_STEP * candidate
+    if gradient is None:
+        gradient = PASSES_OF_GRADIENT * candidate
     release_cached_memory()
-    return Rates(candidate=candidate, gradient=gradient, training=training, chain=chain, reading=reading_seconds(bench))
+    return Rates(
+        candidate=candidate,
+        gradient=GRADIENT_IMAGES * gradient,
+        training=training,
+        chain=training if chain is None else chain,
+        reading=reading_seconds(bench),
+    )
 
 
 def reading_seconds(bench: Bench) -> float:
@@ -73,57 +88,51 @@ def reading_seconds(bench: Bench) -> float:
     return _seconds(lambda: [None for _ in few.batches(len(few))]) / len(few)
 
 
-def _search_rates(bench: Bench, graph: ChannelGraph) -> tuple[float, float]:
-    batch = min(bench.profile.search.batch, len(bench.data.search))
-    inputs = [pixels for pixels, _ in bench.batches(bench.data.search, batch, batch)]
-    features, memory, dtype = graph.network.features, evaluator_memory(bench), bench.search_dtype
-    network = SlicedNetwork(graph, None, features)
-    network.select(keep_all(graph)[0])
-    with torch.no_grad():
-        outputs = [network(pixels) for pixels in inputs]
-    error = FeatureError(graph, features, outputs)
-    evaluator = SubnetworkEvaluator(graph, None, features, inputs, error, memory=memory, dtype=dtype)
+def _candidate_rate(bench: Bench, graph: ChannelGraph, images: int) -> float:
+    inputs, outputs = _unpruned(bench, graph, images)
+    features = graph.network.features
+    error = FeatureError(graph, features, [outputs])
+    evaluator = SubnetworkEvaluator(
+        graph, None, features, [inputs], error, memory=evaluator_memory(bench), dtype=bench.search_dtype
+    )
     masks = _masks(bench, graph)
     evaluator.evaluate(masks[:1])
-    candidate = _seconds(lambda: evaluator.evaluate(masks)) / (len(masks) * batch)
-    few = min(batch, GRADIENT_IMAGES)
-    images = [(inputs[0][:few], outputs[0][:few])]
-    gradient = _tried(lambda: _gradient_rate(graph, images, memory, dtype, masks)) or PASSES_OF_GRADIENT * candidate
-    return candidate, gradient * GRADIENT_IMAGES
+    return _seconds(lambda: evaluator.evaluate(masks)) / (len(masks) * images)
 
 
-def _gradient_rate(
-    graph: ChannelGraph, pairs: list[tuple[Tensor, Tensor]], memory: int, dtype: torch.dtype, masks: KeepVectors
-) -> float:
-    inputs, outputs = zip(*pairs, strict=True)
-    guide = ErrorGradient(graph, None, graph.network.features, inputs, outputs, memory, dtype)
+def _gradient_rate(bench: Bench, graph: ChannelGraph, images: int) -> float:
+    inputs, outputs = _unpruned(bench, graph, images)
+    guide = ErrorGradient(
+        graph, None, graph.network.features, [inputs], [outputs], evaluator_memory(bench), bench.search_dtype
+    )
+    masks = _masks(bench, graph)
     guide.effects(masks[:1])
-    return _seconds(lambda: guide.effects(masks)) / (len(masks) * sum(map(len, inputs)))
+    return _seconds(lambda: guide.effects(masks)) / (len(masks) * images)
 
 
-def _training_rate(bench: Bench) -> float:
+def _unpruned(bench: Bench, graph: ChannelGraph, images: int) -> tuple[Tensor, Tensor]:
+    """Images of the search split and their last features."""
+    ((inputs, _),) = bench.batches(bench.data.search, images, images)
+    network = SlicedNetwork(graph, None, graph.network.features)
+    network.select(keep_all(graph)[0])
+    with torch.no_grad():
+        return inputs, network(inputs)
+
+
+def _training_rate(bench: Bench, images: int) -> float:
     model = bench.model().train()
-
-    def step(inputs: Tensor, labels: Tensor) -> Tensor:
-        return cross_entropy(model(inputs), labels)
-
-    return _step_rate(bench, step, bench.profile.baseline.batch)
+    return _step_rate(bench, lambda inputs, labels: cross_entropy(model(inputs), labels), images)
 
 
-def _chain_rate(bench: Bench, graph: ChannelGraph) -> float:
-    weights = weights_of(graph.network.model)
-    trained, masks = bench.graph(weights), _masks(bench, graph)
+def _chain_rate(bench: Bench, graph: ChannelGraph, images: int) -> float:
+    trained, masks = bench.graph(weights_of(graph.network.model)), _masks(bench, graph)
     chain = Chain(bench, graph, trained, distillation_cuts(graph), lambda step: np.asarray(masks[step % len(masks)]))
     steps = iter(range(1 << 30))
-
-    def step(inputs: Tensor, labels: Tensor) -> Tensor:
-        return chain(trained.network.model, inputs, labels, next(steps))
-
-    return _step_rate(bench, step, bench.profile.constrain.batch)
+    return _step_rate(bench, lambda inputs, labels: chain(trained.network.model, inputs, labels, next(steps)), images)
 
 
 def _step_rate(bench: Bench, loss: Callable[[Tensor, Tensor], Tensor], batch: int) -> float:
-    """Seconds of a training step for one image: of the profile's batch, or of a few images where that takes too long."""
+    """Seconds of a training step for one image: of a whole batch, or of a few images where that takes too long."""
 
     def seconds(images: int) -> float:
         inputs, labels = next(bench.data.train.first(images).batches(images))
@@ -135,12 +144,23 @@ def _step_rate(bench: Bench, loss: Callable[[Tensor, Tensor], Tensor], batch: in
             value.item()
 
         work()
-        return _seconds(work)
+        return _seconds(work) / images
 
-    batch = min(batch, len(bench.data.train))
     few = min(FEW, batch)
-    first = seconds(few) / few
-    return first if few == batch or first * batch > LONGEST else seconds(batch) / batch
+    first = seconds(few)
+    return first if few == batch or first * batch > LONGEST else seconds(batch)
+
+
+def _where_it_fits(rate: Callable[[int], float], images: int) -> float:
+    """The rate, measured on so many images, or on fewer where the memory does not hold what they need."""
+    while True:
+        try:
+            return rate(images)
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or images // 2 < SMALLEST:
+                raise
+        images //= 2
+        release_cached_memory()
 
 
 def _masks(bench: Bench, graph: ChannelGraph) -> KeepVectors:
@@ -156,8 +176,8 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _tried(measure: Callable[[], float]) -> float | None:
+def _tried(rate: Callable[[int], float], images: int) -> float | None:
     try:
-        return measure()
+        return _where_it_fits(rate, images)
     except RuntimeError:
         return None
