@@ -213,7 +213,7 @@ def group_norm(context: Context, level: float) -> nn.Module:
         names = {group.producers[0] for group in context.groups if len(group.producers) == 1}
         example = context.bench.example[:1]
         for ratio in np.linspace(0.02, 0.98, 49).tolist():
-            model = copy.deepcopy(context.bench.model(context.weights))
+            model = copy.deepcopy(context.graph.network.model)
             ignored = [
                 module
                 for name, module in model.named_modules()

@@ -43,7 +43,7 @@ def test_quality_measures_every_method_once_and_its_page_shows_them(tmp_path):
     elsewhere = (*flags[:-1], tmp_path / "other.json", "--set", "constrain.learning_rate=0.01")
     assert "a run with other settings" in attempt("quality.py", *elsewhere).stderr
     (tmp_path / "images").mkdir()
-    call("pages.py", "--results", results, "--page", tmp_path / "results.md")
+    call("../tools/pages.py", "--results", results, "--page", tmp_path / "results.md")
     page = (tmp_path / "results.md").read_text()
     assert all(page.count(f"| {method} | ") == 3 for method in methods - {"original"})
     assert "| random, 5 more steps | " in page
@@ -59,7 +59,7 @@ def test_steps_differ_in_one_setting_and_their_page_shows_them(tmp_path):
     rows = json.loads(out.read_text())["rows"]
     assert [row["method"] for row in rows] == variants
     (tmp_path / "images").mkdir()
-    call("pages.py", "--results", results, "--page", tmp_path / "results.md")
+    call("../tools/pages.py", "--results", results, "--page", tmp_path / "results.md")
     assert "| no constrained training | " in (tmp_path / "results.md").read_text()
 
 
