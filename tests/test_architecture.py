@@ -14,7 +14,7 @@ PACKAGE = ROOT / "emodir_tui"
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 # The names in a run directory that no other module may spell.
 FILE_NAMES = re.compile(
-    r"(run|batches|picks)\.json|profile\.toml|heartbeat|worker\.(log|lock)|\.(result|checkpoint|jsonl)|events|checkpoints|results|aside"
+    r"(run|batches|picks|summary)\.json|profile\.toml|heartbeat|worker\.(log|lock)|\.(result|checkpoint|jsonl)|events|checkpoints|results|aside"
 )
 
 

@@ -5,29 +5,28 @@ from typing import Any
 
 from emodir_tui.formatting import age, duration, percent
 from emodir_tui.reports.tables import print_table
-from emodir_tui.reports.views import look_at, pick_view
+from emodir_tui.reports.views import pick_view
 from emodir_tui.runs.directory import RunDirectory
-from emodir_tui.runs.eta import eta_seconds
 from emodir_tui.runs.names import StatusWord
+from emodir_tui.runs.summary import summarise
 
 
 def run_row(directory: RunDirectory) -> dict[str, Any]:
     """A run as one entry of `emodir runs --json`."""
-    state, status = look_at(directory)
-    stage = state.stage
+    summary, status = summarise(directory)
     return {
         "id": directory.id,
         "name": directory.id.rpartition("-")[0],
         "state": status.word,
-        "stage": stage.name if stage else None,
-        "progress": 1.0 if status.word == StatusWord.FINISHED else round(state.progress, 4),
-        "eta_seconds": eta_seconds(state, status.word, time.time()),
+        "stage": summary.stage,
+        "progress": 1.0 if status.word == StatusWord.FINISHED else round(summary.progress, 4),
+        "eta_seconds": summary.eta_seconds,
         "profile": str(directory.profile_file),
-        "started": state.started or directory.created,
-        "updated": state.updated,
-        "pid": state.pid or None,
-        "host": state.host or None,
-        "best_pick": pick_view(state.best_pick) if state.best_pick else None,
+        "started": summary.started or directory.created,
+        "updated": summary.updated,
+        "pid": summary.pid or None,
+        "host": summary.host or None,
+        "best_pick": pick_view(summary.best_pick) if summary.best_pick else None,
     }
 
 

@@ -20,6 +20,7 @@ from emodir_tui.runs.reading import read_json
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 SEGMENT, RESULT, CHECKPOINT, REQUEST = ".jsonl", ".result", ".checkpoint", ".json"
 OWNER_ONLY, SHARED = 0o700, 0o755
+YEAR_5000 = 95_617_584_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,11 @@ class RunDirectory:
         return self.path / "batches.json"
 
     @property
+    def summary_file(self) -> Path:
+        """What lists show of the run, made from its event log; may be deleted."""
+        return self.path / "summary.json"
+
+    @property
     def tensorboard_folder(self) -> Path:
         """TensorBoard's mirror of the events."""
         return self.path / "tensorboard"
@@ -190,13 +196,10 @@ def segment_name(attempt: int) -> str:
 
 
 def seconds_of(value: Any) -> float | None:
-    """A time in a file as a float; None if it is not a number or too large."""
+    """A time in a file as a float; None if it is not a number between the years 1970 and 5000."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
-    try:
-        return float(value)
-    except OverflowError:
-        return None
+    return float(value) if 0 <= value < YEAR_5000 else None
 
 
 def runs_directory(given: Path | None = None) -> Path:
@@ -269,8 +272,13 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def write_file(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes, *, lasting: bool = True) -> None:
     """Put a file there whole or not at all: temporary name, flush, rename, flush the folder.
+
+    Args:
+        path: The file.
+        data: Its content.
+        lasting: Whether it must survive a power cut; otherwise nothing is flushed.
 
     Raises:
         OSError: The file cannot be written; then the old file is untouched and nothing is left behind.
@@ -283,14 +291,16 @@ def write_file(path: Path, data: bytes) -> None:
             os.fchmod(descriptor, file_mode(path.parent))
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if lasting:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
         raise
-    with open_folder(path.parent) as folder, suppress(OSError):
-        os.fsync(folder)
+    if lasting:
+        with open_folder(path.parent) as folder, suppress(OSError):
+            os.fsync(folder)
 
 
 def make_folder(path: Path) -> None:

@@ -3,14 +3,13 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from emodir_tui.runs.directory import RunDirectory, seconds_of
 from emodir_tui.runs.heartbeat import read_heartbeat
-from emodir_tui.runs.names import Condition, StatusWord
+from emodir_tui.runs.names import Condition, Outcome, StatusWord
 from emodir_tui.runs.process import from_json
 from emodir_tui.runs.reading import read_json
-from emodir_tui.runs.state import RunState
 
 UNSURE_SECONDS = 5.0
 LOST_SECONDS_SAME_HOST = 15.0
@@ -45,6 +44,30 @@ class Status:
         return self.word in _LIVE
 
 
+class Reported(Protocol):
+    """What a status needs of the events: a RunState has it, and a summary of one."""
+
+    @property
+    def pid(self) -> int:
+        """Process of the newest worker."""
+
+    @property
+    def opened(self) -> float | None:
+        """When it was ready."""
+
+    @property
+    def condition(self) -> str:
+        """What it does."""
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the run ended."""
+
+    @property
+    def error(self) -> str:
+        """Why it failed."""
+
+
 class Observer:
     """Watches one run. Ages are measured by the observer's own clock, so hosts may disagree about the time."""
 
@@ -56,8 +79,8 @@ class Observer:
         self._progress: Any = None
         self._progressed = monotonic()
 
-    def status(self, state: RunState) -> Status:
-        """The status now, given the state that the events add up to."""
+    def status(self, state: Reported) -> Status:
+        """The status now, given what the events add up to."""
         beat = read_heartbeat(self.directory.heartbeat_file)
         if beat is None:
             return self._without_heartbeat(state)
@@ -85,7 +108,7 @@ class Observer:
             heartbeat=beat,
         )
 
-    def _live_word(self, state: RunState, age: float, still: float, beat: dict[str, Any]) -> tuple[StatusWord, str]:
+    def _live_word(self, state: Reported, age: float, still: float, beat: dict[str, Any]) -> tuple[StatusWord, str]:
         if age > UNSURE_SECONDS:
             return StatusWord.UNSURE, f"no heartbeat for {age:.0f} s (NFS, or an overloaded host?)"
         if state.opened is None or state.pid != beat.get("pid"):
@@ -107,7 +130,7 @@ class Observer:
             self._progress, self._progressed = beat.get("progress"), now
         return max(0.0, now - self._seen), max(0.0, now - self._progressed)
 
-    def _without_heartbeat(self, state: RunState) -> Status:
+    def _without_heartbeat(self, state: Reported) -> Status:
         if state.outcome:
             return Status(word=StatusWord(state.outcome), reason=state.error)
         owner = from_json(read_json(self.directory.lock_file))

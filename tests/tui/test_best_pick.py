@@ -6,6 +6,7 @@ from emodir_tui.reports.listing import run_row
 from emodir_tui.runs.events import encode
 from emodir_tui.runs.names import StatusWord
 from emodir_tui.runs.status import Status
+from emodir_tui.runs.summary import summary_of
 from emodir_tui.tui.drawing.palette import palette_of
 from emodir_tui.tui.presenters.headline import headline
 from emodir_tui.tui.presenters.view import View
@@ -44,6 +45,6 @@ def test_the_best_pick_is_shown_everywhere(recorded, second, best):
     assert f" {best}: accuracy" in first.plain
     assert f"--pick {best}" in next_step.plain
     assert run_row(recorded)["best_pick"]["name"] == best
-    summary = _summarise(recorded, still.state, still.status)
+    summary = _summarise(recorded, summary_of(still.state, still.status), still.status)
     shown = still.state.picks[best]
     assert (summary.accuracy, summary.macs_kept) == (shown.accuracy, shown.macs_kept)

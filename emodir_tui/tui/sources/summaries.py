@@ -9,8 +9,8 @@ from typing import Literal
 
 from emodir_tui.runs.directory import RunDirectory, list_runs
 from emodir_tui.runs.names import StageName, StatusWord
-from emodir_tui.runs.state import RunState
-from emodir_tui.runs.status import Status
+from emodir_tui.runs.status import Observer, Status
+from emodir_tui.runs.summary import Log, RunSummary, keep_summary, kept_summary, log_of, summary_of
 from emodir_tui.runs.watcher import Watcher
 
 AGAIN_SECONDS = 3.0
@@ -68,7 +68,7 @@ class _Watched:
     def __init__(self, directory: RunDirectory) -> None:
         self.summary = Summary(directory=directory)
         self._watcher = Watcher(directory)
-        self._size = -1
+        self._log: Log = ()
 
     def update_safely(self) -> None:
         """Update the summary; a run that cannot be read must not hide the others."""
@@ -79,42 +79,48 @@ class _Watched:
 
     def update(self) -> None:
         """Update the summary."""
-        size = self._events_size()
-        ended = self.summary.word in (StatusWord.FINISHED, StatusWord.FAILED, StatusWord.STOPPED, StatusWord.LOST)
-        if ended and size == self._size:
-            return
         directory = self.summary.directory
-        if self._size > size or ended:
+        log = log_of(directory)
+        ended = self.summary.word in (StatusWord.FINISHED, StatusWord.FAILED, StatusWord.STOPPED, StatusWord.LOST)
+        if ended and log == self._log:
+            return
+        if ended or _size(log) < _size(self._log):
             self._watcher = Watcher(directory)
-        self._size, status = size, None
+        self._log = log
+        found, status = self._read(log)
+        self.summary = _summarise(directory, found, status)
+        if not status.is_live:
+            self._watcher = Watcher(directory)
+
+    def _read(self, log: Log) -> tuple[RunSummary, Status]:
+        directory, status = self.summary.directory, None
+        kept = kept_summary(directory, log)
+        if kept is not None:
+            return kept, Observer(directory).status(kept)
         while status is None:
             _, status = self._watcher.poll(512 << 10)
             # Let the screen's thread run.
             time.sleep(0.001)
-        self.summary = _summarise(directory, self._watcher.state, status)
-        if not status.is_live:
-            self._watcher = Watcher(directory)
-
-    def _events_size(self) -> int:
-        try:
-            return sum(path.stat().st_size for path in self.summary.directory.events_folder.iterdir())
-        except OSError:
-            return 0
+        found = summary_of(self._watcher.state, status)
+        keep_summary(directory, log, found, status)
+        return found, status
 
 
-def _summarise(directory: RunDirectory, state: RunState, status: Status) -> Summary:
-    stage = state.stage
-    best = state.best_pick
-    original = state.baseline.accuracy if state.baseline is not None else None
+def _size(log: Log) -> int:
+    return sum(segment.size for segment in log)
+
+
+def _summarise(directory: RunDirectory, found: RunSummary, status: Status) -> Summary:
+    best, original = found.best_pick, found.original_accuracy
     change = best.accuracy - original if best and best.accuracy is not None and original is not None else None
     return Summary(
         directory=directory,
         word=status.word,
-        stage=f"{list(StageName).index(stage.name) + 1}/{len(StageName)} {stage.name}" if stage is not None else "",
-        progress=state.progress,
+        stage=f"{list(StageName).index(found.stage) + 1}/{len(StageName)} {found.stage}" if found.stage else "",
+        progress=found.progress,
         accuracy=best.accuracy if best is not None else None,
         accuracy_change=change,
         macs_kept=best.macs_kept if best is not None else None,
-        updated=state.updated or directory.created or None,
-        host=state.host,
+        updated=found.updated or directory.created or None,
+        host=found.host,
     )
