@@ -2,19 +2,55 @@
 
 import importlib
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
 from emodir_tui.errors import ProfileError, first_line, nearest
+
+# The hint of whoever refuses; empty where user code may run.
+_refusals: list[str] = []
+
+
+@contextmanager
+def user_code_refused(hint: str) -> Iterator[None]:
+    """Refuse to import user code inside, until `allow_user_code`: a command that only reads must not run what it reads.
+
+    Args:
+        hint: How the user allows it.
+    """
+    before = list(_refusals)
+    _refusals.append(hint)
+    try:
+        yield
+    finally:
+        _refusals[:] = before
+
+
+def allow_user_code() -> None:
+    """Allow it: the user has named the profile whose code runs."""
+    _refusals.clear()
+
+
+def is_user_model(source: str) -> bool:
+    """Whether a model.source is user code, `module.path:factory`, which building the model would run."""
+    return ":" in source and not source.startswith(("torchvision:", "timm:"))
+
+
+def is_user_data(source: str) -> bool:
+    """Whether a data.source is user code, `module.path:factory`, which loading the data would run."""
+    return ":" in source and not source.startswith(("folder:", "npz:"))
 
 
 def load_callable(key: str, source: str) -> Callable[..., Any]:
     """Import the function or class named by the profile's `key` as `module.path:name`.
 
     Raises:
-        ProfileError: The module cannot be imported, or has no callable of that name.
+        ProfileError: User code is refused here, the module cannot be imported, or it has no callable of that name.
     """
+    if _refusals:
+        raise ProfileError(f"{key} names code, {source}, which would be run", _refusals[-1])
     module_name, _, name = source.partition(":")
     module = import_user_module(key, module_name)
     found = getattr(module, name, None)

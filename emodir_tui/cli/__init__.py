@@ -13,6 +13,7 @@ from emodir_tui.cli import run_commands, control_commands, report_commands, netw
 # isort: on
 from emodir_tui.cli.app import app, fail
 from emodir_tui.errors import EmodirError, ExitCode, ProfileError
+from emodir_tui.user_code import user_code_refused
 
 # Newer releases of Typer contain a copy of click, and export only this subclass of its error.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -23,9 +24,13 @@ __all__ = ["app", "main"]
 def main() -> None:
     """Entry point of the command `emodir`: run it and exit with its code."""
     try:
-        result = app(standalone_mode=False)
+        # Commands whose user has named the profile allow it.
+        with user_code_refused("If you trust it, name the profile to allow it: --profile PROFILE."):
+            result = app(standalone_mode=False)
     except EmodirError as error:
         fail(error)
+    except MemoryError:
+        fail(EmodirError("there is not enough memory for this"))
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(ExitCode.INTERRUPTED)
     except BrokenPipeError:

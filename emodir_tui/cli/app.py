@@ -81,8 +81,11 @@ def note(text: str) -> None:
     sys.stderr.flush()
 
 
-def see_user_modules() -> None:
-    """Make the user's modules importable from the current folder, after all libraries, as in the worker."""
+def trust_user_modules() -> None:
+    """Allow the code that a profile on the command line names; look for it in the current folder, after all libraries."""
+    from emodir_tui.user_code import allow_user_code
+
+    allow_user_code()
     with suppress(OSError):
         sys.path.append(str(Path.cwd()))
 

@@ -88,8 +88,11 @@ def run_in_foreground(directory: "RunDirectory", checkpoint: str | None = None) 
     from emodir_tui.reports.views import look_at
     from emodir_tui.runs.directory import RunDirectory
     from emodir_tui.runs.launch import times_opened
+    from emodir_tui.user_code import allow_user_code
     from emodir_tui.worker import run_attempt
 
+    # Running is running the profile's code.
+    allow_user_code()
     # The worker changes to the folder where the run was first started.
     directory = RunDirectory(directory.path.resolve())
     before = times_opened(directory)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from emodir_tui.cli.app import EPILOG, Json, RunArgument, RunsDir, app, find_run, note, profile_file, see_user_modules
+from emodir_tui.cli.app import EPILOG, Json, RunArgument, RunsDir, app, find_run, note, profile_file, trust_user_modules
 from emodir_tui.errors import ExitCode
 
 
@@ -22,6 +22,9 @@ def export(
         Path | None, typer.Option("--output", "-o", help="Target file or folder; default: next to the pruned file.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    profile: Annotated[
+        str | None, typer.Option("--profile", help="Profile whose code may be run to build the network.")
+    ] = None,
     runs_dir: RunsDir = None,
 ) -> None:
     """Write a pruned network in a standard format.
@@ -31,8 +34,8 @@ def export(
     from emodir_tui.formatting import number
     from emodir_tui.reports.export import export_pick
 
-    see_user_modules()
-    path, difference = export_pick(find_run(run_name, runs_dir), pick, kind, output, force=force)
+    trusted = _trusted(profile)
+    path, difference = export_pick(find_run(run_name, runs_dir), pick, kind, output, trusted, force=force)
     note(f"largest difference to the network's outputs: {number(difference)}")
     sys.stdout.write(f"{path}\n")
 
@@ -41,7 +44,8 @@ def export(
 def verify(
     file: Annotated[Path, typer.Argument(help="A pruned network's file.")],
     profile: Annotated[
-        str | None, typer.Option("--profile", help="Profile with the test images; default: the run's.")
+        str | None,
+        typer.Option("--profile", help="Profile with the test images, whose code may be run; default: the run's."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -50,8 +54,15 @@ def verify(
     from emodir_tui.reports.verify import print_verification
     from emodir_tui.reports.verify import verify as verify_file
 
-    see_user_modules()
-    view = verify_file(file, profile_file(profile) if profile else None)
+    view = verify_file(file, _trusted(profile))
     print_json(view) if as_json else print_verification(view)
     if view["agrees"] is False:
         raise typer.Exit(ExitCode.RUN_FAILED)
+
+
+def _trusted(profile: str | None) -> Path | None:
+    """The file of the profile that the user names, and whose code may be run therefore."""
+    if profile is None:
+        return None
+    trust_user_modules()
+    return profile_file(profile)

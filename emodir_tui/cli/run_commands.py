@@ -67,14 +67,19 @@ def resume(
     foreground: Foreground = False,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Continue an interrupted run exactly where it stopped."""
-    from emodir_tui.reports.resumption import resumption
+    """Continue an interrupted run exactly where it stopped.
+
+    It runs the code that the run's profile names, so resume only runs that you trust.
+    """
+    from emodir_tui.reports.resumption import code_to_run, resumption
     from emodir_tui.runs.launch import check_resumable, start
 
     check_exclusive(detach=detach, foreground=foreground)
     directory = find_run(run_name, runs_dir)
     check_resumable(directory, checkpoint)
     note(resumption(directory, checkpoint))
+    if code := code_to_run(directory):
+        note(code)
     if foreground:
         run_in_foreground(directory, checkpoint)
     start(directory, checkpoint)
@@ -103,6 +108,7 @@ def realise(
     A finished run is restarted if needed.
     """
     from emodir_tui.reports.control import ask_for_scheme, find_scheme
+    from emodir_tui.reports.resumption import code_to_run
     from emodir_tui.reports.views import look_at
     from emodir_tui.runs.launch import check_resumable, start
     from emodir_tui.runs.picks import extra_pick_recorded
@@ -115,6 +121,8 @@ def realise(
         sys.stdout.write(answer + "\n")
         return
     note(f"realising scheme {number} of {directory.id}")
+    if code := code_to_run(directory):
+        note(code)
     with extra_pick_recorded(directory, number):
         check_resumable(directory)
         if foreground:

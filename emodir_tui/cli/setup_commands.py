@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from emodir_tui.cli.app import EPILOG, Json, RunsDir, Sets, app, find_run, load_profile, see_user_modules
+from emodir_tui.cli.app import EPILOG, Json, RunsDir, Sets, app, find_run, load_profile, trust_user_modules
 from emodir_tui.errors import ExitCode, NotFoundError
 
 
@@ -29,7 +29,7 @@ def check(
     from emodir_tui.reports.check import check_profile, print_check
     from emodir_tui.reports.tables import print_json
 
-    see_user_modules()
+    trust_user_modules()
     view = check_profile(settings)
     print_json(view) if as_json else print_check(view)
     require_some_rule(settings, view["rules_beyond_reach"])

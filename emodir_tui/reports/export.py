@@ -8,18 +8,27 @@ from emodir_tui.errors import ConflictError, NotFoundError, ProfileError, neares
 from emodir_tui.formatting import percent
 from emodir_tui.nets.export.formats import FORMATS, default_file, export_network
 from emodir_tui.nets.export.pruned_file import PrunedFile, load_pruned, read_pruned
-from emodir_tui.nets.sources.models import is_user_code, load_model
+from emodir_tui.nets.sources.models import load_model
 from emodir_tui.profile import load
 from emodir_tui.reports.views import look_at
 from emodir_tui.runs.directory import RunDirectory, write_file
 from emodir_tui.runs.names import Complexity
 from emodir_tui.runs.state import Pick
+from emodir_tui.user_code import is_user_model
 
 
 def export_pick(
-    directory: RunDirectory, wanted: str, kind: str, target: Path | None, *, force: bool
+    directory: RunDirectory, wanted: str, kind: str, target: Path | None, trusted: Path | None, *, force: bool
 ) -> tuple[Path, float]:
     """Export a pick of a run; return the file and the largest difference of its outputs to the network's.
+
+    Args:
+        directory: The run.
+        wanted: The pick, as in `_pick`.
+        kind: The format.
+        target: The file or folder to write; None: beside the pick.
+        trusted: A profile whose code may be run.
+        force: Overwrite an existing file.
 
     Raises:
         ProfileError: The format is unknown, the model's code is not trusted, or the file cannot be written.
@@ -36,7 +45,7 @@ def export_pick(
         raise ConflictError(f"{target} exists", "--force overwrites it.")
     described, _ = read_pruned(source)
     payload, difference = export_network(
-        load_trusted(source, described, directory.profile_file), described.input_shape, kind
+        load_trusted(source, described, trusted, directory.profile_file), described.input_shape, kind
     )
     try:
         write_file(target, payload)
@@ -80,18 +89,25 @@ def _is_export(directory: RunDirectory, pick: Pick) -> bool:
     return path.is_file() and path.is_relative_to(directory.export_folder.resolve())
 
 
-def load_trusted(path: Path, described: PrunedFile, profile: Path | None) -> nn.Module:
+def load_trusted(path: Path, described: PrunedFile, trusted: Path | None, beside: Path | None) -> nn.Module:
     """Load the network of a pruned file.
 
-    A file must not choose which code is run, so the profile has to name user code that makes the model.
+    A file must not choose which code is run, nor may the profile beside it: both may be a stranger's.
+
+    Args:
+        path: The file.
+        described: Its metadata.
+        trusted: The profile that the user named; it has to name the user code that makes the model, if any does.
+        beside: The profile in the file's run, for the hint.
 
     Raises:
-        ProfileError: User code makes the file's model, and the profile does not name it.
+        ProfileError: User code makes the file's model, and no trusted profile names it.
     """
     source = described.source
-    if is_user_code(source) and (profile is None or load(profile).model.source != source):
+    if is_user_model(source) and (trusted is None or load(trusted).model.source != source):
+        named = beside if beside is not None and trusted is None else "PROFILE"
         raise ProfileError(
             f"the file's model is made by user code, {source}, which would be run",
-            "If you trust it, give --profile with a profile whose model.source names it.",
+            f"If you trust it, name a profile whose model.source names it: --profile {named}",
         )
     return load_pruned(path, load_model(source, "", described.classes))

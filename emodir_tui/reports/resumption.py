@@ -1,9 +1,12 @@
 """`emodir resume`: where a run resumes, and how much work is repeated."""
 
+from emodir_tui.errors import ProfileError
 from emodir_tui.formatting import duration
+from emodir_tui.profile import load
 from emodir_tui.reports.views import look_at
 from emodir_tui.runs.checkpoint import CheckpointInfo, Checkpoints, Results
 from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.user_code import is_user_data, is_user_model
 
 
 def resumption(directory: RunDirectory, checkpoint: str | None) -> str:
@@ -27,6 +30,21 @@ def resumption(directory: RunDirectory, checkpoint: str | None) -> str:
     if results:
         return f"resuming {directory.id} after the last finished part{lost}"
     return f"resuming {directory.id} from the beginning: nothing was saved yet"
+
+
+def code_to_run(directory: RunDirectory) -> str:
+    """The user code that a worker of this run runs, in a sentence; empty where its profile names none."""
+    try:
+        profile = load(directory.profile_file)
+    except ProfileError:
+        # The worker says what is wrong with it.
+        return ""
+    named = [
+        *([f"model.source {profile.model.source}"] if is_user_model(profile.model.source) else []),
+        *([f"data.source {profile.data.source}"] if is_user_data(profile.data.source) else []),
+    ]
+    folder = directory.read_run_file().get("working_directory", "the current folder")
+    return f"it runs code: {', '.join(named)}, found from {folder}" if named else ""
 
 
 def _named(info: CheckpointInfo) -> str:

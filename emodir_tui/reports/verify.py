@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from emodir_tui.bench import EVALUATION_BATCH, configure_torch, open_bench
+from emodir_tui.bench import EVALUATION_BATCH, Bench, configure_torch, open_bench
 from emodir_tui.errors import EmodirError, ProfileError
 from emodir_tui.formatting import milliseconds, percent
 from emodir_tui.nets.coupling.channel_graph import analyse
@@ -15,12 +15,13 @@ from emodir_tui.nets.export.pruned_file import PrunedFile, read_pruned
 from emodir_tui.nets.measures.complexity import ComplexityModel
 from emodir_tui.nets.measures.latency import measure
 from emodir_tui.nets.tracing.network import trace
-from emodir_tui.profile import load
+from emodir_tui.profile import Profile, load
 from emodir_tui.reports.export import load_trusted
 from emodir_tui.reports.tables import print_table
 from emodir_tui.reports.views import input_scaling
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.training.metrics import accuracy
+from emodir_tui.user_code import is_user_data
 
 ACCURACY_SLACK_IMAGES = 2
 
@@ -40,15 +41,16 @@ def verify(path: Path, profile: Path | None) -> dict[str, Any]:
 
     Args:
         path: The file.
-        profile: The profile whose test split is used; None: the profile of the run that contains the file.
+        profile: The profile whose test split is used and whose code may be run; None: the profile of the run that
+            contains the file, whose code is not run.
 
     Raises:
         NotFoundError: The file does not exist.
         ProfileError: The file is damaged or not from emodir, or its code is not trusted.
     """
     described, _ = read_pruned(path)
-    named, profile = profile is not None, profile or _own_profile(path)
-    model = load_trusted(path, described, profile)
+    beside = _own_profile(path)
+    model = load_trusted(path, described, profile, beside)
     says = described.details
     example = torch.zeros(2, *described.input_shape)
     graph = analyse(trace(model, example))
@@ -60,7 +62,7 @@ def verify(path: Path, profile: Path | None) -> dict[str, Any]:
             what="parameters", says=str(says.get("params")), measured=str(params), agrees=params == says.get("params")
         ),
     ]
-    checks.append(_accuracy(model, described, profile, named=named))
+    checks.append(_accuracy(model, described, profile, beside))
     found = {check.agrees for check in checks}
     return {
         "file": str(path),
@@ -98,26 +100,18 @@ def _own_profile(path: Path) -> Path | None:
     return candidate if candidate.is_file() else None
 
 
-def _accuracy(model: Any, described: PrunedFile, profile: Path | None, *, named: bool) -> Check:
-    """Compare the claimed accuracy with that on the profile's test images.
+def _accuracy(model: Any, described: PrunedFile, named: Path | None, beside: Path | None) -> Check:
+    """Compare the claimed accuracy with that on a profile's test images.
 
     Raises:
-        ProfileError: The profile cannot be used, and the user `named` it.
+        ProfileError: The profile that the user `named` cannot be used.
     """
     claimed = described.details.get("accuracy")
     claim = f"{claimed:.4f}" if isinstance(claimed, float) else "—"
     try:
-        if profile is None:
-            raise ProfileError("the file is not in a run; give --profile with a profile that has the test images")
-        settings = load(profile)
-        bench = open_bench(settings, model=model)
-        if bench.example.shape[1:] != described.input_shape or bench.data.classes != described.classes:
-            raise ProfileError(
-                f"{profile} has {bench.data.classes} classes and images of shape {list(bench.example.shape[1:])}, "
-                f"but the file's network has {described.classes} and takes {list(described.input_shape)}"
-            )
+        settings, bench = _test_bench(model, described, named or beside, named=named is not None)
     except EmodirError as error:
-        if named:
+        if named is not None:
             raise
         return Check(what="accuracy", says=claim, measured=f"not measured: {error.message}", agrees=None)
     configure_torch(settings, bench.device)
@@ -126,3 +120,29 @@ def _accuracy(model: Any, described: PrunedFile, profile: Path | None, *, named:
     slack = ACCURACY_SLACK_IMAGES / len(bench.data.test)
     agrees = isinstance(claimed, float) and abs(measured - claimed) <= slack
     return Check(what="accuracy", says=claim, measured=f"{measured:.4f}", agrees=agrees)
+
+
+def _test_bench(model: Any, described: PrunedFile, profile: Path | None, *, named: bool) -> tuple[Profile, Bench]:
+    """A profile and its bench, with test images that the network takes.
+
+    Raises:
+        ProfileError: There is no such profile, its data do not fit, or its user has not named it and it names code.
+    """
+    if profile is None:
+        raise ProfileError("the file is not in a run; give --profile with a profile that has the test images")
+    settings = load(profile)
+    if not named:
+        source = settings.data.source
+        if is_user_data(source):
+            raise ProfileError(
+                f"data.source names code, {source}; name the profile to allow it: --profile {profile}",
+            )
+        # A stranger's profile must not choose where something is written.
+        settings = settings.model_copy(update={"data": settings.data.model_copy(update={"download": False})})
+    bench = open_bench(settings, model=model)
+    if bench.example.shape[1:] != described.input_shape or bench.data.classes != described.classes:
+        raise ProfileError(
+            f"{profile} has {bench.data.classes} classes and images of shape {list(bench.example.shape[1:])}, "
+            f"but the file's network has {described.classes} and takes {list(described.input_shape)}"
+        )
+    return settings, bench

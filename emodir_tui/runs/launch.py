@@ -143,7 +143,7 @@ def resume(directory: RunDirectory, checkpoint: str | None = None) -> None:
 
 def check_resumable(directory: RunDirectory, checkpoint: str | None = None) -> None:
     """Raise what `resume` would raise before it starts a worker."""
-    if refusal := can_control(directory):
+    if refusal := can_control(directory) or _foreign_code(directory):
         raise ConflictError(refusal)
     watcher = Watcher(directory)
     status = watcher.look()
@@ -163,6 +163,16 @@ def check_resumable(directory: RunDirectory, checkpoint: str | None = None) -> N
             f"{directory.id} has finished; there is nothing to resume",
             f"Show it with 'emodir show {directory.id}', or go back with 'emodir resume {directory.id} --from ck-…'.",
         )
+
+
+def _foreign_code(directory: RunDirectory) -> str:
+    """Why the run's code is not this user's to run; empty where it is. Its profile and run.json say what is run."""
+    for path in (directory.profile_file, directory.run_file):
+        with suppress(OSError):
+            owner = path.stat().st_uid
+            if owner not in (os.getuid(), os.geteuid()):
+                return f"{path} belongs to another user (uid {owner}), and a worker would run the code that it names"
+    return ""
 
 
 def worker_command(directory: RunDirectory, checkpoint: str | None = None) -> list[str]:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from emodir_tui.errors import NotFoundError, ProfileError, first_line
 from emodir_tui.nets.removal import apply_structure
-from emodir_tui.nets.sources.models import is_user_code, load_model, load_tensors
+from emodir_tui.nets.sources.models import load_model, load_tensors
 from emodir_tui.runs.directory import write_file
+from emodir_tui.user_code import is_user_model
 
 SCHEMA = 1
 KEY = "emodir"
@@ -122,7 +123,7 @@ def load_pruned(path: Path, model: nn.Module | None = None) -> nn.Module:
             given.
     """
     described, weights = read_pruned(path)
-    if model is None and is_user_code(described.source):
+    if model is None and is_user_model(described.source):
         raise ProfileError(
             f"{path} is of a model built by user code ({described.source}), and a file must not choose which code runs",
             "Give the model: load_pruned(path, model).",

@@ -38,11 +38,6 @@ def load_model(source: str, weights: str, classes: int) -> nn.Module:
     return model
 
 
-def is_user_code(source: str) -> bool:
-    """Whether a model source is the user's code, `module.path:factory`, which building the model would run."""
-    return ":" in source and not source.startswith(("torchvision:", "timm:"))
-
-
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a weights file, by name; no code in the file is executed.
 
