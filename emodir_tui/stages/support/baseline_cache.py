@@ -1,6 +1,7 @@
 """Trained baselines, cached for later runs in files that are named after everything that decides the weights."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -11,6 +12,7 @@ from emodir_tui.bench import Bench
 from emodir_tui.errors import DamagedFileError
 from emodir_tui.results import Weights
 from emodir_tui.runs.checkpoint import read_checked, write_checked
+from emodir_tui.runs.directory import OWNER_ONLY
 from emodir_tui.runs.names import StageName
 from emodir_tui.runs.run import Run
 from emodir_tui.snapshot import pack, unpack
@@ -26,6 +28,9 @@ def read_cached(run: Run, bench: Bench) -> Weights | None:
     file = cache_file(bench)
     if not file.exists():
         return None
+    with suppress(OSError):
+        # Of earlier versions: weights of a private run, readable for everybody.
+        _make_private(file.parent)
     try:
         known: _TrainedBaseline = unpack(read_checked(file)[1], _TrainedBaseline)
     except DamagedFileError as error:
@@ -39,9 +44,18 @@ def write_cached(run: Run, bench: Bench, weights: Weights) -> None:
     """Cache the weights of the baseline; a cache that cannot be written is reported and left out."""
     file = cache_file(bench)
     try:
+        _make_private(file.parent)
         write_checked(file, {"result": StageName.BASELINE}, pack(_TrainedBaseline(weights=weights)))
     except OSError as error:
         run.log(f"the baseline cannot be cached in {file.parent} ({error.strerror})", "warning", StageName.BASELINE)
+
+
+def _make_private(folder: Path) -> None:
+    """Let nobody else read the folder of the cache, whatever the runs allow that use it. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(OWNER_ONLY)
+    for path in folder.glob("baseline-*"):
+        path.chmod(0o600)
 
 
 def cache_file(bench: Bench) -> Path:

@@ -1,3 +1,4 @@
+import stat
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,20 @@ def test_a_cache_that_cannot_be_written_is_reported_and_the_run_continues(bench,
         monkeypatch.setattr(run, "log", lambda text, *_, **__: said.append(text))
         write_cached(run, bench, bench.model().state_dict())
     assert any("cannot be cached" in text for text in said)
+
+
+def test_nobody_else_can_read_the_cache_even_one_of_an_earlier_version(bench, tmp_path):
+    folder = cache_file(bench).parent
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
+    old = folder / "baseline-0123456789abcdef.result"
+    old.write_bytes(b"")
+    old.chmod(0o644)
+    with Run(RunDirectory(tmp_path), bench.profile, snapshot) as run:
+        write_cached(run, bench, bench.model().state_dict())
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder, old, cache_file(bench))}
+        assert list(modes.values()) == [0o700, 0o600, 0o600]
+        # Who only reads it makes it private too.
+        folder.chmod(0o755)
+        assert read_cached(run, bench) is not None
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
