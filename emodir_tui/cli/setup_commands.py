@@ -1,7 +1,5 @@
 """Commands on a profile, on this machine, and TensorBoard."""
 
-import os
-import sys
 from typing import Annotated
 
 import typer
@@ -58,12 +56,15 @@ def tensorboard(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port of the server.")] = 6006,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Start TensorBoard on the runs' logs."""
+    """Start TensorBoard on the runs' logs.
+
+    The address that it prints has a secret part: without it, other users of this machine see nothing.
+    """
     from emodir_tui.runs.directory import list_runs, runs_directory
 
     directories = [find_run(name, runs_dir) for name in run_names or []] or list_runs(runs_directory(runs_dir))
     if not directories:
         raise NotFoundError(f"there are no runs in {runs_directory(runs_dir)}", "Start one: emodir run digits")
-    logs = ",".join(f"{directory.id}:{directory.tensorboard_folder}" for directory in directories)
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir_spec", logs, "--port", str(port)]
-    os.execv(command[0], command)  # noqa: S606
+    from emodir_tui.reports.tensorboard import serve
+
+    serve(directories, port)
