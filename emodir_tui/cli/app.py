@@ -10,6 +10,8 @@ import typer
 from typer.core import TyperGroup
 
 from emodir_tui.errors import EmodirError, ExitCode, NotFoundError, ProfileError, nearest
+from emodir_tui.formatting import printable
+from emodir_tui.reports.lines import note
 
 if TYPE_CHECKING:
     from emodir_tui.profile import Profile
@@ -75,12 +77,6 @@ def _options(
         raise typer.Exit(ExitCode.USAGE)
 
 
-def note(text: str) -> None:
-    """Print a line on stderr: what a person reads and a program does not."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
-
-
 def trust_user_modules() -> None:
     """Allow the code that a profile on the command line names; look for it in the current folder, after all libraries."""
     from emodir_tui.user_code import allow_user_code
@@ -136,8 +132,5 @@ def find_run(name: str, runs_dir: Path | None) -> "RunDirectory":
 
 def fail(error: EmodirError) -> NoReturn:
     """Print an error with its hint on stderr, and exit with its code."""
-    from emodir_tui.formatting import printable
-
-    hint = "\n".join(printable(line) for line in error.hint.splitlines())
-    sys.stderr.write(f"error: {printable(error.message)}\n" + (f"  hint: {hint}\n" if hint else ""))
+    note(f"error: {printable(error.message)}" + (f"\n  hint: {error.hint}" if error.hint else ""))
     sys.exit(error.exit_code)

@@ -1,11 +1,11 @@
 """Commands that control a live run."""
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from emodir_tui.cli.app import EPILOG, NoWait, RunArgument, RunsDir, app, find_run
+from emodir_tui.reports.lines import answer
 from emodir_tui.runs.names import Command
 
 if TYPE_CHECKING:
@@ -44,4 +44,4 @@ def save(run_name: RunArgument, no_wait: NoWait = False, runs_dir: RunsDir = Non
 def _control(directory: "RunDirectory", command: Command, *, wait: bool) -> None:
     from emodir_tui.reports.control import ask
 
-    sys.stdout.write(ask(directory, command, wait=wait) + "\n")
+    answer(ask(directory, command, wait=wait))

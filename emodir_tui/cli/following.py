@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from emodir_tui.cli.app import fail, note, on_terminal
+from emodir_tui.cli.app import fail, on_terminal
 from emodir_tui.errors import EmodirError, ExitCode, ProfileError
+from emodir_tui.reports.lines import answer, note
 
 if TYPE_CHECKING:
     from emodir_tui.runs.directory import RunDirectory
@@ -27,7 +28,7 @@ def check_exclusive(*, detach: bool, foreground: bool) -> None:
 def after_start(directory: "RunDirectory", *, detach: bool, no_tui: bool) -> None:
     """Print the id of a started run, follow it line by line, or open it in the dashboard."""
     if detach:
-        sys.stdout.write(directory.id + "\n")
+        answer(directory.id)
         return
     if no_tui or not on_terminal():
         follow_run(directory, owns=True)

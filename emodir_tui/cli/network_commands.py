@@ -1,13 +1,13 @@
 """Commands on pruned networks."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from emodir_tui.cli.app import EPILOG, Json, RunArgument, RunsDir, app, find_run, note, profile_file, trust_user_modules
+from emodir_tui.cli.app import EPILOG, Json, RunArgument, RunsDir, app, find_run, profile_file, trust_user_modules
 from emodir_tui.errors import ExitCode
+from emodir_tui.reports.lines import answer, note
 
 
 @app.command(epilog=EPILOG)
@@ -37,7 +37,7 @@ def export(
     trusted = _trusted(profile)
     path, difference = export_pick(find_run(run_name, runs_dir), pick, kind, output, trusted, force=force)
     note(f"largest difference to the network's outputs: {number(difference)}")
-    sys.stdout.write(f"{path}\n")
+    answer(str(path))
 
 
 @app.command(epilog=EPILOG)

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from emodir_tui.cli.app import EPILOG, Json, RunArgument, RunsDir, app, find_run, note
+from emodir_tui.cli.app import EPILOG, Json, RunArgument, RunsDir, app, find_run
+from emodir_tui.reports.lines import note
 
 
 @app.command(epilog=EPILOG)

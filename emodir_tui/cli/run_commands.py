@@ -1,6 +1,5 @@
 """Commands that start runs or follow them."""
 
-import sys
 from typing import Annotated
 
 import typer
@@ -17,11 +16,11 @@ from emodir_tui.cli.app import (
     app,
     find_run,
     load_profile,
-    note,
     on_terminal,
 )
 from emodir_tui.cli.following import after_start, check_exclusive, follow_run, open_dashboard, run_in_foreground
 from emodir_tui.errors import ProfileError
+from emodir_tui.reports.lines import answer, note
 
 
 @app.command(epilog=EPILOG)
@@ -117,8 +116,8 @@ def realise(
     directory = find_run(run_name, runs_dir)
     state, status = look_at(directory)
     number = find_scheme(directory, state, scheme, kept)
-    if answer := ask_for_scheme(directory, state, status, number):
-        sys.stdout.write(answer + "\n")
+    if said := ask_for_scheme(directory, state, status, number):
+        answer(said)
         return
     note(f"realising scheme {number} of {directory.id}")
     if code := code_to_run(directory):

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from emodir_tui.errors import EmodirError, ExitCode
 from emodir_tui.formatting import clock, duration, number, percent, printable
+from emodir_tui.reports.lines import note
 from emodir_tui.runs.control import send
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.eta import eta_seconds
@@ -93,7 +94,7 @@ def _on_terminal(watcher: Watcher) -> ExitCode:
                     break
                 time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
-        console.print(Text(how_to_return(watcher.directory)))
+        console.print(Text(printable(how_to_return(watcher.directory))))
         return ExitCode.STILL_RUNNING
     _print_end(watcher, status)
     return result
@@ -110,15 +111,15 @@ def _in_lines(watcher: Watcher, *, owns: bool) -> ExitCode:
             try:
                 asked.append(send(watcher.directory, Command.STOP))
             except EmodirError as error:
-                _print(f"{name}: cannot stop the run ({printable(error.message)})")
+                note(f"{name}: cannot stop the run ({printable(error.message)})")
                 raise _LeavingError from error
-        _print(f"{name}: stopping the run; it can be resumed")
+        note(f"{name}: stopping the run; it can be resumed")
 
     old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         return _lines_until_end(watcher)
     except _LeavingError:
-        _print(how_to_return(watcher.directory))
+        note(how_to_return(watcher.directory))
         return ExitCode.STILL_RUNNING
     finally:
         for which, handler in old.items():
@@ -130,7 +131,7 @@ def _lines_until_end(watcher: Watcher) -> ExitCode:
 
     def print_line(event: Event) -> None:
         if line := formatter.line(event):
-            _print(line)
+            note(line)
 
     while True:
         before = watcher.state.events
@@ -138,7 +139,7 @@ def _lines_until_end(watcher: Watcher) -> ExitCode:
         share, now = watcher.state.progress, time.monotonic()
         if watcher.state.events > before and (share - printed >= LINE_SHARE or now - printed_at >= LINE_SECONDS):
             printed, printed_at = share, now
-            _print(f"{percent(share, 0):>5}  {_headline(watcher.state, status)}")
+            note(f"{percent(share, 0):>5}  {_headline(watcher.state, status)}")
         if (result := result_of(status)) is not None:
             _print_end(watcher, status)
             return result
@@ -177,19 +178,14 @@ def _hypervolume(state: RunState) -> float | None:
 def _print_end(watcher: Watcher, status: Status) -> None:
     directory, state = watcher.directory, watcher.state
     if status.word == StatusWord.FAILED:
-        _print(f"error: {printable(state.error)}")
-        _print(
+        note(f"error: {printable(state.error)}")
+        note(
             f"  hint: {printable(state.hint)}"
             if state.hint
             else f"  hint: see {directory.worker_log} for the traceback"
         )
     elif status.word == StatusWord.LOST:
-        _print(f"error: the worker is lost: {printable(status.reason)}")
-        _print(f"  hint: emodir resume {directory.id} · emodir logs {directory.id}")
+        note(f"error: the worker is lost: {printable(status.reason)}")
+        note(f"  hint: emodir resume {directory.id} · emodir logs {directory.id}")
     elif status.word == StatusWord.STOPPED:
-        _print(how_to_resume(directory))
-
-
-def _print(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+        note(how_to_resume(directory))

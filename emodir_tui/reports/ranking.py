@@ -1,9 +1,9 @@
 """`emodir ranking`: the global performance impairment ranking (GPIR) of a run."""
 
-import sys
 from typing import Any
 
 from emodir_tui.formatting import number, percent, points
+from emodir_tui.reports.lines import note
 from emodir_tui.reports.tables import print_table
 from emodir_tui.reports.views import look_at
 from emodir_tui.runs.directory import RunDirectory
@@ -52,4 +52,4 @@ def print_ranking(view: dict[str, Any]) -> None:
     columns = ["Rank", "Level", "Price", "Part", "Member", "Global", kept, "Local", "Change", "Joint uses"]
     print_table(columns, rows, optional=("Local", "Change"))
     order = f"best first: by level, then by price: global impairment per share of {unit} saved"
-    sys.stderr.write(order + "\n")
+    note(order)
