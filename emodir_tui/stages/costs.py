@@ -15,8 +15,6 @@ TYPICAL_FRONT = 90
 # Share of a network that is computed where its first sub-networks are those of an earlier candidate, whose features are
 # cached: members placed alone, and combinations of members.
 CACHED = 0.5
-# A pruned network's training step, and its teacher's pass, against a step of the original.
-PRUNED = 0.7
 
 
 def expected_seconds(bench: Bench, graph: ChannelGraph, division: Division, rates: Rates) -> dict[str, float]:
@@ -59,7 +57,8 @@ def expected_seconds(bench: Bench, graph: ChannelGraph, division: Division, rate
     seconds[result_name(StageName.JOINT, ACCURACIES)] = TYPICAL_FRONT * one * CACHED
     seconds[result_name(StageName.REALISE, CHAIN)] = final_steps * images * chain
     seconds[result_name(StageName.REALISE, PICKS)] = rules * (recalibration + test * passing)
-    tuned = profile.finetune.epochs * (train * max(PRUNED * rates.training + rates.passing, rates.reading) + measuring)
+    # A step of a pruned network with its optimiser takes about as long as one of the original without; its teacher comes on top.
+    tuned = profile.finetune.epochs * (train * max(rates.training + rates.passing, rates.reading) + measuring)
     for rule in profile.pick.rules:
         seconds[result_name(StageName.FINETUNE, pick_name(rule))] = tuned + recalibration + test * passing
     return seconds

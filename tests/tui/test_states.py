@@ -8,8 +8,9 @@ import pytest
 from emodir_tui.runs.names import StatusWord
 from emodir_tui.runs.status import NEVER_STARTED, Status
 from emodir_tui.tui.drawing.palette import palette_of
-from emodir_tui.tui.presenters.headline import headline
+from emodir_tui.tui.presenters.headline import headline, places
 from emodir_tui.tui.presenters.view import View
+from tests.support.events import event
 from tests.tui.recording import RUN_ID, Still, StillDashboard, live, recorded_events, screen_text
 from tests.tui.states import MIDDLE, MORE_SIZES, SIZES, STATES, State, closed
 
@@ -35,9 +36,8 @@ def view_of(state):
 def test_a_header_is_cut_between_words_at_any_width(name):
     view = view_of(STATES[name])
     without_badges = replace(view, damaged=0, read_only="", status=replace(view.status, heartbeat=None))
-    whole = {
-        word for line in (*headline(view, 500), *headline(without_badges, 99)) for word in re.split("[ ,]+", line.plain)
-    }
+    texts = [line.plain for line in (*headline(view, 500), *headline(without_badges, 99))] + places(view.state)
+    whole = {word for text in texts for word in re.split("[ ,]+", text)}
     for width in range(80, 240):
         for line in headline(view, width):
             assert line.cell_len <= width
@@ -146,3 +146,14 @@ async def test_ascii_has_a_character_for_every_glyph(recorded):
         await pilot.pause(0.2)
         body = "\n".join(screen_text(app).splitlines()[:-1])
         assert "?" not in body
+
+
+def test_the_part_of_a_long_search_is_in_the_header_at_any_width():
+    polishing = event(
+        "progress", seq=9999, time=MIDDLE[-1].time, stage="joint", step=27, steps=35, unit="generation",
+        note="polish, evaluation 48", part="polish", done=0.3,
+    )  # fmt: skip
+    view = view_of(State(Still([*MIDDLE, polishing], live())))
+    assert " 6/8 joint · generation 27/35 · polish, evaluation 48 " in headline(view, 160)[0].plain
+    assert " 6/8 joint 27/35 · polish, evaluation 48 " in headline(view, 110)[0].plain
+    assert " 6/8 joint 27/35 polish " in headline(view, 80)[0].plain

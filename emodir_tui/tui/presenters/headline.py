@@ -31,6 +31,20 @@ def status_line(view: View) -> str:
     return f"{STATUS_GLYPHS.get(view.word, '?')} {word} {percent(view.state.progress, 0)} {literal(view.run_id)}"
 
 
+def places(state: RunState) -> list[str]:
+    """Where the run is, from the longest wording to the shortest."""
+    stage = state.stage
+    if stage is None:
+        return ["before the first stage"]
+    place = f"{list(StageName).index(stage.name) + 1}/{len(StageName)} {stage.name}"
+    full = f"{place}{_step(stage, state)}"
+    if not stage.steps or stage.state != StageState.RUNNING:
+        return [full, place]
+    step, part = f"{place} {stage.step}/{stage.steps}", literal(stage.part, 20)
+    note = f" · {literal(stage.note, 40)}" if stage.note else ""
+    return [full, f"{step}{note}", f"{step} {part}".rstrip(), step]
+
+
 def _first(view: View, width: int) -> Text:
     palette, word, narrow = view.palette, view.word, width < 100
     line = Text(no_wrap=True, end="")
@@ -42,7 +56,7 @@ def _first(view: View, width: int) -> Text:
         line.append(f"[{badge}]", palette.warn + palette.strong)
         line.append(" ")
     explanation = _explanation(view)
-    wordings = [explanation] if explanation else [_where(view.state, short=narrow), _where(view.state, short=True)]
+    wordings = [explanation] if explanation else places(view.state)
     what, right = _longest_that_fit(wordings, _times(view, short=narrow), width - line.cell_len)
     line.append(what)
     if right:
@@ -89,11 +103,11 @@ def _explanation(view: View) -> str:
         StatusWord.STARTING: f"{literal(status.reason, 200)}" if status.reason else "the worker is loading",
         StatusWord.PAUSED: f"{paused}memory is kept",
         StatusWord.STOPPING: "saving a checkpoint, then exiting",
-        StatusWord.NO_PROGRESS: f"for {duration(status.seconds_without_progress)} · the worker is alive in {_where(state)}",
+        StatusWord.NO_PROGRESS: f"for {duration(status.seconds_without_progress)} · the worker is alive in {places(state)[0]}",
         StatusWord.UNSURE: literal(status.reason, 200),
         StatusWord.LOST: _lost(view),
         StatusWord.FAILED: literal(state.error or status.reason, 400),
-        StatusWord.STOPPED: f"at {percent(state.progress, 0)} in {_where(state)}",
+        StatusWord.STOPPED: f"at {percent(state.progress, 0)} in {places(state)[0]}",
         StatusWord.FINISHED: _result(state),
     }
     return explanations.get(view.word, "")
@@ -163,17 +177,6 @@ def _picks(state: RunState) -> str:
 def _best(state: RunState) -> str:
     best = state.best_pick or next(iter(state.picks.values()), None)
     return literal(best.name, 40) if best is not None else "knee"
-
-
-def _where(state: RunState, *, short: bool = False) -> str:
-    stage = state.stage
-    if stage is None:
-        return "before the first stage"
-    number = list(StageName).index(stage.name) + 1
-    if short:
-        step = f" {stage.step}/{stage.steps}" if stage.steps and stage.state == StageState.RUNNING else ""
-        return f"{number}/{len(StageName)} {stage.name}{step}"
-    return f"{number}/{len(StageName)} {stage.name}{_step(stage, state)}"
 
 
 def _step(stage: Stage, state: RunState) -> str:
