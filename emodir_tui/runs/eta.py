@@ -1,7 +1,8 @@
 """The expected time to the end of a run: what the plan expects, corrected by how long the work so far took."""
 
 from emodir_tui.runs.names import Condition, StageState, StatusWord
-from emodir_tui.runs.state import RunState, Stage
+from emodir_tui.runs.stage import Stage
+from emodir_tui.runs.state import RunState
 
 # Share of the plan, or seconds of it, that must be done before an estimate means something.
 ENOUGH, ENOUGH_SECONDS = 0.02, 30.0

@@ -37,7 +37,8 @@ from emodir_tui.runs.event_types import (
     Undeclared,
 )
 from emodir_tui.runs.names import Condition, StageName, StageState, front_name, result_name
-from emodir_tui.runs.state import Checkpoint, Control, Joint, Pick, RankingRow, RunState, Stage, Subnetwork
+from emodir_tui.runs.stage import Stage
+from emodir_tui.runs.state import Checkpoint, Control, Joint, Pick, RankingRow, RunState, Subnetwork
 
 
 def replay(events: Iterable[Event], state: RunState | None = None) -> RunState:
@@ -120,22 +121,14 @@ def _plan_made(event: PlanMade, state: RunState) -> None:
 
 @_fold.register
 def _stage_started(event: StageStarted, state: RunState) -> None:
-    stage = state.stages[event.stage]
-    # One that was begun before continues at a checkpoint: up to its first progress, nothing is known of its speed.
-    stage.measured_at = event.time if stage.state == StageState.WAITING else None
-    stage.state = StageState.RUNNING
-    stage.step = stage.steps = 0
-    stage.part, stage.part_share = next(iter(stage.parts)), 0.0
-    stage.seconds = None
+    state.stages[event.stage].begin(event.time)
     if not state.attempt_begun:
         state.attempt_begun, state.progress = True, state.share
 
 
 @_fold.register
 def _stage_finished(event: StageFinished, state: RunState) -> None:
-    stage = state.stages[event.stage]
-    _count_work(stage, event.time, stage.costs_after(stage.part))
-    stage.state, stage.seconds, stage.measured_at = StageState.DONE, event.seconds, None
+    state.stages[event.stage].end(event.time, event.seconds)
     state.progress = max(state.progress, state.share)
     if event.stage in (StageName.SEARCH, StageName.CONSTRAIN):
         for subnetwork in state.subnetworks.values():
@@ -147,23 +140,9 @@ def _progress(event: Progress, state: RunState) -> None:
     stage = state.stages[event.stage]
     stage.unit, stage.note = event.unit, event.note
     stage.step, stage.steps = event.step, event.steps
-    known = stage.part_share
-    if event.part != stage.part:
-        if stage.measured_at is not None:
-            stage.skipped_cost += stage.parts.get(stage.part, 0.0) * (1 - known)
-        known = 0.0
     done = event.done if event.done is not None else event.step / event.steps if event.steps > 0 else 0.0
-    stage.part, stage.part_share = event.part, min(1.0, max(0.0, done))
-    _count_work(stage, event.time, stage.parts.get(stage.part, 0.0) * max(0.0, stage.part_share - known))
-    stage.measured_at = event.time
+    stage.report(event.time, event.part, done)
     state.progress = max(state.progress, state.share)
-
-
-def _count_work(stage: Stage, time: float, cost: float) -> None:
-    """Count the time since the last report, and the expected cost of what was done in it."""
-    if stage.measured_at is not None:
-        stage.worked_seconds += max(0.0, time - stage.measured_at)
-        stage.worked_cost += cost
 
 
 @_fold.register
@@ -261,7 +240,7 @@ def _picks_chosen(event: PicksChosen, state: RunState) -> None:
         if pick.name not in state.picks:
             state.picks[pick.name] = Pick(**msgspec.structs.asdict(pick))
     tuning = state.stages[StageName.FINETUNE]
-    if tuning.state != StageState.RUNNING and "" not in tuning.parts:
+    if event.picks and tuning.state != StageState.RUNNING and "" not in tuning.parts:
         # The plan expects a pick for each rule; two rules may choose the same one, and more may be requested.
         usual = max(tuning.parts.values(), default=0.0)
         tuning.parts = {pick.name: tuning.parts.get(pick.name, usual) for pick in event.picks}

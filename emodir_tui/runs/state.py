@@ -14,59 +14,9 @@ from emodir_tui.runs.event_types import (
     Scheme,
 )
 from emodir_tui.runs.names import AnswerState, Complexity, Condition, Outcome, StageName, StageState
+from emodir_tui.runs.stage import Stage
 
 MESSAGES_KEPT = 2000
-
-
-@dataclass(kw_only=True, slots=True)
-class Stage:
-    """One step of the method; `step` of `steps` in its own unit.
-
-    Attributes:
-        parts: The expected cost of each part, in the order of the work.
-        part: The part in progress.
-        part_share: How much of that part is done, 0 to 1.
-        measured_at: When `part_share` was reported; None where the time since then says nothing.
-        worked_seconds: Time from report to report, all attempts together, without pauses.
-        worked_cost: Expected cost of what was done in that time.
-        skipped_cost: Expected cost of what was not done, because a part ended early.
-    """
-
-    name: StageName
-    state: StageState = StageState.WAITING
-    step: int = 0
-    steps: int = 0
-    unit: str = ""
-    seconds: float | None = None
-    note: str = ""
-    parts: dict[str, float] = field(default_factory=lambda: {"": 1.0})
-    part: str = ""
-    part_share: float = 0.0
-    measured_at: float | None = None
-    worked_seconds: float = 0.0
-    worked_cost: float = 0.0
-    skipped_cost: float = 0.0
-
-    @property
-    def cost(self) -> float:
-        """The expected cost of the whole stage."""
-        return sum(self.parts.values())
-
-    @property
-    def share(self) -> float:
-        """How much of it is done, 0 to 1; parts that were ended early or skipped count as done."""
-        if self.state == StageState.DONE:
-            return 1.0
-        if self.part not in self.parts or not self.cost:
-            return self.part_share
-        names = list(self.parts)
-        before = sum(self.parts[name] for name in names[: names.index(self.part)])
-        return (before + self.parts[self.part] * self.part_share) / self.cost
-
-    def costs_after(self, part: str) -> float:
-        """The expected cost of the parts after this one; 0 for an unknown one."""
-        names = list(self.parts)
-        return sum(self.parts[name] for name in names[names.index(part) + 1 :]) if part in self.parts else 0.0
 
 
 @dataclass(kw_only=True, slots=True)

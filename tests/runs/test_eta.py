@@ -127,5 +127,6 @@ def test_fine_tuning_is_planned_for_each_pick_once_they_are_chosen():
     ]
     state = run(event("picks_chosen", picks=picks), costs=costs)
     assert state.stages["finetune"].parts == {"knee": 50.0}
+    assert run(event("picks_chosen", picks=[]), costs=costs).stages["finetune"].cost == 100.0
     more = [*picks, {"name": "scheme-7", "scheme": 7, "rule": "asked for", "complexity_kept": 0.2}]
     assert run(event("picks_chosen", picks=more), costs=costs).stages["finetune"].cost == 100.0

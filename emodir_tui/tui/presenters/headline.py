@@ -9,7 +9,8 @@ from rich.text import Text
 from emodir_tui.formatting import NOTHING, age, clock, duration, literal, percent, plural, points, size
 from emodir_tui.runs.eta import eta_seconds
 from emodir_tui.runs.names import StageName, StageState, StatusWord
-from emodir_tui.runs.state import Checkpoint, RunState, Stage
+from emodir_tui.runs.stage import Stage
+from emodir_tui.runs.state import Checkpoint, RunState
 from emodir_tui.runs.status import NEVER_STARTED
 from emodir_tui.tui.drawing.palette import STAGE_GLYPHS, STATUS_GLYPHS, STATUS_WORDS, bar
 from emodir_tui.tui.presenters.view import View
