@@ -289,10 +289,10 @@ class Seed:
 
 def result(results: Results, name: str, kind: Any) -> Any:
     """A result of a run."""
-    payload = results.load(name)
-    if payload is None:
+    saved = results.load(name)
+    if saved is None:
         raise SystemExit(f"the run in {results.folder.parent} has no result '{name}'")
-    return unpack(payload, kind)
+    return unpack(saved.payload, kind)
 
 
 @torch.no_grad()

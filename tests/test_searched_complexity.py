@@ -85,9 +85,9 @@ def test_every_report_gives_the_share_of_the_searched_complexity_and_its_unit(
 ):
     profile, directory = ran(tmp_path, kind, monkeypatch)
     results = Results(directory)
-    original = unpack(results.load("baseline"), Original)
-    cuts = unpack(results.load("divide"), Parts).cuts
-    weights = unpack(results.load("constrain"), Adapted).weights
+    original = unpack(results.load("baseline").payload, Original)
+    cuts = unpack(results.load("divide").payload, Parts).cuts
+    weights = unpack(results.load("constrain").payload, Adapted).weights
     graph, keeps = keep_vectors_of_rows(directory, open_bench(profile), weights, cuts)
     if kind == "params":
         shares = {name: counted(graph, keep) / original.params for name, keep in keeps.items()}

@@ -23,7 +23,7 @@ def resumption(directory: RunDirectory, checkpoint: str | None) -> str:
     lost = (
         ""
         if saved is None or state.updated is None
-        else f"; about {duration(state.updated - saved)} of work is repeated"
+        else f"; about {duration(max(0.0, state.updated - saved))} of work is repeated"
     )
     if useful:
         return f"resuming {directory.id} from {_named(useful[-1])}{lost}"

@@ -1,6 +1,7 @@
-"""Checked files: a line of JSON as header, then the payload; the header holds its checksum.
+"""Checked files: a line of JSON as header, then facts and payload; the header holds their checksum.
 
-Checkpoints are moments inside a stage; results are what finished stages made. Neither can run code when read.
+Checkpoints are moments inside a stage; results are what finished stages made. Both hold
+the facts that their making emitted, so that a log that lost them can be completed. Neither can run code when read.
 """
 
 import json
@@ -49,18 +50,28 @@ class CheckpointInfo:
     results: tuple[str, ...]
 
 
-def write_checked(path: Path, header: dict[str, Any], payload: bytes) -> None:
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What a checked file holds: packed values, and facts as lines of JSON (`runs/facts.py`)."""
+
+    payload: bytes
+    facts: bytes = b""
+
+
+def write_checked(path: Path, header: dict[str, Any], content: Saved) -> None:
     """Put a checked file there, whole or not at all.
 
     Raises:
         OSError: The file cannot be written.
     """
-    line = json.dumps({**header, "bytes": len(payload), "sha256": sha256(payload).hexdigest()}, allow_nan=False)
-    write_file(path, line.encode() + b"\n" + payload)
+    body = content.facts + content.payload
+    sizes = {"bytes": len(body), "facts": len(content.facts)}
+    line = json.dumps({**header, **sizes, "sha256": sha256(body).hexdigest()}, allow_nan=False)
+    write_file(path, line.encode() + b"\n" + body)
 
 
-def read_checked(path: Path) -> tuple[dict[str, Any], bytes]:
-    """Header and payload.
+def read_checked(path: Path) -> Saved:
+    """The content of a checked file.
 
     Raises:
         DamagedFileError: The file cannot be read, or its checksum does not match.
@@ -74,12 +85,13 @@ def read_checked(path: Path) -> tuple[dict[str, Any], bytes]:
             # Before it is read: a damaged file may have any size.
             if header.get("bytes") != size:
                 raise DamagedFileError(f"{path} is damaged: its size does not fit")
-            payload = file.read(size)
+            body = file.read(size)
     except OSError as error:
         raise DamagedFileError(f"{path} cannot be read ({error.strerror})") from error
-    if header.get("sha256") != sha256(payload).hexdigest():
+    facts = header.get("facts", 0)
+    if header.get("sha256") != sha256(body).hexdigest() or type(facts) is not int or not 0 <= facts <= size:
         raise DamagedFileError(f"{path} is damaged: its checksum does not fit")
-    return header, payload
+    return Saved(payload=body[facts:], facts=body[:facts])
 
 
 def read_header(path: Path) -> dict[str, Any] | None:
@@ -112,18 +124,18 @@ class Results:
         except OSError:
             return ()
 
-    def save(self, name: str, payload: bytes) -> None:
+    def save(self, name: str, content: Saved) -> None:
         """Write a result. Raises OSError."""
-        write_checked(self._directory.result_file(name), {"result": name}, payload)
+        write_checked(self._directory.result_file(name), {"result": name}, content)
 
-    def load(self, name: str) -> bytes | None:
+    def load(self, name: str) -> Saved | None:
         """A result, or None where there is none.
 
         Raises:
             DamagedFileError: It is on disk but damaged.
         """
         path = self._directory.result_file(name)
-        return read_checked(path)[1] if path.exists() else None
+        return read_checked(path) if path.exists() else None
 
     def remove(self, name: str) -> None:
         """Delete a result that is to be computed again."""
@@ -152,7 +164,7 @@ class Checkpoints:
         return [info for path in paths if (info := self._info(path)) is not None]
 
     def save(
-        self, place: Place, step: int, payload: bytes, *, time: float, reason: str, results: tuple[str, ...]
+        self, place: Place, step: int, content: Saved, *, time: float, reason: str, results: tuple[str, ...]
     ) -> str:
         """Write a checkpoint and return its id. Raises OSError; then no earlier checkpoint is lost."""
         checkpoint_id = f"ck-{self._next_number():04d}"
@@ -166,12 +178,12 @@ class Checkpoints:
             "reason": reason,
             "results": results,
         }
-        write_checked(self._directory.checkpoint_file(checkpoint_id), header, payload)
+        write_checked(self._directory.checkpoint_file(checkpoint_id), header, content)
         return checkpoint_id
 
-    def load(self, checkpoint_id: str) -> bytes:
-        """A checkpoint's payload. Raises DamagedFileError."""
-        return read_checked(self._directory.checkpoint_file(checkpoint_id))[1]
+    def load(self, checkpoint_id: str) -> Saved:
+        """What a checkpoint holds. Raises DamagedFileError."""
+        return read_checked(self._directory.checkpoint_file(checkpoint_id))
 
     def thin_out(self, keep: int | None = None) -> list[str]:
         """Delete the oldest beyond `keep`, never the newest; the ids that went."""

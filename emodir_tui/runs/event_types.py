@@ -35,6 +35,13 @@ class Event(Struct, frozen=True, kw_only=True, tag_field="kind"):
         return str(self.__struct_config__.tag)
 
 
+class Fact(Event, frozen=True, kw_only=True):
+    """An event that tells what a result holds. Results keep their facts, and a log that lost them gets them again."""
+
+    # Optional fields that differ from one try of a run to the next.
+    varying: ClassVar[tuple[str, ...]] = ()
+
+
 class Undeclared(Event, frozen=True, kw_only=True, tag="undeclared"):
     """A line that has a number, a time and a kind, but no record: of a newer version, or `damaged`."""
 
@@ -185,7 +192,7 @@ class ControlRefused(ControlAnswer, frozen=True, kw_only=True, tag="control_refu
 # ---- the network and its division
 
 
-class BaselineMeasured(Event, frozen=True, kw_only=True, tag="baseline_measured"):
+class BaselineMeasured(Fact, frozen=True, kw_only=True, tag="baseline_measured"):
     """The original network: accuracy on the test split (0 to 1), MACs, parameters, latency of a batch in ms."""
 
     accuracy: Number
@@ -221,7 +228,7 @@ class ProtectedPlace(Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class NetworkDivided(Event, frozen=True, kw_only=True, tag="network_divided"):
+class NetworkDivided(Fact, frozen=True, kw_only=True, tag="network_divided"):
     """The sub-networks, and the channels that are never pruned."""
 
     subnetworks: tuple[Part, ...]
@@ -231,8 +238,10 @@ class NetworkDivided(Event, frozen=True, kw_only=True, tag="network_divided"):
 # ---- searches and trainings
 
 
-class SearchGeneration(Event, frozen=True, kw_only=True, tag="search_generation"):
+class SearchGeneration(Fact, frozen=True, kw_only=True, tag="search_generation"):
     """A generation of a sub-network's search; `front` has (complexity kept, impairment) of the members."""
+
+    varying = ("evaluations_per_second",)
 
     subnetwork: str
     round: Integer
@@ -254,7 +263,7 @@ class Member(Struct, frozen=True, kw_only=True):
     kept: tuple[Integer, ...] = ()
 
 
-class FrontFinished(Event, frozen=True, kw_only=True, tag="front_finished"):
+class FrontFinished(Fact, frozen=True, kw_only=True, tag="front_finished"):
     """A sub-network's front: `stage` found it (search), or measured it with the trained weights (constrain)."""
 
     subnetwork: str
@@ -264,7 +273,7 @@ class FrontFinished(Event, frozen=True, kw_only=True, tag="front_finished"):
     evaluations: Integer | None = None
 
 
-class Epoch(Event, frozen=True, kw_only=True, tag="epoch"):
+class Epoch(Fact, frozen=True, kw_only=True, tag="epoch"):
     """An epoch (or block of steps) of a training; accuracy on the validation split, 0 to 1."""
 
     stage: StageName
@@ -291,14 +300,16 @@ class RankedMember(Struct, frozen=True, kw_only=True):
     kl: Number
 
 
-class RankingRows(Event, frozen=True, kw_only=True, tag="ranking_rows"):
+class RankingRows(Fact, frozen=True, kw_only=True, tag="ranking_rows"):
     """Some rows of the ranking."""
 
     rows: tuple[RankedMember, ...]
 
 
-class JointGeneration(Event, frozen=True, kw_only=True, tag="joint_generation"):
+class JointGeneration(Fact, frozen=True, kw_only=True, tag="joint_generation"):
     """A generation of the joint search; `front` has (complexity kept, impairment) of the schemes."""
+
+    varying = ("evaluations_per_second",)
 
     generation: Integer
     generations: Integer
@@ -323,7 +334,7 @@ class Scheme(Struct, frozen=True, kw_only=True):
     accuracy: Number | None = None
 
 
-class JointFinished(Event, frozen=True, kw_only=True, tag="joint_finished"):
+class JointFinished(Fact, frozen=True, kw_only=True, tag="joint_finished"):
     """The joint front."""
 
     schemes: tuple[Scheme, ...]
@@ -344,13 +355,13 @@ class ChosenPick(Struct, frozen=True, kw_only=True):
     complexity_kept: Number
 
 
-class PicksChosen(Event, frozen=True, kw_only=True, tag="picks_chosen"):
+class PicksChosen(Fact, frozen=True, kw_only=True, tag="picks_chosen"):
     """The schemes that will be realised."""
 
     picks: tuple[ChosenPick, ...]
 
 
-class PickRealised(Event, frozen=True, kw_only=True, tag="pick_realised"):
+class PickRealised(Fact, frozen=True, kw_only=True, tag="pick_realised"):
     """A pick's channels are removed. Shares and accuracy 0 to 1."""
 
     pick: str
@@ -360,7 +371,7 @@ class PickRealised(Event, frozen=True, kw_only=True, tag="pick_realised"):
     removal_max_difference: Number | None = None
 
 
-class PickFinished(Event, frozen=True, kw_only=True, tag="pick_finished"):
+class PickFinished(Fact, frozen=True, kw_only=True, tag="pick_finished"):
     """A pick is fine-tuned, measured, and its file written."""
 
     pick: str

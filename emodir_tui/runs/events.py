@@ -56,13 +56,17 @@ class EventWriter:
             self._flush()
         return stamped
 
-    def close(self) -> None:
-        """Flush to the disk and close."""
+    def flush(self) -> None:
+        """Have on the disk what was emitted, unless the disk is full."""
         with self._lock:
             self._flush()
             with suppress(OSError):
                 os.fsync(self._descriptor)
-            os.close(self._descriptor)
+
+    def close(self) -> None:
+        """Flush to the disk and close."""
+        self.flush()
+        os.close(self._descriptor)
 
     def _flush(self) -> None:
         while self._waiting:

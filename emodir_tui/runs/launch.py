@@ -158,7 +158,7 @@ def check_resumable(directory: RunDirectory, checkpoint: str | None = None) -> N
     if checkpoint is not None:
         checkpoints = Checkpoints(directory, keep=1)
         checkpoints.load(checkpoints.find(checkpoint).id)
-    elif status.word == StatusWord.FINISHED and not new_picks(directory, watcher.state):
+    elif status.word == StatusWord.FINISHED and not (new_picks(directory, watcher.state) or _lacks_results(watcher)):
         raise ConflictError(
             f"{directory.id} has finished; there is nothing to resume",
             f"Show it with 'emodir show {directory.id}', or go back with 'emodir resume {directory.id} --from ck-…'.",
@@ -173,6 +173,11 @@ def _foreign_code(directory: RunDirectory) -> str:
             if owner not in (os.getuid(), os.geteuid()):
                 return f"{path} belongs to another user (uid {owner}), and a worker would run the code that it names"
     return ""
+
+
+def _lacks_results(watcher: Watcher) -> bool:
+    """Whether the log of a finished run has lost something that the worker can tell again from the results."""
+    return bool(watcher.damaged or not watcher.state.has_all_results)
 
 
 def worker_command(directory: RunDirectory, checkpoint: str | None = None) -> list[str]:

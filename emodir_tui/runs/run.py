@@ -19,6 +19,7 @@ from emodir_tui.runs.directory import RunDirectory, write_json
 from emodir_tui.runs.emitter import Emitter, Listener
 from emodir_tui.runs.event_types import Event, Rewound, RunClosed, RunOpened, StageFinished, StageStarted
 from emodir_tui.runs.events import EventWriter, read_all
+from emodir_tui.runs.facts import Facts
 from emodir_tui.runs.fold import replay
 from emodir_tui.runs.heartbeat import Heartbeat
 from emodir_tui.runs.names import Condition, Outcome, StageName, StageState
@@ -78,15 +79,16 @@ class Run:
     def __init__(
         self, directory: RunDirectory, profile: Profile, codec: Codec, *, rewind_to: str | None = None
     ) -> None:
-        self._before = replay(read_all(directory.events_folder))
+        self._facts = Facts()
+        self._before = replay(self._facts.read_log(read_all(directory.events_folder)))
         become_owner(directory, leaving=self._before.pid if self._before.outcome is not None else None)
         self.directory = directory
         self.profile = profile
         self.attempt = directory.next_attempt()
         self._writer = EventWriter(directory.events_folder, self.attempt)
-        self._emitter = Emitter(self._writer)
+        self._emitter = Emitter(self._writer, self._facts)
         self._desk = RequestDesk(directory, self._emitter, self._leave_at_once)
-        self._saving = Saving(directory, codec, self._emitter, self._desk, keep=profile.checkpoint.keep)
+        self._saving = Saving(directory, codec, self._emitter, self._facts, self._desk, keep=profile.checkpoint.keep)
         self._progress = 0
         self._rewind_to = rewind_to
         self._desk.refuse_older()
@@ -142,8 +144,9 @@ class Run:
             return saved  # type: ignore[no-any-return]
         self.emit(StageStarted(stage=stage.name))
         started = self.worked_seconds
-        result = stage(self, *inputs, **options)
-        self._saving.save_result(stage.name, result)
+        with self._facts.collected():
+            result = stage(self, *inputs, **options)
+            self._saving.save_result(stage.name, result)
         self.emit(StageFinished(stage=stage.name, seconds=round(self.worked_seconds - started, 3)))
         return result
 
@@ -152,8 +155,9 @@ class Run:
         saved = self._saving.load(name, kind)
         if saved is not None:
             return saved  # type: ignore[no-any-return]
-        result = compute()
-        self._saving.save_result(name, result)
+        with self._facts.collected():
+            result = compute()
+            self._saving.save_result(name, result)
         return result
 
     def has_part(self, name: str) -> bool:
@@ -288,6 +292,7 @@ class Run:
                 results=info.results,
             )
         )
+        self._facts.rewind(info.place.stage)
         self.log(f"went back to {info.id}; what came after it is kept in {aside.name}")
 
 

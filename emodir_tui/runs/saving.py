@@ -10,10 +10,11 @@ from typing import Any, Protocol, TypeVar
 
 from emodir_tui import formatting
 from emodir_tui.errors import DamagedFileError
-from emodir_tui.runs.checkpoint import Checkpoints, Place, Results
+from emodir_tui.runs.checkpoint import Checkpoints, Place, Results, Saved
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.emitter import Emitter
 from emodir_tui.runs.event_types import CheckpointDamaged, CheckpointSaved
+from emodir_tui.runs.facts import Facts
 from emodir_tui.runs.names import Condition
 from emodir_tui.runs.ownership import require_ownership
 from emodir_tui.runs.request_desk import RequestDesk, Stopped
@@ -52,49 +53,63 @@ class Saving:
         directory: The run.
         codec: Between values and bytes.
         emitter: Of its events.
+        facts: What results and checkpoints tell.
         desk: Its control requests: a run that waits for space can be stopped.
         keep: How many checkpoints stay.
     """
 
     def __init__(
-        self, directory: RunDirectory, codec: Codec, emitter: Emitter, desk: RequestDesk, *, keep: int
+        self, directory: RunDirectory, codec: Codec, emitter: Emitter, facts: Facts, desk: RequestDesk, *, keep: int
     ) -> None:
         self.results = Results(directory)
         self.checkpoints = Checkpoints(directory, keep=keep)
-        self._directory, self._codec, self._emitter, self._desk = directory, codec, emitter, desk
+        self._directory, self._codec, self._emitter, self._facts, self._desk = directory, codec, emitter, facts, desk
         self._moment: _Moment | None = None
         self._last_saved = time.monotonic()
         self._disk_low = False
 
     def load(self, name: str, kind: Any) -> Any:
-        """A result, or None where there is none; a damaged one is set aside and computed again."""
+        """A result, or None where there is none; a damaged one is set aside and computed again.
+
+        The facts of the result that the log lacks are emitted.
+        """
         try:
-            payload = self.results.load(name)
-            return None if payload is None else self._codec.unpack(payload, kind)
+            saved = self.results.load(name)
+            if saved is None:
+                return None
+            value = self._codec.unpack(saved.payload, kind)
         except DamagedFileError as error:
             self.results.set_aside(name)
             self._emitter.log(f"result '{name}' is damaged and computed again: {error.message}", "warning")
             return None
+        self._complete_log(saved)
+        return value
 
     def save_result(self, name: str, value: Any) -> None:
         """Keep a result. The last safe point belongs to the work on it and is dropped."""
-        payload = self._codec.pack(value)
-        self.on_disk(len(payload), lambda: self.results.save(name, payload))
+        content = Saved(payload=self._codec.pack(value), facts=self._facts.packed())
+        self.on_disk(len(content.payload), lambda: self.results.save(name, content))
+        self._emitter.flush()
         self._moment = None
 
     def load_checkpoint(self, place: Place, kind: Any) -> Any:
-        """The value of the newest whole checkpoint of a place, or None. Damaged ones are reported and skipped."""
+        """The value of the newest whole checkpoint of a place, or None. Damaged ones are reported and skipped.
+
+        The facts up to the checkpoint that the log lacks are emitted.
+        """
         for info in reversed(self.checkpoints.infos()):
             if info.place != place:
                 continue
             try:
-                value = self._codec.unpack(self.checkpoints.load(info.id), kind)
+                saved = self.checkpoints.load(info.id)
+                value = self._codec.unpack(saved.payload, kind)
             except DamagedFileError as error:
                 text = f"checkpoint {info.id} is damaged and skipped: {error.message}"
                 self._emitter.emit(CheckpointDamaged(id=info.id, text=text))
                 continue
             subject = f" {place.subject}" if place.subject else ""
             self._emitter.log(f"continues at {place.stage}{subject} step {info.step} from {info.id}")
+            self._complete_log(saved)
             return value
         return None
 
@@ -111,14 +126,15 @@ class Saving:
             return ""
         require_ownership(self._directory, self._emitter)
         started = time.monotonic()
-        payload = self._codec.pack(moment.snapshot())
+        content = Saved(payload=self._codec.pack(moment.snapshot()), facts=self._facts.packed())
 
         def save() -> str:
             return self.checkpoints.save(
-                moment.place, moment.step, payload, time=time.time(), reason=reason, results=self.results.names()
+                moment.place, moment.step, content, time=time.time(), reason=reason, results=self.results.names()
             )
 
-        checkpoint_id = self.on_disk(len(payload), save)
+        checkpoint_id = self.on_disk(len(content.payload), save)
+        self._emitter.flush()
         moment.saved = True
         self._last_saved = time.monotonic()
         self._emitter.emit(
@@ -127,7 +143,7 @@ class Saving:
                 stage=moment.place.stage,
                 subnetwork=moment.place.subject or None,
                 step=moment.step,
-                bytes=len(payload),
+                bytes=len(content.payload),
                 reason=reason,
                 seconds=round(time.monotonic() - started, 4),
                 removed=tuple(self.checkpoints.thin_out()),
@@ -167,6 +183,10 @@ class Saving:
                 self._desk.set_condition(Condition.RUNNING)
                 self._emitter.log("saved; the run continues")
             return value
+
+    def _complete_log(self, saved: Saved) -> None:
+        for fact in self._facts.unlogged(saved.facts):
+            self._emitter.emit(fact)
 
     def _give_up_checkpoints(self, error: OSError) -> None:
         gone = ", ".join(self.checkpoints.thin_out(keep=1)) or "(none)"

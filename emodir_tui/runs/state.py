@@ -179,6 +179,12 @@ class RunState:
     messages: deque[Message] = field(default_factory=lambda: deque(maxlen=MESSAGES_KEPT))
 
     @property
+    def has_all_results(self) -> bool:
+        """Whether the log told all that a finished run has; it has not if a crash took a part of it."""
+        parts = (self.baseline, self.subnetworks, self.ranking, self.joint.schemes, self.picks)
+        return all(parts) and all(pick.file for pick in self.picks.values())
+
+    @property
     def stage(self) -> Stage | None:
         """The stage in progress, or the last one that is done, or None before the first."""
         running = [stage for stage in self.stages.values() if stage.state == StageState.RUNNING]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emodir_tui.errors import ConflictError, DamagedFileError, NotFoundError, ProfileError
-from emodir_tui.runs.checkpoint import Checkpoints, Place, Results, rewind, write_checked
+from emodir_tui.runs.checkpoint import Checkpoints, Place, Results, Saved, rewind, write_checked
 from emodir_tui.runs.control import Request, can_control, send, take
 from emodir_tui.runs.directory import RunDirectory, create, find, list_runs, write_file
 from emodir_tui.runs.heartbeat import SLOT_BYTES, Heartbeat, read_heartbeat
@@ -68,7 +68,7 @@ def checkpoints_of(directory, count, keep=3):
         checkpoints.save(
             Place(stage="search", subject="sn1"),
             step,
-            b"state%d" % step,
+            Saved(b"state%d" % step),
             time=step,
             reason="auto",
             results=("baseline",),
@@ -80,8 +80,8 @@ def test_only_the_last_checkpoints_are_kept_and_numbers_never_come_again(directo
     checkpoints = checkpoints_of(directory, 5)
     assert checkpoints.thin_out() == ["ck-0001", "ck-0002"]
     assert [info.id for info in checkpoints.infos()] == ["ck-0003", "ck-0004", "ck-0005"]
-    assert checkpoints.load("ck-0005") == b"state4"
-    assert checkpoints.save(Place(stage="joint"), 1, b"x", time=1, reason="auto", results=()) == "ck-0006"
+    assert checkpoints.load("ck-0005").payload == b"state4"
+    assert checkpoints.save(Place(stage="joint"), 1, Saved(b"x"), time=1, reason="auto", results=()) == "ck-0006"
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_no_bytes_however_wrong_make_reading_checkpoints_raise_anything_else(tmp
     path.write_bytes(path.read_bytes()[:cut] + data)
     assert len(checkpoints.infos()) <= 1
     try:
-        assert checkpoints.load("ck-0001") == b"state0"
+        assert checkpoints.load("ck-0001").payload == b"state0"
     except DamagedFileError:
         pass
 
@@ -112,8 +112,8 @@ def test_no_bytes_however_wrong_make_reading_checkpoints_raise_anything_else(tmp
 def test_going_back_keeps_the_old_future_aside(directory):
     checkpoints = checkpoints_of(directory, 4, keep=9)
     results = Results(directory)
-    results.save("baseline", b"kept")
-    results.save("search", b"later")
+    results.save("baseline", Saved(b"kept"))
+    results.save("search", Saved(b"later"))
     write_file(directory.fronts_folder / "search.json", b"{}")
     aside = rewind(directory, checkpoints.find("ck-0002"))
     assert [info.id for info in checkpoints.infos()] == ["ck-0001", "ck-0002"]
@@ -288,7 +288,7 @@ def test_a_finished_run_stays_finished_when_its_process_id_is_used_again(directo
 
 
 def test_checked_files_say_what_they_are_in_their_first_line(tmp_path):
-    write_checked(tmp_path / "file", {"result": "x"}, b"payload")
+    write_checked(tmp_path / "file", {"result": "x"}, Saved(b"payload"))
     header = json.loads((tmp_path / "file").read_bytes().split(b"\n")[0])
     assert header["result"] == "x"
     assert header["bytes"] == 7

@@ -11,7 +11,7 @@ import pytest
 
 from emodir_tui.errors import DamagedFileError, ProfileError
 from emodir_tui.profile import load
-from emodir_tui.runs.checkpoint import Checkpoints, Results, read_checked
+from emodir_tui.runs.checkpoint import Checkpoints, Results, Saved, read_checked
 from emodir_tui.runs.control import take
 from emodir_tui.runs.directory import RunDirectory, create, find, list_runs, segment_name
 from emodir_tui.runs.events import EventWriter, read_all, read_segment
@@ -165,9 +165,9 @@ def test_a_profile_of_any_size_is_refused(tmp_path):
 
 def test_a_checkpoint_that_is_longer_than_it_says_is_not_read(directory):
     saved = Results(directory)
-    saved.save("search", b"payload")
+    saved.save("search", Saved(b"payload"))
     path = directory.result_file("search")
-    assert saved.load("search") == b"payload"
+    assert saved.load("search").payload == b"payload"
     os.truncate(path, TERABYTE)
     with pytest.raises(DamagedFileError, match="size"):
         saved.load("search")

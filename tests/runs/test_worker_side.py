@@ -12,7 +12,7 @@ import pytest
 from emodir_tui.profile import Hardware, Profile
 from emodir_tui.runs import request_desk, saving
 from emodir_tui.runs import run as runs
-from emodir_tui.runs.checkpoint import Place
+from emodir_tui.runs.checkpoint import Place, Saved
 from emodir_tui.runs.control import send
 from emodir_tui.runs.events import read_all
 from emodir_tui.runs.fold import replay
@@ -155,7 +155,7 @@ def test_old_checkpoints_are_given_up_for_space_only(directory, monkeypatch, num
     monkeypatch.setattr(saving, "DISK_RETRY_SECONDS", 0.01)
     with Run(directory, Profile(), CODEC) as run:
         for step in range(3):
-            run._saving.checkpoints.save(Place(stage="search"), step, b"x", time=step, reason="auto", results=())
+            run._saving.checkpoints.save(Place(stage="search"), step, Saved(b"x"), time=step, reason="auto", results=())
         tries = []
 
         def write():
@@ -189,7 +189,7 @@ def test_checkpoints_are_ordered_by_number_beyond_four_digits(directory):
         directory.checkpoints_folder.mkdir()
         (directory.checkpoints_folder / "ck-9998.checkpoint").write_text("")
         ids = [
-            run._saving.checkpoints.save(Place(stage="search"), step, b"x", time=step, reason="auto", results=())
+            run._saving.checkpoints.save(Place(stage="search"), step, Saved(b"x"), time=step, reason="auto", results=())
             for step in range(4)
         ]
         assert ids == ["ck-9999", "ck-10000", "ck-10001", "ck-10002"]

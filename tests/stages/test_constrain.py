@@ -176,8 +176,8 @@ def test_the_caches_of_one_sub_network_are_freed_before_the_next_features_are_co
 def test_a_second_round_begins_with_the_whole_front_of_the_first(finished):
     emodir, run, _ = finished
     results = Results(RunDirectory(emodir.folder / "runs" / run))
-    first = unpack(results.load("search.sn1"), Front)
-    second = unpack(results.load("constrain.front.sn1"), Front)
+    first = unpack(results.load("search.sn1").payload, Front)
+    second = unpack(results.load("constrain.front.sn1").payload, Front)
     # As many again as were measured anew, and two generations of eight.
     assert second.evaluations >= first.evaluations + len(first.masks) + 2
 

@@ -74,9 +74,9 @@ def test_a_step_always_draws_the_same_scheme_and_another_seed_others():
 def test_picks_are_cut_from_the_weights_of_the_last_training(finished):
     emodir, run, _ = finished
     results = Results(RunDirectory(emodir.folder / "runs" / run))
-    trained = unpack(results.load("realise.chain"), TrainedWeights).weights
-    before = unpack(results.load("constrain"), Adapted).weights
-    for made in unpack(results.load("realise"), list[Pruned]):
+    trained = unpack(results.load("realise.chain").payload, TrainedWeights).weights
+    before = unpack(results.load("constrain").payload, Adapted).weights
+    for made in unpack(results.load("realise").payload, list[Pruned]):
         filters = {name: weight for name, weight in made.weights.items() if name.endswith("conv1.weight")}
         assert filters
         for name, weight in filters.items():

@@ -11,7 +11,7 @@ import torch
 from emodir_tui.bench import Bench
 from emodir_tui.errors import DamagedFileError
 from emodir_tui.results import Weights
-from emodir_tui.runs.checkpoint import read_checked, write_checked
+from emodir_tui.runs.checkpoint import Saved, read_checked, write_checked
 from emodir_tui.runs.directory import OWNER_ONLY
 from emodir_tui.runs.names import StageName
 from emodir_tui.runs.run import Run
@@ -32,7 +32,7 @@ def read_cached(run: Run, bench: Bench) -> Weights | None:
         # Of earlier versions: weights of a private run, readable for everybody.
         _make_private(file.parent)
     try:
-        known: _TrainedBaseline = unpack(read_checked(file)[1], _TrainedBaseline)
+        known: _TrainedBaseline = unpack(read_checked(file).payload, _TrainedBaseline)
     except DamagedFileError as error:
         run.log(f"a cached baseline is damaged, so it is trained again: {error.message}", "warning", StageName.BASELINE)
         return None
@@ -45,7 +45,7 @@ def write_cached(run: Run, bench: Bench, weights: Weights) -> None:
     file = cache_file(bench)
     try:
         _make_private(file.parent)
-        write_checked(file, {"result": StageName.BASELINE}, pack(_TrainedBaseline(weights=weights)))
+        write_checked(file, {"result": StageName.BASELINE}, Saved(pack(_TrainedBaseline(weights=weights))))
     except OSError as error:
         run.log(f"the baseline cannot be cached in {file.parent} ({error.strerror})", "warning", StageName.BASELINE)
 
