@@ -20,6 +20,9 @@ NotNegative = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=1)]
 # A profile with every key takes a few kilobytes.
 FILE_BYTES = 1 << 20
+# Beyond these, labels are no classes and images no inputs of a network: a file is damaged, or made to fill the memory.
+MOST_CLASSES = 100_000
+LARGEST_SIDE = 4096
 
 
 class Section(BaseModel):
@@ -39,7 +42,7 @@ class Model(Section):
         default="",
         description="File with trained weights: .safetensors, or .pt, which is loaded as weights only. Empty: a baseline is trained.",
     )
-    classes: int = Field(default=0, ge=0, description="Number of classes; 0 takes it from the data.")
+    classes: int = Field(default=0, ge=0, le=MOST_CLASSES, description="Number of classes; 0 takes it from the data.")
 
 
 class Data(Section):
@@ -60,7 +63,10 @@ class Data(Section):
         default=0, description="For folders: channels of the images; 1 for greyscale, 3 or 0 for colour."
     )
     image_size: int = Field(
-        default=0, ge=0, description="Side of the square images in pixels; 0 keeps the size of the data."
+        default=0,
+        ge=0,
+        le=LARGEST_SIDE,
+        description="Side of the square images in pixels; 0 keeps the size of the data.",
     )
     mean: list[float] = Field(
         default=[],
@@ -288,7 +294,7 @@ class Checkpoint(Section):
 class Hardware(Section):
     """Use of the device."""
 
-    threads: int = Field(default=0, ge=0, description="CPU threads; 0 uses torch's default.")
+    threads: int = Field(default=0, ge=0, le=4096, description="CPU threads; 0 uses torch's default.")
     mixed_precision: bool = Field(
         default=False, description="Train in bfloat16 on devices with native support. Searches follow search.precision."
     )

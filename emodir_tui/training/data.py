@@ -6,17 +6,26 @@ Small data sets are kept on the device as bytes; the images of others are decode
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from emodir_tui.errors import ProfileError
+from emodir_tui.foreign_files import foreign_file, open_foreign
 from emodir_tui.training.augment import augment, crop_box, resized_crops
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+# Of one image: a photograph of 50 million pixels takes 300 MB where nothing is compressed.
+IMAGE_BYTES = 512 << 20
+MOST_PIXELS = 50_000_000
 
 
 def to_memory_format(tensor: Tensor, memory_format: torch.memory_format) -> Tensor:
@@ -161,6 +170,23 @@ class ImageData:
         return replace(self, train=train, search=search, test=test)
 
 
+@contextmanager
+def open_image(path: str) -> "Iterator[PIL.Image.Image]":
+    """An image whose pixels are not decoded yet.
+
+    Raises:
+        ProfileError: The file cannot be read as an image, or has too many pixels; also if that is found inside.
+    """
+    from PIL import Image
+
+    with foreign_file(path, "an image"), open_foreign(Path(path), IMAGE_BYTES) as file, Image.open(file) as image:
+        if image.width * image.height > MOST_PIXELS:
+            raise ProfileError(
+                f"{path} has {image.width}x{image.height} pixels, more than {MOST_PIXELS // 10**6} million"
+            )
+        yield image
+
+
 def decode_image(path: str, draw: list[float] | None, size: int, channels: int) -> np.ndarray:
     """Decode one file to uint8 [size, size, channels].
 
@@ -176,17 +202,14 @@ def decode_image(path: str, draw: list[float] | None, size: int, channels: int) 
     from PIL import Image
 
     mode = "L" if channels == 1 else "RGB"
-    try:
-        with Image.open(path) as file:
-            if file.mode.startswith("I;16"):
-                # Pillow would clip 16-bit values to 8 bits.
-                image = Image.fromarray((np.asarray(file) >> 8).astype(np.uint8)).convert(mode)
-            elif file.mode in ("I", "F"):
-                raise ProfileError(f"{path} has pixels of type {file.mode}", "Convert it to 8 bits per channel.")
-            else:
-                image = file.convert(mode)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ProfileError(f"{path} cannot be read as an image ({error})") from error
+    with open_image(path) as file:
+        if file.mode.startswith("I;16"):
+            # Pillow would clip 16-bit values to 8 bits.
+            image = Image.fromarray((np.asarray(file) >> 8).astype(np.uint8)).convert(mode)
+        elif file.mode in ("I", "F"):
+            raise ProfileError(f"{path} has pixels of type {file.mode}", "Convert it to 8 bits per channel.")
+        else:
+            image = file.convert(mode)
     width, height = image.size
     if draw is not None:
         box = crop_box(width, height, draw)
@@ -213,7 +236,9 @@ def list_folder(folder: Path, classes: list[str]) -> tuple[list[str], list[int]]
     paths: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        names = sorted(entry.name for entry in os.scandir(folder / name) if entry.name.lower().endswith(SUFFIXES))
+        # Hidden files are other programs' notes on images.
+        there = (file for file in os.listdir(folder / name) if not file.startswith("."))  # noqa: PTH208
+        names = sorted(file for file in there if file.lower().endswith(SUFFIXES))
         paths += [str(folder / name / file) for file in names]
         labels += [label] * len(names)
     return paths, labels

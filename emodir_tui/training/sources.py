@@ -1,17 +1,30 @@
 """Sources of images: each returns train and test images, which are then split in the same way."""
 
+import math
 import os
+import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from emodir_tui.errors import ProfileError, first_line, nearest
-from emodir_tui.profile import Data
+from emodir_tui.foreign_files import check_archive, foreign_file, open_foreign
+from emodir_tui.profile import LARGEST_SIDE, MOST_CLASSES, Data
 from emodir_tui.seeds import derive_seed
-from emodir_tui.training.data import FileImages, ImageData, Images, Split, TensorImages, list_folder, load_files
+from emodir_tui.training.data import (
+    FileImages,
+    ImageData,
+    Images,
+    Split,
+    TensorImages,
+    list_folder,
+    load_files,
+    open_image,
+)
 from emodir_tui.user_code import load_callable
 
 SOURCES = ("digits", "cifar10", "cifar100", "folder:PATH", "npz:FILE", "module.path:factory")
@@ -22,6 +35,9 @@ DIGITS_MEAN, DIGITS_STD = (0.3053,), (0.3760,)
 MEMORY_BYTES = 1 << 30
 # Images of a folder that are opened to check that they have the same size.
 LOOKED_AT = 32
+# Arrays are read into memory; a list of classes is a few lines.
+ARRAYS_BYTES = 64 << 30
+CLASSES_BYTES = 16 << 20
 
 Pair = tuple[Images, Images, tuple[float, ...], tuple[float, ...]]
 
@@ -167,14 +183,16 @@ def _folder(settings: Data, folder: Path) -> Pair:
 
 
 def _classes(settings: Data, train: Path) -> list[str]:
-    there = sorted(entry.name for entry in os.scandir(train) if entry.is_dir())
+    with foreign_file(train, "a folder of classes"), os.scandir(train) as entries:
+        # Hidden folders are other programs' notes.
+        there = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     if not settings.classes_file:
         return there
-    try:
-        lines = Path(settings.classes_file).expanduser().read_text(encoding="utf-8").splitlines()
+    place = f"data.classes_file: {settings.classes_file}"
+    with foreign_file(place, "a list of classes"):
+        with open_foreign(Path(settings.classes_file).expanduser(), CLASSES_BYTES) as file:
+            lines = file.read().decode().splitlines()
         wanted = [line.strip() for line in lines if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProfileError(f"data.classes_file: cannot read {settings.classes_file} ({error})") from error
     unknown = [name for name in wanted if name not in there]
     if unknown or not wanted:
         name = unknown[0] if unknown else ""
@@ -186,19 +204,15 @@ def _classes(settings: Data, train: Path) -> list[str]:
 
 
 def _files(settings: Data, folder: Path, classes: list[str]) -> FileImages:
-    from PIL import Image
-
-    paths, labels = list_folder(folder, classes)
+    with foreign_file(folder, "a folder of classes"):
+        paths, labels = list_folder(folder, classes)
     if not paths:
         raise ProfileError(f"data.source: there are no images in the class folders of {folder}")
     # Only the headers of a few images spread over the folder are read.
     sizes = {}
     for path in paths[:: -(-len(paths) // LOOKED_AT)]:
-        try:
-            with Image.open(path) as image:
-                sizes[image.size] = path
-        except (OSError, ValueError) as error:
-            raise ProfileError(f"{path} cannot be read as an image ({error})") from error
+        with open_image(path) as image:
+            sizes[image.size] = path
     if len(sizes) > 1 and not settings.image_size:
         (one, first), (other, second) = list(sizes.items())[:2]
         raise ProfileError(
@@ -207,6 +221,12 @@ def _files(settings: Data, folder: Path, classes: list[str]) -> FileImages:
             "Set it to the input size of the network, for example --set data.image_size=224",
         )
     own_size = min(next(iter(sizes)))
+    if not settings.image_size and own_size > LARGEST_SIDE:
+        (width, height), path = next(iter(sizes.items()))
+        raise ProfileError(
+            f"{path} is {width}x{height}, and inputs have at most {LARGEST_SIDE} pixels a side; set data.image_size",
+            "Set it to the input size of the network, for example --set data.image_size=224",
+        )
     threads = settings.workers if settings.workers > 0 else min(16, os.cpu_count() or 1)
     return FileImages(
         paths=tuple(paths),
@@ -219,17 +239,36 @@ def _files(settings: Data, folder: Path, classes: list[str]) -> FileImages:
 
 def _npz(path: Path) -> Pair:
     names = ("train_images", "train_labels", "test_images", "test_labels")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in names if name not in file.files]
+    place = f"data.source: {path}"
+    with foreign_file(place, "an .npz file"), open_foreign(path, ARRAYS_BYTES) as content:
+        with zipfile.ZipFile(content) as archive:
+            there = {entry.filename: entry.file_size for entry in archive.infolist()}
+            missing = [name for name in names if f"{name}.npy" not in there]
+            check_archive(archive, place, ARRAYS_BYTES)
             if missing:
-                raise ProfileError(
-                    f"data.source: {path} has no array '{missing[0]}'", "It needs " + ", ".join(names) + "."
-                )
+                raise ProfileError(f"{place} has no array '{missing[0]}'", "It needs " + ", ".join(names) + ".")
+            for name in names:
+                with archive.open(f"{name}.npy") as member:
+                    _check_array_size(member, there[f"{name}.npy"])
+        content.seek(0)
+        with np.load(content, allow_pickle=False) as file:
             train_images, train_labels, test_images, test_labels = (file[name] for name in names)
-    except (OSError, ValueError, EOFError) as error:
-        raise ProfileError(f"data.source: cannot read {path} as an .npz file ({error})") from error
     return _arrays(train_images, train_labels, test_images, test_labels, path)
+
+
+def _check_array_size(member: IO[bytes], there: int) -> None:
+    """Check that an .npy file has the bytes that its header claims, because numpy makes the array first.
+
+    Raises:
+        ValueError: It has not, or its header is none.
+    """
+    version = np.lib.format.read_magic(member)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(member)
+    if dtype.hasobject:
+        raise ValueError("arrays of objects are pickled")
+    if math.prod(shape) * dtype.itemsize > there:
+        raise ValueError(f"an array of shape {list(shape)} in {there} bytes")
 
 
 def _arrays(
@@ -254,10 +293,14 @@ def _array_images(images: np.ndarray, labels: np.ndarray, place: Path, split: st
             f"{len(images)} images",
             "Labels must be integers from 0, one per image.",
         )
-    if len(labels) and labels.min() < 0:
-        raise ProfileError(
-            f"data.source: {place} has the {split} label {labels.min()}", "Labels must be integers from 0."
-        )
+    for label in (labels.min(), labels.max()) if len(labels) else ():
+        if not 0 <= int(label) < MOST_CLASSES:
+            raise ProfileError(
+                f"data.source: {place} has the {split} label {label}",
+                f"Labels must be integers from 0, below {MOST_CLASSES}.",
+            )
+    if not all(0 < side <= LARGEST_SIDE for side in images.shape[1:]):
+        raise ProfileError(f"data.source: {place} has {split} images of shape {list(images.shape[1:])}")
     pixels = torch.from_numpy(images)
     if pixels.dim() == 3:
         pixels = pixels[:, None]
@@ -270,7 +313,8 @@ def _factory(source: str) -> Pair:
     """The user's function () -> ((train_images, train_labels), (test_images, test_labels)), arrays as for npz."""
     factory = load_callable("data.source", source)
     try:
-        (train_images, train_labels), (test_images, test_labels) = factory()
+        train, test = factory()
+        (train_images, train_labels), (test_images, test_labels) = (map(np.asarray, pair) for pair in (train, test))
     # User code may raise anything.
     except Exception as error:
         raise ProfileError(
@@ -278,10 +322,4 @@ def _factory(source: str) -> Pair:
             f"{first_line(error)}",
             "The training and the test split, as arrays.",
         ) from error
-    return _arrays(
-        np.asarray(train_images),
-        np.asarray(train_labels),
-        np.asarray(test_images),
-        np.asarray(test_labels),
-        Path(source),
-    )
+    return _arrays(train_images, train_labels, test_images, test_labels, Path(source))

@@ -87,7 +87,7 @@ def test_arrays_in_an_npz_file_are_read_without_pickle(tmp_path):
         test_images=images,
         test_labels=labels,
     )
-    with pytest.raises(ProfileError, match="cannot read"):
+    with pytest.raises(ProfileError, match="cannot be read as"):
         load_data(Data(source=f"npz:{path}", search_images=5), CPU)
 
 
@@ -96,7 +96,7 @@ def test_arrays_in_an_npz_file_are_read_without_pickle(tmp_path):
     [
         (Data(source="digit"), "unknown source 'digit'"),
         (Data(source="folder:/nowhere"), "there is no folder /nowhere/train"),
-        (Data(source="npz:/nowhere.npz"), "cannot read"),
+        (Data(source="npz:/nowhere.npz"), "cannot be read as"),
         (Data(source="no.module:factory"), "module 'no.module' cannot be imported"),
         (Data(source="tests.support.models:disturbd"), "'tests.support.models' has no function 'disturbd'"),
         (Data(source="tests.support.models:disturbed"), "disturbed() must return ((images, labels)"),

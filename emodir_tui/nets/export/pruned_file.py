@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
 from emodir_tui.errors import NotFoundError, ProfileError, first_line
+from emodir_tui.foreign_files import foreign_file, open_foreign
 from emodir_tui.nets.removal import apply_structure
-from emodir_tui.nets.sources.models import load_model, load_tensors
+from emodir_tui.nets.sources.models import WEIGHTS_BYTES, load_model, load_tensors
+from emodir_tui.profile import LARGEST_SIDE, MOST_CLASSES
 from emodir_tui.runs.directory import write_file
 from emodir_tui.user_code import is_user_model
 
@@ -74,24 +76,25 @@ def read_pruned(path: Path) -> tuple[PrunedFile, dict[str, Tensor]]:
         NotFoundError: The file does not exist.
         ProfileError: The file is damaged, or was not written by emodir.
     """
-    try:
+    with foreign_file(
+        path,
+        "a complete safetensors file",
+        "Pruned networks are .safetensors files; export the network again from its run.",
+    ):
+        try:
+            open_foreign(path, WEIGHTS_BYTES).close()
+        except FileNotFoundError as error:
+            raise NotFoundError(f"there is no file {path}") from error
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
-    except FileNotFoundError as error:
-        raise NotFoundError(f"there is no file {path}") from error
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ProfileError(
-            f"{path} is not a complete safetensors file ({error})",
-            "Pruned networks are .safetensors files; export the network again from its run.",
-        ) from error
     if KEY not in metadata:
         raise ProfileError(
             f"{path} has weights only, without the pruned structure",
             "Use the run's file, runs/RUN/export/PICK.safetensors; 'emodir export --format state' writes weights for "
             "other programs.",
         )
-    try:
+    with foreign_file(f"the header of {path}", "that of a pruned network", "Export it again from its run."):
         header = json.loads(metadata[KEY])
         if header["schema"] != SCHEMA:
             raise ProfileError(
@@ -104,8 +107,10 @@ def read_pruned(path: Path) -> tuple[PrunedFile, dict[str, Tensor]]:
             structure=dict(header["structure"]),
             details=dict(header["details"]),
         )
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ProfileError(f"the header of {path} is damaged", "Export it again from its run.") from error
+        if not 0 < described.classes <= MOST_CLASSES:
+            raise ValueError(f"{described.classes} classes")
+        if len(described.input_shape) != 3 or not all(0 < side <= LARGEST_SIDE for side in described.input_shape):
+            raise ValueError(f"inputs of shape {list(described.input_shape)}")
     return described, weights
 
 
@@ -128,12 +133,13 @@ def load_pruned(path: Path, model: nn.Module | None = None) -> nn.Module:
             f"{path} is of a model built by user code ({described.source}), and a file must not choose which code runs",
             "Give the model: load_pruned(path, model).",
         )
-    original = model if model is not None else load_model(described.source, "", described.classes)
     try:
+        original = model if model is not None else load_model(described.source, "", described.classes)
         example = torch.zeros(2, *described.input_shape)
         pruned = apply_structure(original, example, described.structure)
         load_tensors(pruned, weights)
-    except (ProfileError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+    # The file says how the network is cut, so anything may be raised.
+    except Exception as error:
         reason = first_line(error)
         raise ProfileError(
             f"{path} does not fit the architecture of {described.source} ({reason})",

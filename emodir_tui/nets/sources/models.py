@@ -1,23 +1,29 @@
 """Model sources: the zoo, torchvision, timm or the user's code, with weights from a file."""
 
 import inspect
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from emodir_tui.errors import ProfileError, first_line, nearest
+from emodir_tui.foreign_files import check_archive, foreign_file, open_foreign
 from emodir_tui.nets.sources import zoo
 from emodir_tui.user_code import load_callable
 
 PREFIXES = ("module.", "model.", "_orig_mod.")
 WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
+# The largest published CNNs have about 10 GB of weights.
+WEIGHTS_BYTES = 16 << 30
+# Of the part of a file that names and shapes its tensors.
+PICKLE_BYTES = 8 << 20
+# The first bytes of a file that torch.save wrote in its old format.
+OLD_FORMAT = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 CLASSES_ARGUMENTS = ("num_classes", "classes", "n_classes", "nb_classes")
 
 
@@ -44,26 +50,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         ProfileError: The file cannot be read, or holds anything but weights.
     """
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise ProfileError(f"model.weights: there is no file {path}") from error
-    except (
-        UnpicklingError,
-        SafetensorError,
-        OSError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        AttributeError,
-    ) as error:
-        raise ProfileError(
-            f"model.weights: {path} has no plain weights that can be read safely ({type(error).__name__})",
-            "Pickled models are not read. Save model.state_dict() with torch.save or safetensors, and use that file.",
-        ) from error
+    place, hint = f"model.weights: {path}", "Save model.state_dict() with torch.save or safetensors, and use that file."
+    with foreign_file(place, "plain weights", hint):
+        try:
+            file = open_foreign(path, WEIGHTS_BYTES)
+        except FileNotFoundError as error:
+            raise ProfileError(f"model.weights: there is no file {path}") from error
+        with file:
+            content = load_file(path) if path.suffix == ".safetensors" else _load_pickled(file, place)
     for key in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -73,7 +67,38 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         or not content
     ):
         raise ProfileError(f"model.weights: {path} is not a state_dict", "Save model.state_dict(), and use that file.")
-    return {str(name): value for name, value in content.items()}
+    weights = {str(name): value for name, value in content.items()}
+    for name, value in weights.items():
+        if reason := _not_plain(value):
+            raise ProfileError(f"{place}: '{name}' is {reason}", "Save a network of plain floating-point tensors.")
+    return weights
+
+
+def _load_pickled(file: BinaryIO, place: str) -> Any:
+    """The content of a file that torch.save wrote; pickled objects other than tensors and plain containers are refused."""
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            check_archive(archive, place, WEIGHTS_BYTES)
+            for entry in archive.infolist():
+                if entry.filename.endswith(".pkl") and entry.file_size > PICKLE_BYTES:
+                    raise ProfileError(f"{place} has more than {PICKLE_BYTES >> 20} MB besides its tensors")
+    else:
+        file.seek(0)
+        if file.read(len(OLD_FORMAT)) != OLD_FORMAT:
+            raise ProfileError(f"{place} is neither a safetensors file nor one of torch.save")
+    file.seek(0)
+    return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _not_plain(value: Tensor) -> str:
+    """Why a tensor has no plain numbers; empty if it has."""
+    if value.is_quantized:
+        return "quantized"
+    if value.layout != torch.strided:
+        return f"sparse ({value.layout})"
+    if value.device.type != "cpu":
+        return f"on the device {value.device}, so it has no values here"
+    return ""
 
 
 def _build(source: str, classes: int) -> nn.Module:
@@ -160,14 +185,31 @@ def _load_weights(model: nn.Module, weights: dict[str, Tensor], path: str, sourc
             raise ProfileError(
                 f"model.weights: in {path} '{name}' is {shapes}", "Are model.source and model.classes right?"
             )
-    load_tensors(model, weights, strict=False)
+    with foreign_file(f"model.weights: {path}", f"weights of {source}"):
+        load_tensors(model, weights, strict=False)
 
 
 def load_tensors(model: nn.Module, weights: Mapping[str, Tensor], *, strict: bool = True) -> None:
-    """load_state_dict for plain tensors, with the format versions that the model's own layers expect."""
-    state = OrderedDict(weights)
-    state._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]
+    """load_state_dict for plain tensors, with the format versions that the model's own layers expect.
+
+    Raises:
+        ProfileError: A tensor is of another kind: torch would drop imaginary parts, and cut to or from integers.
+    """
+    state, expected = OrderedDict(weights), model.state_dict()
+    for name, value in state.items():
+        if name in expected and _kind(value) != _kind(expected[name]):
+            kinds = f"{_type_name(value)}, and the network's has {_type_name(expected[name])}"
+            raise ProfileError(f"'{name}' has values of type {kinds}", "Convert it before it is saved.")
+    state._metadata = expected._metadata  # type: ignore[attr-defined]
     model.load_state_dict(state, strict=strict)
+
+
+def _kind(value: Tensor) -> str:
+    return "complex" if value.is_complex() else "float" if value.is_floating_point() else _type_name(value)[:3]
+
+
+def _type_name(value: Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")
 
 
 def _without_prefix(weights: dict[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
