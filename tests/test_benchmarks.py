@@ -70,3 +70,8 @@ def test_search_compares_both_sides_on_the_same_masks(tmp_path):
     row = measured["candidates"]["resnet20"]
     assert min(row["full"]["ours_ms"], row["full"]["stacked_ms"], row["full"]["bare_ms"], row["general_ms"]) > 0
     assert measured["memory"]["ours_mb"] > 0
+
+
+def test_listing_measures_commands_that_read_runs():
+    printed = call("listing.py", "--runs", 3, "--events", 300, "--line", 1)
+    assert printed.count("s of CPU") == 8
