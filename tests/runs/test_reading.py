@@ -11,6 +11,7 @@ import pytest
 
 from emodir_tui.errors import DamagedFileError, ProfileError
 from emodir_tui.profile import load
+from emodir_tui.reports.listing import run_row
 from emodir_tui.runs.checkpoint import Checkpoints, Results, Saved, read_checked
 from emodir_tui.runs.control import take
 from emodir_tui.runs.directory import RunDirectory, create, find, list_runs, segment_name
@@ -65,6 +66,7 @@ def trap_everything(directory, trap):
         directory.lock_file,
         directory.picks_file,
         directory.batches_file,
+        directory.summary_file,
         directory.worker_log,
         directory.events_folder / segment_name(2),
         directory.checkpoint_file("ck-9999"),
@@ -138,6 +140,7 @@ def test_a_bad_run_hides_no_other(here, trap):
         trap(RunDirectory(no_run).profile_file)
     assert {run.id for run in in_time(lambda: list_runs(here / "runs"))} == {good.id, bad.id}
     assert in_time(lambda: find(here / "runs", "good")) == good
+    assert [row["id"] for row in in_time(lambda: [run_row(run) for run in (bad, good)])] == [bad.id, good.id]
 
 
 def test_a_link_is_not_followed(tmp_path):
