@@ -55,7 +55,7 @@ class RunDirectory:
 
     def next_attempt(self) -> int:
         """The number of the next attempt; attempts count from 1."""
-        return max((int(path.stem) for path in self.event_segments() if path.stem.isdigit()), default=0) + 1
+        return max((int(path.stem) for path in self.event_segments() if path.stem.isdecimal()), default=0) + 1
 
     @property
     def heartbeat_file(self) -> Path:

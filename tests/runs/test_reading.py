@@ -243,3 +243,9 @@ def test_an_event_after_a_hole_is_read_and_a_hole_is_no_damage(directory):
     watcher.look(heard.append)
     assert [item.text for item in heard] == ["late"]
     assert watcher.damaged == 0
+
+
+def test_a_segment_that_no_worker_named_does_not_count_as_an_attempt(directory):
+    EventWriter(directory.events_folder, 3).close()
+    (directory.events_folder / "².jsonl").touch()
+    assert directory.next_attempt() == 4
