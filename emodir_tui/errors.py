@@ -59,6 +59,12 @@ class WorkerLostError(EmodirError):
     exit_code = ExitCode.WORKER_LOST
 
 
+class StillRunningError(EmodirError):
+    """The command ends although what it waited for goes on."""
+
+    exit_code = ExitCode.STILL_RUNNING
+
+
 class DamagedFileError(EmodirError):
     """A file of emodir has changed since it was written."""
 

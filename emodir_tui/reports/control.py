@@ -1,9 +1,10 @@
-"""The control commands: send a request to a worker and wait for its answer."""
+"""The control commands: send a request to a worker and wait for its answer, for a limited time."""
 
+import sys
 import time
 
-from emodir_tui.errors import ConflictError, NotFoundError, ProfileError, WorkerLostError
-from emodir_tui.formatting import percent
+from emodir_tui.errors import ConflictError, NotFoundError, ProfileError, StillRunningError, WorkerLostError
+from emodir_tui.formatting import duration, percent, printable
 from emodir_tui.reports.views import look_at
 from emodir_tui.runs.control import send
 from emodir_tui.runs.directory import RunDirectory
@@ -14,6 +15,11 @@ from emodir_tui.runs.watcher import Watcher
 
 POLL_SECONDS = 0.1
 GONE_SECONDS = 2.0
+# A worker answers within a second, and obeys after its current evaluation.
+WORD_SECONDS = 5.0
+# Longer than a machine is suspended by accident; after it, whoever waits has to decide.
+SILENT_SECONDS = 30.0
+LIMIT_SECONDS = 600.0
 
 
 def ask(directory: RunDirectory, command: Command, *, wait: bool, **arguments: int) -> str:
@@ -21,7 +27,8 @@ def ask(directory: RunDirectory, command: Command, *, wait: bool, **arguments: i
 
     Raises:
         ConflictError: The run cannot do this now, or belongs to another user.
-        WorkerLostError: There is no worker, or it disappeared before it answered.
+        WorkerLostError: There is no worker, it disappeared before it answered, or it gives no sign of life.
+        StillRunningError: It is alive, but has not obeyed for `LIMIT_SECONDS`; the request stays.
     """
     watcher = Watcher(directory)
     status = watcher.look()
@@ -36,8 +43,10 @@ def ask(directory: RunDirectory, command: Command, *, wait: bool, **arguments: i
     if not wait:
         return f"{command} requested"
     gone_since: float | None = None
+    asked, said = time.monotonic(), False
     while True:
         status = watcher.look()
+        waited = time.monotonic() - asked
         answer = watcher.state.controls.get(request)
         if answer is not None and answer.state == AnswerState.DONE:
             return f"{command} done" + (f": {answer.message}" if answer.message else "")
@@ -48,6 +57,23 @@ def ask(directory: RunDirectory, command: Command, *, wait: bool, **arguments: i
         if gone_since is not None and time.monotonic() - gone_since > GONE_SECONDS:
             raise WorkerLostError(
                 f"the worker of {directory.id} disappeared before it answered", f"emodir show {directory.id}"
+            )
+        if waited >= WORD_SECONDS and not said:
+            said = True
+            known = status.reason or ("accepted; it is obeyed after the current evaluation" if answer else status.word)
+            sys.stderr.write(
+                printable(f"waiting for the worker of {directory.id}: {known}; Ctrl+C ends the waiting") + "\n"
+            )
+        silent = status.word == StatusWord.UNSURE and (status.seconds_since_heartbeat or 0.0) >= SILENT_SECONDS
+        if silent and waited >= WORD_SECONDS:
+            raise WorkerLostError(
+                f"the worker of {directory.id} gives no sign of life: {status.reason}",
+                f"If it is only stopped or overloaded, it will obey the request to {command}: emodir watch {directory.id}",
+            )
+        if waited >= LIMIT_SECONDS:
+            raise StillRunningError(
+                f"the worker of {directory.id} has not obeyed for {duration(waited)}; the request to {command} stays",
+                f"emodir watch {directory.id}",
             )
         time.sleep(POLL_SECONDS)
 
