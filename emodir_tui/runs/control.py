@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from emodir_tui.runs.directory import RunDirectory, write_json
 from emodir_tui.runs.names import Command
 from emodir_tui.runs.reading import read_json
 
+_REQUEST_NAME = re.compile(r"\d{20}-[0-9a-f]{8}\.json")
 # A request is a few hundred bytes; a larger file in that folder is not one.
 REQUEST_BYTES = 65536
 
@@ -77,13 +79,23 @@ def waiting(directory: RunDirectory) -> bool:
         return False
 
 
-def take(directory: RunDirectory) -> Iterator[Request | str]:
-    """Remove and yield the waiting requests, oldest first; a sentence for each file that is not a request."""
+def take(directory: RunDirectory, ignored: set[str] | None = None) -> Iterator[Request | str]:
+    """Remove and yield the waiting requests, oldest first; a sentence for each file that is not a request.
+
+    Args:
+        directory: The run.
+        ignored: Names of files that are none by their name: such a file stays, and is added when it is first reported.
+    """
     try:
         names = directory.request_names()
     except OSError:
         return
     for name in names:
+        if not _REQUEST_NAME.fullmatch(name):
+            if ignored is not None and name not in ignored:
+                ignored.add(name)
+                yield f"control/{name} is not a request and is left alone"
+            continue
         path = directory.control_folder / name
         try:
             uid = path.lstat().st_uid

@@ -46,6 +46,7 @@ class RequestDesk:
         self._directory, self._emitter, self._leave = directory, emitter, leave
         self._accepted: deque[Request] = deque()
         self._taking = threading.Lock()
+        self._ignored: set[str] = set()
         self._stop_reason = ""
         self._save_reason = ""
         self.condition = Condition.STARTING
@@ -91,7 +92,7 @@ class RequestDesk:
         if not waiting(self._directory):
             return
         with self._taking:
-            for request in take(self._directory):
+            for request in take(self._directory, self._ignored):
                 if isinstance(request, str):
                     self._emitter.log(request, "warning")
                 elif refusal := self._refusal(request):

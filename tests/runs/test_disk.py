@@ -149,16 +149,27 @@ def test_requests_are_taken_once_and_in_order(directory):
 )
 def test_files_that_are_no_requests_are_named_and_gone(tmp_path_factory, content):
     directory = RunDirectory(tmp_path_factory.mktemp("run"))
-    write_file(directory.control_folder / "1.json", content)
+    write_file(directory.request_file(f"{1:020d}-0123abcd"), content)
     assert all(isinstance(item, str) for item in take(directory))
     assert not list(directory.control_folder.iterdir())
+
+
+def test_a_file_that_is_not_named_like_a_request_stays_and_is_reported_once(directory):
+    for name in ("settings.json", "1.json", "notes.txt"):
+        write_file(directory.control_folder / name, b"{}")
+    ignored = set()
+    assert list(take(directory, ignored)) == [
+        f"control/{name} is not a request and is left alone" for name in ("1.json", "settings.json")
+    ]
+    assert list(take(directory, ignored)) == []
+    assert len(list(directory.control_folder.iterdir())) == 3
 
 
 def test_a_link_in_the_control_folder_is_not_followed(directory, tmp_path):
     secret = tmp_path / "secret.json"
     secret.write_text(json.dumps({"id": "1", "command": "stop", "by": "x"}))
     directory.control_folder.mkdir()
-    (directory.control_folder / "1.json").symlink_to(secret)
+    directory.request_file(f"{1:020d}-0123abcd").symlink_to(secret)
     assert [type(item) for item in take(directory)] == [str]
     assert secret.exists()
 
