@@ -30,11 +30,13 @@ class EventWriter:
     def __init__(self, folder: Path, attempt: int) -> None:
         make_folder(folder)
         self.path = folder / segment_name(attempt)
-        self._lost = 0
+        self._lost = self._dropped = 0
         self._seq = 0
         self._waiting: deque[bytes] = deque()
         self._lock = threading.Lock()
-        self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = os.open(
+            self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
         os.fchmod(self._descriptor, file_mode(folder))
         size = os.fstat(self._descriptor).st_size
         self._torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
@@ -42,7 +44,7 @@ class EventWriter:
     @property
     def dropped(self) -> int:
         """Events that are not on the disk: waiting for space, or given up because too many were waiting."""
-        return self._lost + len(self._waiting)
+        return self._dropped
 
     def emit(self, event: Event) -> Event:
         """Append one event; the event with its number and time. `dropped` says whether it has to wait."""
@@ -69,6 +71,11 @@ class EventWriter:
         os.close(self._descriptor)
 
     def _flush(self) -> None:
+        self._write_waiting()
+        # Another thread must not count an event that is being written.
+        self._dropped = self._lost + len(self._waiting)
+
+    def _write_waiting(self) -> None:
         while self._waiting:
             # A failed write may have left half a line: the next one starts on a line of its own.
             payload = b"\n" + self._waiting[0] if self._torn else self._waiting[0]
