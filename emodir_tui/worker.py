@@ -59,6 +59,7 @@ def run_attempt(directory: RunDirectory, checkpoint: str | None = None, *, log: 
     Raises:
         EmodirError: It failed, with the reason.
     """
+    directory.require_no_links()
     try:
         settings = profiles.load(directory.profile_file)
         with Run(directory, settings, _Snapshots(), rewind_to=checkpoint) as run:

@@ -8,17 +8,19 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emodir_tui.errors import NotFoundError, ProfileError, nearest
+from emodir_tui.errors import ConflictError, NotFoundError, ProfileError, nearest
 from emodir_tui.runs.reading import read_json
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 SEGMENT, RESULT, CHECKPOINT, REQUEST = ".jsonl", ".result", ".checkpoint", ".json"
+TEMPORARY = ".tmp"
+_TEMPORARY = re.compile(r"\..+\.(\d+)\.[0-9a-f]{6}\.tmp")
 OWNER_ONLY, SHARED = 0o700, 0o755
 YEAR_5000 = 95_617_584_000
 
@@ -165,6 +167,32 @@ class RunDirectory:
         """The pruned networks."""
         return self.path / "export"
 
+    def remove_temporary_files(self, is_alive: Callable[[int], bool]) -> None:
+        """Remove what processes left that were killed while they wrote.
+
+        Args:
+            is_alive: Whether the process of this id lives, so that its file is left alone.
+        """
+        for folder in (self.results_folder, self.checkpoints_folder, self.fronts_folder, self.export_folder):
+            with suppress(OSError):
+                for path in folder.iterdir():
+                    name = _TEMPORARY.fullmatch(path.name)
+                    if name and not is_alive(int(name[1])) and stat.S_ISREG(path.lstat().st_mode):
+                        path.unlink()
+
+    def require_no_links(self) -> None:
+        """Refuse a run directory in which a link could lead a worker to write elsewhere.
+
+        Raises:
+            ConflictError: One of its files or folders is a symbolic link.
+        """
+        for path in (*sorted(self.path.glob("*")), *sorted(self.path.glob("*/*"))):
+            if path.is_symlink():
+                raise ConflictError(
+                    f"{path} is a symbolic link, and a worker would write where it points",
+                    "A run directory holds files and folders of its own: put them in the link's place.",
+                )
+
     @property
     def aside_folder(self) -> Path:
         """What a resume from an older checkpoint left behind; never read again, never deleted."""
@@ -284,7 +312,7 @@ def write_file(path: Path, data: bytes, *, lasting: bool = True) -> None:
         OSError: The file cannot be written; then the old file is untouched and nothing is left behind.
     """
     make_folder(path.parent)
-    temporary = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(3)}.tmp"
+    temporary = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(3)}{TEMPORARY}"
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:

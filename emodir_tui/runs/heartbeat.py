@@ -21,7 +21,7 @@ class Heartbeat:
     """Beats in its own thread until `close`, with what `details()` adds (small JSON values)."""
 
     def __init__(self, path: Path, details: Callable[[], dict[str, Any]], every_seconds: float = EVERY_SECONDS) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         os.fchmod(self._descriptor, file_mode(path.parent))
         if os.fstat(self._descriptor).st_size < 2 * SLOT_BYTES:
             # Both slots are filled now, while there is room: later beats need no new block.

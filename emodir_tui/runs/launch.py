@@ -145,6 +145,7 @@ def check_resumable(directory: RunDirectory, checkpoint: str | None = None) -> N
     """Raise what `resume` would raise before it starts a worker."""
     if refusal := can_control(directory) or _foreign_code(directory):
         raise ConflictError(refusal)
+    directory.require_no_links()
     watcher = Watcher(directory)
     status = watcher.look()
     owner = from_json(status.heartbeat)
@@ -201,7 +202,7 @@ def last_lines(path: Path, count: int = LAST_LINES) -> str:
 
 def _spawn(directory: RunDirectory, checkpoint: str | None) -> int:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
-    log = os.open(directory.worker_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    log = os.open(directory.worker_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     os.fchmod(log, file_mode(directory.path))
     try:
         stub = subprocess.run(

@@ -25,7 +25,7 @@ from emodir_tui.runs.heartbeat import Heartbeat
 from emodir_tui.runs.names import Condition, Outcome, StageName, StageState
 from emodir_tui.runs.ownership import become_owner, holds_lock, release_lock
 from emodir_tui.runs.picks import new_picks
-from emodir_tui.runs.process import this_process
+from emodir_tui.runs.process import start_ticks, this_process
 from emodir_tui.runs.request_desk import RequestDesk, Stopped
 from emodir_tui.runs.saving import Codec, Saving, Snapshot
 
@@ -82,6 +82,7 @@ class Run:
         self._facts = Facts()
         self._before = replay(self._facts.read_log(read_all(directory.events_folder)))
         become_owner(directory, leaving=self._before.pid if self._before.outcome is not None else None)
+        directory.remove_temporary_files(lambda pid: start_ticks(pid) is not None)
         self.directory = directory
         self.profile = profile
         self.attempt = directory.next_attempt()
