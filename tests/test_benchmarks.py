@@ -75,3 +75,10 @@ def test_search_compares_both_sides_on_the_same_masks(tmp_path):
 def test_listing_measures_commands_that_read_runs():
     printed = call("listing.py", "--runs", 3, "--events", 300, "--line", 1)
     assert printed.count("s of CPU") == 8
+
+
+def test_the_time_left_is_judged_at_each_share_of_a_run():
+    lines = call("eta.py").splitlines()
+    assert lines[1].startswith("recorded-run")
+    assert lines[1].endswith("not judged")
+    assert lines[-1] == "largest error from 20% on: 0%"

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -117,3 +118,9 @@ def test_a_network_that_cannot_be_trained_here_has_rates(monkeypatch):
     monkeypatch.setattr(rates, "cross_entropy", lambda logits, labels: logits.detach().sum())
     found = measure_rates(bench, graph)
     assert found.training == pytest.approx(rates.PASSES_OF_STEP * found.candidate)
+
+
+def test_a_moment_of_other_work_does_not_count_in_a_rate(monkeypatch):
+    clock = iter([0.0, 0.3, 1.0, 1.1, 2.0, 2.2])
+    monkeypatch.setattr(rates, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    assert rates._seconds(lambda: None) == pytest.approx(0.1)
