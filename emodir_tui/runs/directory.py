@@ -22,6 +22,8 @@ SEGMENT, RESULT, CHECKPOINT, REQUEST = ".jsonl", ".result", ".checkpoint", ".jso
 TEMPORARY = ".tmp"
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.[0-9a-f]{6}\.tmp")
 OWNER_ONLY, SHARED = 0o700, 0o755
+# Paths of this process's open files and folders.
+DESCRIPTORS = Path("/proc/self/fd")
 YEAR_5000 = 95_617_584_000
 
 
@@ -34,7 +36,33 @@ class RunDirectory:
     @property
     def id(self) -> str:
         """The run's id: the name of its directory."""
-        return self.path.name
+        return self.location.name
+
+    @property
+    def location(self) -> Path:
+        """Where the directory is now; a pinned one may have been moved."""
+        return self.path.readlink() if self.path.parent == DESCRIPTORS else self.path
+
+    @contextmanager
+    def pinned(self) -> "Iterator[RunDirectory]":
+        """The same directory by its descriptor: whoever holds it reads and writes there, wherever it is moved.
+
+        Where the system has no such paths, it is the directory as it is.
+        """
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            path = DESCRIPTORS / str(descriptor)
+            yield RunDirectory(path) if path.exists() else self
+        finally:
+            os.close(descriptor)
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether the directory was deleted."""
+        try:
+            return self.path.stat().st_nlink == 0
+        except OSError:
+            return True
 
     @property
     def profile_file(self) -> Path:

@@ -28,18 +28,12 @@ class EventWriter:
     """Appends events to one segment. Never raises on a full disk: events wait until they can be written."""
 
     def __init__(self, folder: Path, attempt: int) -> None:
-        make_folder(folder)
         self.path = folder / segment_name(attempt)
         self._lost = self._dropped = 0
         self._seq = 0
         self._waiting: deque[bytes] = deque()
         self._lock = threading.Lock()
-        self._descriptor = os.open(
-            self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-        )
-        os.fchmod(self._descriptor, file_mode(folder))
-        size = os.fstat(self._descriptor).st_size
-        self._torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
+        self._open()
 
     @property
     def dropped(self) -> int:
@@ -58,6 +52,15 @@ class EventWriter:
             self._flush()
         return stamped
 
+    def reopen_if_deleted(self) -> bool:
+        """Begin the segment anew if somebody deleted it; whether that was so. Raises OSError if it cannot be made."""
+        if self.path.exists():
+            return False
+        with self._lock:
+            os.close(self._descriptor)
+            self._open()
+        return True
+
     def flush(self) -> None:
         """Have on the disk what was emitted, unless the disk is full."""
         with self._lock:
@@ -69,6 +72,14 @@ class EventWriter:
         """Flush to the disk and close."""
         self.flush()
         os.close(self._descriptor)
+
+    def _open(self) -> None:
+        make_folder(self.path.parent)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._descriptor = os.open(self.path, flags, 0o600)
+        os.fchmod(self._descriptor, file_mode(self.path.parent))
+        size = os.fstat(self._descriptor).st_size
+        self._torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
 
     def _flush(self) -> None:
         self._write_waiting()

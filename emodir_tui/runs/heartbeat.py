@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from emodir_tui.runs.directory import file_mode
-from emodir_tui.runs.process import this_process
+from emodir_tui.runs.process import from_json, this_process
 from emodir_tui.runs.reading import open_regular
 
 SLOT_BYTES = 1024
@@ -28,7 +28,7 @@ class Heartbeat:
             with suppress(OSError):
                 os.pwrite(self._descriptor, b" " * (2 * SLOT_BYTES), 0)
         self._details = details
-        self._identity = this_process().as_json()
+        self._identity = identity(path)
         self._every_seconds = every_seconds
         before = read_heartbeat(path)
         self._seq = before["seq"] if before else 0
@@ -56,6 +56,25 @@ class Heartbeat:
     def _beat_on(self) -> None:
         while not self._end.wait(self._every_seconds):
             self.beat()
+
+
+def identity(path: Path) -> dict[str, Any]:
+    """This process and the directory of its heartbeat or lock, as plain JSON values."""
+    return {**this_process().as_json(), "directory": path.parent.stat().st_ino}
+
+
+def is_of_copy(path: Path, record: dict[str, Any] | None) -> bool:
+    """Whether a heartbeat or lock was copied with its directory, so that its process does not write here.
+
+    It can be known on the process's own host only: another one may number directories differently.
+    """
+    process, number = from_json(record), (record or {}).get("directory")
+    if process is None or type(number) is not int or process.is_alive() is None:
+        return False
+    try:
+        return path.parent.stat().st_ino != number
+    except OSError:
+        return False
 
 
 def read_heartbeat(path: Path) -> dict[str, Any] | None:

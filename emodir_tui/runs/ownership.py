@@ -12,7 +12,7 @@ from pathlib import Path
 from emodir_tui.errors import ConflictError, EmodirError
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.emitter import Emitter
-from emodir_tui.runs.heartbeat import read_heartbeat
+from emodir_tui.runs.heartbeat import identity, is_of_copy, read_heartbeat
 from emodir_tui.runs.process import Process, from_json, this_process
 from emodir_tui.runs.reading import JSON_BYTES, read_bytes, read_json
 from emodir_tui.runs.status import LOST_SECONDS_OTHER_HOST, heartbeat_stalled
@@ -77,7 +77,7 @@ def take_lock(directory: RunDirectory, is_dead: Callable[[Process], bool]) -> No
         ConflictError: A live worker has it, or was faster.
     """
     mine = directory.lock_draft(f"{os.getpid()}.{secrets.token_hex(4)}")
-    mine.write_text(json.dumps({**this_process().as_json(), "token": secrets.token_hex(8)}))
+    mine.write_text(json.dumps({**identity(directory.lock_file), "token": secrets.token_hex(8)}))
     try:
         while not _link(mine, directory.lock_file):
             try:
@@ -129,15 +129,17 @@ def already_running(directory: RunDirectory, owner: Process) -> ConflictError:
 
 
 def _refuse_if_alive(directory: RunDirectory, path: Path, is_dead: Callable[[Process], bool]) -> None:
-    owner = from_json(read_json(path))
+    record = read_json(path)
+    owner = from_json(record)
     # An unreadable lock has no owner: a crash of the whole machine can leave one.
-    if owner is not None and not is_dead(owner):
+    if owner is not None and not is_of_copy(path, record) and not is_dead(owner):
         raise already_running(directory, owner)
 
 
 def _refuse_if_beating(directory: RunDirectory) -> None:
     """A live worker whose lock was removed is still the only one that may write."""
-    owner = from_json(read_heartbeat(directory.heartbeat_file))
+    beat = read_heartbeat(directory.heartbeat_file)
+    owner = None if is_of_copy(directory.heartbeat_file, beat) else from_json(beat)
     if owner is not None and owner != this_process() and owner.is_alive():
         raise already_running(directory, owner)
 

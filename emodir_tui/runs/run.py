@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
@@ -79,6 +80,14 @@ class Run:
     def __init__(
         self, directory: RunDirectory, profile: Profile, codec: Codec, *, rewind_to: str | None = None
     ) -> None:
+        with ExitStack() as opened:
+            # Whoever moves the directory takes the run along.
+            directory = opened.enter_context(directory.pinned())
+            self._begin(directory, profile, codec)
+            self._opened = opened.pop_all()
+        self._rewind_to = rewind_to
+
+    def _begin(self, directory: RunDirectory, profile: Profile, codec: Codec) -> None:
         self._facts = Facts()
         self._before = replay(self._facts.read_log(read_all(directory.events_folder)))
         become_owner(directory, leaving=self._before.pid if self._before.outcome is not None else None)
@@ -91,7 +100,8 @@ class Run:
         self._desk = RequestDesk(directory, self._emitter, self._leave_at_once)
         self._saving = Saving(directory, codec, self._emitter, self._facts, self._desk, keep=profile.checkpoint.keep)
         self._progress = 0
-        self._rewind_to = rewind_to
+        self._location, self._removed = directory.location, False
+        self._device = ""
         self._desk.refuse_older()
 
     def __enter__(self) -> Self:
@@ -111,11 +121,12 @@ class Run:
         self._heartbeat.close()
         self._writer.close()
         release_lock(self.directory)
+        self._opened.close()
 
     def open(self, device: str) -> None:
         """Emit that the worker is ready; go back to an older checkpoint if that was asked for."""
-        process = this_process()
-        self.emit(RunOpened(attempt=self.attempt, pid=process.pid, host=process.host, device=device))
+        self._device = device
+        self._emit_opened()
         if self._rewind_to is not None:
             self._rewind(self._rewind_to)
         self._desk.condition = Condition.RUNNING
@@ -218,6 +229,7 @@ class Run:
         Raises:
             Stopped: The run was asked to stop; this moment is saved.
         """
+        self._require_directory()
         self._progress += 1
         self._saving.remember(place, step, snapshot, due_seconds=self.profile.checkpoint.seconds)
         for event in events:
@@ -226,6 +238,7 @@ class Run:
 
     def check(self) -> None:
         """A safe point between evaluations, when nothing has changed since the last `advance` that is worth keeping."""
+        self._require_directory()
         self._progress += 1
         self._desk.obey(self._saving.save_moment)
 
@@ -252,6 +265,28 @@ class Run:
         """Schemes that were asked for since the earlier attempts and that none of these picked."""
         return new_picks(self.directory, self._before)
 
+    def _emit_opened(self) -> None:
+        process = this_process()
+        self.emit(RunOpened(attempt=self.attempt, pid=process.pid, host=process.host, device=self._device))
+
+    def _require_directory(self) -> None:
+        if self._removed:
+            raise EmodirError(f"{self._location} was removed while the run was writing to it")
+
+    def _watch_directory(self) -> None:
+        """Notice, in the heartbeat's thread, what somebody did to the directory."""
+        self._removed = self.directory.is_removed
+        if self._removed:
+            return
+        if (location := self.directory.location) != self._location:
+            self._location = location
+            self.log(f"the run's directory was moved to {location}; the run goes on there", "warning")
+        with suppress(OSError):
+            if self._writer.reopen_if_deleted():
+                self._emit_opened()
+                text = "the event log was deleted and begins anew; once the run has ended, 'emodir resume' completes it"
+                self.log(text, "warning")
+
     def _emit_finished(self, name: StageName) -> None:
         """A worker that dies between saving a result and emitting its event leaves the event to the next one."""
         if self._before.stages[name].state != StageState.DONE:
@@ -259,6 +294,7 @@ class Run:
 
     def _beat(self) -> dict[str, Any]:
         """Called by the heartbeat's thread: takes requests, so that they are acknowledged while the work continues."""
+        self._watch_directory()
         self._desk.take()
         try:
             free = shutil.disk_usage(self.directory.path).free

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from emodir_tui import formatting
-from emodir_tui.errors import DamagedFileError
+from emodir_tui.errors import DamagedFileError, EmodirError
 from emodir_tui.runs.checkpoint import Checkpoints, Place, Results, Saved
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.emitter import Emitter
@@ -167,6 +167,8 @@ class Saving:
             try:
                 value = write()
             except OSError as error:
+                if self._directory.is_removed:
+                    raise EmodirError("the run's directory was removed while the run was writing to it") from error
                 full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
                 if full and not thinned:
                     thinned = True

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from emodir_tui.runs.directory import RunDirectory, seconds_of
-from emodir_tui.runs.heartbeat import read_heartbeat
+from emodir_tui.runs.heartbeat import is_of_copy, read_heartbeat
 from emodir_tui.runs.names import Condition, Outcome, StatusWord
 from emodir_tui.runs.process import from_json
 from emodir_tui.runs.reading import read_json
@@ -84,6 +84,8 @@ class Observer:
         beat = read_heartbeat(self.directory.heartbeat_file)
         if beat is None:
             return self._without_heartbeat(state)
+        if is_of_copy(self.directory.heartbeat_file, beat):
+            return self._of_copy(state)
         age, still = self._ages(beat)
         process = from_json(beat)
         alive = process.is_alive() if process else False
@@ -129,6 +131,11 @@ class Observer:
         if beat.get("progress") != self._progress:
             self._progress, self._progressed = beat.get("progress"), now
         return max(0.0, now - self._seen), max(0.0, now - self._progressed)
+
+    def _of_copy(self, state: Reported) -> Status:
+        if state.outcome:
+            return Status(word=StatusWord(state.outcome), reason=state.error)
+        return Status(word=StatusWord.LOST, reason="this is a copy of a run's directory, and no worker writes to it")
 
     def _without_heartbeat(self, state: Reported) -> Status:
         if state.outcome:
