@@ -6,6 +6,7 @@ from emodir_tui.formatting import duration
 from emodir_tui.reports import follow, listing
 from emodir_tui.reports.show import run_view
 from emodir_tui.runs.eta import eta_seconds
+from emodir_tui.runs.summary import summary_of
 from emodir_tui.tui.drawing.palette import palette_of
 from emodir_tui.tui.presenters.headline import headline
 from emodir_tui.tui.presenters.view import View
@@ -17,7 +18,7 @@ def test_every_screen_and_command_tells_the_same_time(tmp_path, monkeypatch):
     directory, still = copy_recording(tmp_path), Still(MIDDLE, live())
     state, status = still.state, still.status
     monkeypatch.setattr(time, "time", lambda: still.now)
-    monkeypatch.setattr(listing, "look_at", lambda _: (state, status))
+    monkeypatch.setattr(listing, "summarise", lambda _: (summary_of(state, status), status))
     expected = eta_seconds(state, status.word, still.now)
     assert expected is not None
     palette = palette_of(ansi=False, dark=True)
