@@ -1,10 +1,10 @@
 """The control commands: send a request to a worker and wait for its answer, for a limited time."""
 
-import sys
 import time
 
 from emodir_tui.errors import ConflictError, NotFoundError, ProfileError, StillRunningError, WorkerLostError
-from emodir_tui.formatting import duration, percent, printable
+from emodir_tui.formatting import duration, percent
+from emodir_tui.reports.lines import note
 from emodir_tui.reports.views import look_at
 from emodir_tui.runs.control import send
 from emodir_tui.runs.directory import RunDirectory
@@ -61,9 +61,7 @@ def ask(directory: RunDirectory, command: Command, *, wait: bool, **arguments: i
         if waited >= WORD_SECONDS and not said:
             said = True
             known = status.reason or ("accepted; it is obeyed after the current evaluation" if answer else status.word)
-            sys.stderr.write(
-                printable(f"waiting for the worker of {directory.id}: {known}; Ctrl+C ends the waiting") + "\n"
-            )
+            note(f"waiting for the worker of {directory.id}: {known}; Ctrl+C ends the waiting")
         silent = status.word == StatusWord.UNSURE and (status.seconds_since_heartbeat or 0.0) >= SILENT_SECONDS
         if silent and waited >= WORD_SECONDS:
             raise WorkerLostError(
