@@ -7,7 +7,7 @@ from emodir_tui.runs.state import RunState
 # Share of the plan, or seconds of it, that must be done before an estimate means something.
 ENOUGH, ENOUGH_SECONDS = 0.02, 30.0
 # How much work counts as much as the plan does: as a share of the whole plan, and of a stage for the stage's own speed.
-PLAN, OWN = 0.1, 0.05
+PLAN, OWN = 0.2, 0.2
 
 
 def eta_seconds(state: RunState, word: str, now: float) -> float | None:
