@@ -82,3 +82,9 @@ def test_the_time_left_is_judged_at_each_share_of_a_run():
     assert lines[1].startswith("recorded-run")
     assert lines[1].endswith("not judged")
     assert lines[-1] == "largest error from 20% on: 0%"
+
+
+def test_damaged_files_of_every_kind_give_no_traceback_and_no_hang(tmp_path):
+    printed = call("fuzz.py", "--cases", 34, "--kept", tmp_path)
+    assert "34 cases in" in printed
+    assert list(tmp_path.iterdir()) == []

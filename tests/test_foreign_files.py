@@ -1,24 +1,35 @@
 """Files from elsewhere: one sentence and an exit code, never a traceback, never silently taken, never without bound."""
 
 import io
+import json
 import os
 import pickle
+import random
+import resource
 import struct
 import zipfile
 import zlib
+from pathlib import Path
 
+import hypothesis
+import hypothesis.strategies
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
-from emodir_tui.errors import EmodirError, NotFoundError, ProfileError
+from benchmarks.fuzz import mutated
+from emodir_tui import profile as profiles
+from emodir_tui.errors import EmodirError, ExitCode, NotFoundError, ProfileError
 from emodir_tui.foreign_files import foreign_file
-from emodir_tui.nets.export.pruned_file import load_pruned
+from emodir_tui.nets.export.pruned_file import load_pruned, save_pruned
+from emodir_tui.nets.removal import structure
 from emodir_tui.nets.sources.models import load_model, read_weights
 from emodir_tui.profile import Data, validate
 from emodir_tui.training.data import decode_image
 from emodir_tui.training.sources import load_data
+from tests.support.models import graph_of, zoo_model
 from tests.training.test_data import folder
 
 CPU = torch.device("cpu")
@@ -265,3 +276,79 @@ def test_a_pickle_that_is_no_archive_is_refused_too(tmp_path):
     (tmp_path / "x.pt").write_bytes(pickle.dumps({"a": [1, 2]}))
     with pytest.raises(ProfileError):
         read_weights(tmp_path / "x.pt")
+
+
+# ---- fuzzing
+
+
+@pytest.fixture
+def little_memory():
+    """At most 1.5 GB more than the process has now."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (3 << 29), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+READERS = {
+    "x.pt": fits,
+    "old.pt": fits,
+    "x.safetensors": fits,
+    "pruned.safetensors": load_pruned,
+    "x.npz": read_npz,
+    "x.toml": profiles.load,
+    **{f"x.{kind}": lambda path: decode_image(str(path), None, 8, 3) for kind in ("png", "jpg", "webp", "tif", "ppm")},
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An undamaged file for each reader, as bytes."""
+    place = tmp_path_factory.mktemp("whole")
+    torch.save(digits(), place / "x.pt")
+    torch.save(digits(), place / "old.pt", _use_new_zipfile_serialization=False)
+    save_file(digits(), place / "x.safetensors")
+    model, x = zoo_model("digits-resnet")
+    graph = graph_of(model, x)
+    described = json.dumps(structure(graph, np.ones(graph.genes, dtype=np.bool_)))
+    save_pruned(
+        place / "pruned.safetensors",
+        dict(model.state_dict()),
+        structure=described,
+        source="digits-resnet",
+        classes=10,
+        input_shape=(1, 8, 8),
+        details={},
+    )
+    np.savez_compressed(place / "x.npz", **arrays())
+    (place / "x.toml").write_text(profiles.dump(profiles.Profile()))
+    for kind in ("png", "jpg", "webp", "tif", "ppm"):
+        Image.effect_noise((16, 16), 50).convert("RGB").save(place / f"x.{kind}")
+    for name, read in READERS.items():
+        read(place / name)
+    return {name: (place / name).read_bytes() for name in READERS}
+
+
+def fuzz(name, whole, folder, examples):
+    @hypothesis.settings(max_examples=examples, derandomize=True, database=None)
+    @hypothesis.given(hypothesis.strategies.integers(0, 2**32))
+    def attempt(seed):
+        path = folder / name
+        path.write_bytes(mutated(whole[name], random.Random(seed)))  # noqa: S311
+        try:
+            READERS[name](path)
+        except EmodirError as error:
+            assert error.exit_code in (ExitCode.USAGE, ExitCode.NOT_FOUND)
+            assert error.message
+            assert "\n" not in error.message
+
+    attempt()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("little_memory")
+@pytest.mark.parametrize("examples", [25, pytest.param(1000, marks=pytest.mark.full)])
+@pytest.mark.parametrize("name", READERS)
+def test_no_damage_of_any_file_is_more_than_a_sentence(whole, tmp_path, name, examples):
+    fuzz(name, whole, tmp_path, examples)
