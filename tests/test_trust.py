@@ -27,7 +27,7 @@ def pruned(tmp_path_factory):
     graph = graph_of(model, x)
     described = json.dumps(structure(graph, torch.ones(graph.genes, dtype=torch.bool).numpy()))
 
-    def write(path, source="digits-resnet"):
+    def write(path, source="digits-resnet", **details):
         save_pruned(
             path,
             dict(model.state_dict()),
@@ -35,7 +35,7 @@ def pruned(tmp_path_factory):
             source=source,
             classes=10,
             input_shape=(1, 8, 8),
-            details={"accuracy": 0.5},
+            details={"accuracy": 0.5, **details},
         )
         return path
 
@@ -68,6 +68,14 @@ def test_verify_measures_no_accuracy_with_code_that_the_file_brings(strangers, s
     assert f"not measured: data.source names code, {source}" in result.stdout
     assert "name the profile to allow it: --profile" in result.stdout
     assert untouched(emodir)
+
+
+@pytest.mark.parametrize("odd", ["text", [], {}, [None], 10**400, True, None])
+def test_what_a_file_claims_may_be_anything(emodir, pruned, odd):
+    names = ("accuracy", "macs", "params", "macs_kept", "params_kept", "mean", "std", "run", "pick", "rule")
+    path = pruned(emodir.folder / "x.safetensors", **dict.fromkeys(names, odd))
+    for more in ([], ["--json"]):
+        assert emodir("verify", str(path), *more).returncode in (0, 1)
 
 
 @pytest.mark.parametrize("command", ["verify", "export"])

@@ -84,15 +84,25 @@ def print_verification(view: dict[str, Any]) -> None:
         ["from", f"run {details.get('run')}, pick {details.get('pick')} ({details.get('rule')})"],
         [
             "kept",
-            f"{percent(details.get('macs_kept'))} of the MACs, {percent(details.get('params_kept'))} of the parameters",
+            f"{percent(_number(details.get('macs_kept')))} of the MACs, {percent(_number(details.get('params_kept')))} of the parameters",
         ],
-        ["input scaling", input_scaling(details.get("mean"), details.get("std"))],
+        ["input scaling", input_scaling(_numbers(details.get("mean")), _numbers(details.get("std")))],
         ["latency", f"{milliseconds(view['latency_ms'])} for 32 images on this machine"],
     ]
     print_table(["What", "Value"], lines)
     words = {True: "yes", False: "NO", None: "—"}
     rows = [[item["what"], item["says"], item["measured"], words[item["agrees"]]] for item in view["checks"]]
     print_table(["Claim", "File says", "Measured", "Agrees"], rows)
+
+
+def _number(value: Any) -> float | None:
+    """A share or a statistic in a file that may hold anything else."""
+    return value if isinstance(value, float) else None
+
+
+def _numbers(value: Any) -> list[float] | None:
+    numbers = [_number(item) for item in value] if isinstance(value, list) else []
+    return [number for number in numbers if number is not None]
 
 
 def _own_profile(path: Path) -> Path | None:
