@@ -16,7 +16,7 @@ from emodir_tui.nets.division import Division, divide_network
 from emodir_tui.nets.measures.complexity import ComplexityModel
 from emodir_tui.nets.measures.latency import LatencyModel, LatencyTable
 from emodir_tui.nets.modules.precision import has_fast_bfloat16
-from emodir_tui.nets.sources.models import load_model, load_tensors
+from emodir_tui.nets.sources.models import load_model, load_tensors, require_source
 from emodir_tui.nets.tracing.network import trace
 from emodir_tui.profile import Profile
 from emodir_tui.results import Weights
@@ -193,9 +193,14 @@ def open_bench(
         ProfileError: The device, the data or the model is not there.
     """
     device = choose_device(profile.device)
+    source, classes = profile.model.source, profile.model.classes
+    if model is None:
+        # Before images are read, which can take minutes.
+        require_source(source, profile.model.weights)
+        model = load_model(source, "", classes) if classes else None
     data = load_data(profile.data, device)
     if model is None:
-        model = load_model(profile.model.source, "", profile.model.classes or data.classes)
+        model = load_model(source, "", data.classes)
     form = _fitting_format(model.eval().to(device), _first_images(data.search, 2))
     return Bench(
         profile=profile,

@@ -43,6 +43,12 @@ class Model(Section):
         description="File with trained weights: .safetensors, or .pt, which is loaded as weights only. Empty: a baseline is trained.",
     )
     classes: int = Field(default=0, ge=0, le=MOST_CLASSES, description="Number of classes; 0 takes it from the data.")
+    accuracy: float = Field(
+        default=0,
+        ge=0,
+        le=1,
+        description="Accuracy on the test images that model.weights is known to have, 0 to 1; 0 expects nothing. Where the measured one differs by more than three of its standard errors and half a point, a run stops before the search and 'emodir check' fails: then data.mean, data.std or the order of the classes are usually not those of the training.",
+    )
 
 
 class Data(Section):
@@ -334,6 +340,8 @@ class Profile(Section):
         for place, population in (("search", self.search.population), ("joint", self.joint.population)):
             if population % 2:
                 raise ValueError(f"{place}.population must be an even number of at least 4, not {population}")
+        if self.model.accuracy and not self.model.weights:
+            raise ValueError("model.accuracy needs model.weights, of which it is known")
         if self.search.images > self.data.search_images:
             raise ValueError(
                 f"search.images must be at most data.search_images ({self.data.search_images}), "

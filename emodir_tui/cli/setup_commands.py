@@ -26,11 +26,14 @@ def check(
     from emodir_tui.problems.reach import require_some_rule
     from emodir_tui.reports.check import check_profile, print_check
     from emodir_tui.reports.tables import print_json
+    from emodir_tui.stages.support.original_accuracy import require_expected_accuracy
 
     trust_user_modules()
     view = check_profile(settings)
     print_json(view) if as_json else print_check(view)
     require_some_rule(settings, view["rules_beyond_reach"])
+    if view["original"] is not None:
+        require_expected_accuracy(settings, view["original"]["problem"])
 
 
 @app.command(epilog=EPILOG)

@@ -6,14 +6,22 @@ import numpy as np
 
 from emodir_tui.bench import Bench, choose_device, configure_torch, keep_all, open_bench
 from emodir_tui.formatting import count, duration, layer_range, percent, size
+from emodir_tui.nets.coupling.channel_graph import ChannelGraph
+from emodir_tui.nets.division import Division
 from emodir_tui.nets.measures.complexity import ComplexityModel
+from emodir_tui.problems.genes import prunable_groups
 from emodir_tui.problems.reach import reach, unreachable_rules
 from emodir_tui.profile import Profile
 from emodir_tui.reports.tables import print_table
 from emodir_tui.reports.views import input_scaling
 from emodir_tui.runs.names import StageName, split_result_name
-from emodir_tui.stages.costs import expected_seconds
+from emodir_tui.stages.costs import TYPICAL_FRONT, expected_seconds
+from emodir_tui.stages.support.original_accuracy import CAUSES, accuracy_problem, sample_accuracy, standard_error
 from emodir_tui.stages.support.rates import measure_rates
+from emodir_tui.stages.support.search_size import polish_size, positions_size
+
+# Enough for a standard error of two points, in seconds on any device.
+ACCURACY_IMAGES = 500
 
 
 def check_profile(profile: Profile) -> dict[str, Any]:
@@ -44,8 +52,11 @@ def check_profile(profile: Profile) -> dict[str, Any]:
     estimated = {stage.value: 0.0 for stage in StageName}
     for name, seconds in expected_seconds(bench, graph, division, measure_rates(bench, graph)).items():
         estimated[split_result_name(name)[0]] += seconds
+    original = _original(bench)
+    memory, hungriest = _memory(bench, graph, division)
     return {
         "model": profile.model.source,
+        "original": original,
         "device": str(bench.device),
         "images": {"train": len(bench.data.train), "search": len(bench.data.search), "test": len(bench.data.test)},
         "input_shape": list(bench.example.shape[1:]),
@@ -64,16 +75,44 @@ def check_profile(profile: Profile) -> dict[str, Any]:
         "least_macs_kept": least.macs,
         "least_params_kept": least.params,
         "rules_beyond_reach": unreachable_rules(profile, least),
-        "memory_megabytes": _memory(bench, division.subnetworks),
+        "memory_megabytes": memory,
+        "memory_stage": hungriest,
         "estimated_seconds": estimated,
     }
 
 
-def _memory(bench: Bench, parts: Any) -> float:
-    """Megabytes for cached inputs and outputs of the widest sub-network in float32, bounded by search.memory."""
-    shapes = [part.start.shape for part in parts if part.start is not None]
-    widest = max([bench.example[0].numel(), *(int(np.prod(shape[1:])) for shape in shapes)])
-    return min(float(bench.profile.search.memory), bench.profile.search.images * widest * 8 / 1e6)
+def _original(bench: Bench) -> dict[str, Any] | None:
+    """The accuracy of the profile's weights on some test images, and what is wrong with it; None without weights."""
+    if not bench.profile.model.weights:
+        return None
+    measured, images = sample_accuracy(bench, ACCURACY_IMAGES)
+    return {
+        "accuracy": measured,
+        "standard_error": standard_error(measured, images),
+        "images": images,
+        "problem": accuracy_problem(bench.profile, measured, images, bench.data.classes),
+    }
+
+
+def _memory(bench: Bench, graph: ChannelGraph, division: Division) -> tuple[float, StageName]:
+    """Megabytes of cached features in the stage that holds most, and that stage. `search.memory` bounds each."""
+    profile, value_bytes = bench.profile, bench.search_dtype.itemsize
+    starts = [int(np.prod(part.start.shape[1:])) for part in division.subnetworks if part.start is not None]
+    # The inputs and outputs of one sub-network, in float32.
+    search = profile.search.images * max([bench.example[0].numel(), *starts]) * 8
+    # Each new beginning of a candidate is kept at every cut, until the memory is full.
+    groups = tuple(prunable_groups(profile, division))
+    candidates = positions_size(profile).candidates(profile.joint.generations)
+    if profile.joint.polish:
+        candidates += polish_size(profile, graph, groups).candidates(profile.joint.polish)
+    sizes = {
+        StageName.SEARCH: search,
+        StageName.RANK: len(starts) * TYPICAL_FRONT * profile.rank.images * sum(starts) * value_bytes,
+        StageName.JOINT: candidates * profile.joint.images * sum(starts) * value_bytes,
+    }
+    bounded = {stage: min(float(profile.search.memory), size / 1e6) for stage, size in sizes.items()}
+    hungriest = max(bounded, key=lambda stage: bounded[stage])
+    return bounded[hungriest], hungriest
 
 
 def print_check(view: dict[str, Any]) -> None:
@@ -91,7 +130,8 @@ def print_check(view: dict[str, Any]) -> None:
             f"down to {percent(view['least_macs_kept'])} of the MACs, {percent(view['least_params_kept'])} of the parameters",
         ],
         *(["unreachable", f"{rule}: {reason}"] for rule, reason in view["rules_beyond_reach"].items()),
-        ["memory", f"about {size(1e6 * view['memory_megabytes'])} of cached features"],
+        *([] if view["original"] is None else [["accuracy", _accuracy(view["original"])]]),
+        ["memory", f"up to {size(1e6 * view['memory_megabytes'])} of cached features, most in {view['memory_stage']}"],
         [
             "time",
             f"about {duration(sum(view['estimated_seconds'].values()))}: "
@@ -119,3 +159,8 @@ def print_check(view: dict[str, Any]) -> None:
     if view["protected"]:
         rows = [[item["place"], str(item["channels"]), item["reason"]] for item in view["protected"]]
         print_table(["Protected", "Channels", "Reason"], rows)
+
+
+def _accuracy(original: dict[str, Any]) -> str:
+    measured = f"{percent(original['accuracy'], 2)} ± {percent(original['standard_error'], 2)} on {original['images']} test images"
+    return f"{measured}: {CAUSES}" if original["problem"] else measured

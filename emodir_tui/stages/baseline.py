@@ -14,13 +14,11 @@ from emodir_tui.runs.names import Complexity, StageName
 from emodir_tui.runs.run import Run, step
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.support.baseline_cache import read_cached, write_cached
+from emodir_tui.stages.support.original_accuracy import CAUSES, accuracy_problem, require_expected_accuracy
 from emodir_tui.stages.support.training_events import TrainingReport
 from emodir_tui.training.loop import TrainingPlan, TrainingState, train
 from emodir_tui.training.losses import cross_entropy
 from emodir_tui.training.metrics import accuracy
-
-# An accuracy below this multiple of chance is reported as suspicious.
-SUSPICIOUS = 2.0
 
 
 @step(StageName.BASELINE, Original)
@@ -45,13 +43,11 @@ def baseline(run: Run, bench: Bench) -> Original:
             latency_ms=original.latency_ms,
         )
     )
-    if not trained and original.accuracy < SUSPICIOUS / bench.data.classes:
-        run.log(
-            f"the original network's accuracy on the test images is {percent(original.accuracy, 2)}, where chance is "
-            f"{percent(1 / bench.data.classes, 2)}: are the order of classes, data.mean and data.std those of its training?",
-            "warning",
-            StageName.BASELINE,
-        )
+    if not trained:
+        problem = accuracy_problem(bench.profile, original.accuracy, len(bench.data.test), bench.data.classes)
+        require_expected_accuracy(bench.profile, problem)
+        if problem:
+            run.log(f"{problem}; {CAUSES}", "warning", StageName.BASELINE)
     return original
 
 

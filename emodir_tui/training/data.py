@@ -113,7 +113,10 @@ class Split:
 
     def first(self, count: int) -> "Split":
         """Its first `count` images."""
-        positions = torch.arange(min(count, len(self)))
+        return self.subset(torch.arange(min(count, len(self))))
+
+    def subset(self, positions: Tensor) -> "Split":
+        """Its images at these positions, int64[n]."""
         return replace(self, images=self.images.subset(positions))
 
     def batches(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -1,9 +1,11 @@
 """Model sources: the zoo, torchvision, timm or the user's code, with weights from a file."""
 
 import inspect
+import os
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,10 +40,22 @@ def load_model(source: str, weights: str, classes: int) -> nn.Module:
     Raises:
         ProfileError: The model is unknown, or the weights do not fit it.
     """
-    model = _build(source, classes)
+    model = _builder(source)(classes)
     if weights:
         _load_weights(model, read_weights(Path(weights).expanduser()), weights, source)
     return model
+
+
+def require_source(source: str, weights: str) -> None:
+    """Check, without building anything, that there are such a model and such a file; empty for no file.
+
+    Raises:
+        ProfileError: One of them is missing.
+    """
+    _builder(source)
+    # Path.is_file raises if a name is too long for a file.
+    if weights and not os.path.exists(path := Path(weights).expanduser()):  # noqa: PTH110
+        raise ProfileError(f"model.weights: there is no file {path}")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -101,7 +115,8 @@ def _not_plain(value: Tensor) -> str:
     return ""
 
 
-def _build(source: str, classes: int) -> nn.Module:
+def _builder(source: str) -> Callable[[int], nn.Module]:
+    """Makes the model for a number of classes."""
     kind, colon, name = source.partition(":")
     if not colon:
         if source not in zoo.NAMES:
@@ -110,38 +125,35 @@ def _build(source: str, classes: int) -> nn.Module:
                 or f"The zoo has {', '.join(zoo.NAMES)}; others: torchvision:NAME, timm:NAME."
             )
             raise ProfileError(f"model.source: '{source}' is not in the zoo", hint)
-        return zoo.build(source, classes)
+        return partial(zoo.build, source)
     if kind == "torchvision":
-        return _torchvision(name, classes)
+        return _torchvision(name)
     if kind == "timm":
-        return _timm(name, classes)
-    return _factory(source, classes)
+        return _timm(name)
+    return partial(_made_by, load_callable("model.source", source), source)
 
 
-def _torchvision(name: str, classes: int) -> nn.Module:
+def _torchvision(name: str) -> Callable[[int], nn.Module]:
     from torchvision import models
 
     known = models.list_models(module=models)
     if name not in known:
         raise ProfileError(f"model.source: torchvision has no classification model '{name}'", nearest(name, known))
     options = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
-    model: nn.Module = models.get_model(name, weights=None, num_classes=classes, **options)
-    return model
+    return lambda classes: models.get_model(name, weights=None, num_classes=classes, **options)
 
 
-def _timm(name: str, classes: int) -> nn.Module:
+def _timm(name: str) -> Callable[[int], nn.Module]:
     try:
         import timm
     except ImportError as error:
         raise ProfileError("model.source: timm is not installed", "pip install 'emodir[timm]'") from error
     if not timm.is_model(name):
         raise ProfileError(f"model.source: timm has no model '{name}'", nearest(name, timm.list_models()))
-    model: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes)
-    return model
+    return lambda classes: timm.create_model(name, pretrained=False, num_classes=classes)
 
 
-def _factory(source: str, classes: int) -> nn.Module:
-    factory = load_callable("model.source", source)
+def _made_by(factory: Callable[..., Any], source: str, classes: int) -> nn.Module:
     argument = _classes_argument(factory)
     called = f"{source}({'' if argument is None else f'{argument}={classes}' if argument else classes})"
     try:
