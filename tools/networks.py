@@ -24,7 +24,7 @@ MODELS = [
     *(f"torchvision:{name}" for name in (
         "vgg16_bn", "resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "mobilenet_v2", "mobilenet_v3_small",
         "densenet121", "googlenet", "inception_v3", "efficientnet_b0", "regnet_y_400mf", "shufflenet_v2_x1_0",
-        "mnasnet1_0", "squeezenet1_1", "convnext_tiny",
+        "mnasnet1_0", "squeezenet1_1", "convnext_tiny", "vit_b_16", "swin_t",
     )),
 ]  # fmt: skip
 MARK = "<!-- table: tools/networks.py -->"

@@ -24,7 +24,7 @@ class SubnetworkSpan:
         name: sn1, sn2, …
         start: The cut before it; None for the input.
         stop: The cut at its end; None for the output.
-        layers: Its convolutions and linear layers.
+        layers: What computes in it, in order: convolutions, linear layers, and others such as attention.
         groups: The channel groups with all producers in it, as positions in `ChannelGraph.groups`.
         macs: Its MACs for one image.
         share: Its share of the whole network's MACs.
@@ -182,11 +182,12 @@ def _segments(graph: ChannelGraph, cuts: list[CutPoint]) -> list[list[fx.Node]]:
 
 def _macs(graph: ChannelGraph, nodes: list[fx.Node]) -> int:
     names = {node.name for node in nodes}
-    return sum(
+    layers = sum(
         layer.macs * len(layer.outputs) * (1 if layer.inputs is None else len(layer.inputs))
         for layer in graph.layers
         if layer.node in names
     )
+    return layers + sum(fixed.macs for fixed in graph.fixed_macs if fixed.node in names)
 
 
 def _owners(graph: ChannelGraph, cuts: list[CutPoint]) -> list[int | None]:
@@ -225,6 +226,8 @@ def _assemble(graph: ChannelGraph, cuts: list[CutPoint]) -> Division:
     owners = _owners(graph, cuts)
     segments = _segments(graph, cuts)
     total = sum(_macs(graph, nodes) for nodes in segments)
+    computing = {layer.node: layer.name for layer in graph.layers}
+    computing |= {fixed.node: fixed.name for fixed in graph.fixed_macs if fixed.node not in computing}
     kinds: dict[int, str] = {}
     parts = []
     for part, nodes in enumerate(segments):
@@ -240,7 +243,7 @@ def _assemble(graph: ChannelGraph, cuts: list[CutPoint]) -> Division:
                 name=f"sn{part + 1}",
                 start=cuts[part - 1] if part else None,
                 stop=cuts[part] if part < len(cuts) else None,
-                layers=layers,
+                layers=tuple(dict.fromkeys(computing[node.name] for node in nodes if node.name in computing)),
                 groups=own,
                 macs=macs,
                 share=macs / max(1, total),

@@ -11,9 +11,10 @@ from torch import Tensor, fx
 from emodir_tui.arrays import Axis, KeepVectors, extended
 from emodir_tui.errors import ProfileError, first_line
 from emodir_tui.nets.coupling.branches import Branch, find_branches
+from emodir_tui.nets.coupling.counted_macs import FixedMacs, corrected
 from emodir_tui.nets.coupling.dispatch import propagate
 from emodir_tui.nets.coupling.labels import along, varying
-from emodir_tui.nets.coupling.propagation import Propagation, owner
+from emodir_tui.nets.coupling.propagation import ChannelMixingLayer, Propagation, owner
 from emodir_tui.nets.coupling.protection import Coupled, Occurrences, Protected, protected, unused_modules
 from emodir_tui.nets.coupling.rewrites import Resolution
 from emodir_tui.nets.coupling.rewriting import normalise
@@ -82,6 +83,7 @@ class ChannelGraph:
         protected: The output channels that are in no group, counted by place and reason.
         branches: The branches that may be emptied; a group's `branch` is an index into it.
         layers: The calls of convolutions and linear layers, in order.
+        fixed_macs: What nodes compute besides these layers, such as products of attention.
         tensors: For each parameter and buffer, by first name, the genes of each dimension that has any.
         aliases: All names of each parameter and buffer, by its first name.
         readers: For each parameter and buffer the nodes that read it.
@@ -96,6 +98,7 @@ class ChannelGraph:
     protected: tuple[Protected, ...]
     branches: tuple[Branch, ...]
     layers: tuple[Layer, ...]
+    fixed_macs: tuple[FixedMacs, ...]
     tensors: dict[str, dict[int, Axis]]
     aliases: dict[str, tuple[str, ...]]
     readers: dict[str, tuple[str, ...]]
@@ -255,6 +258,7 @@ def _assemble(
     unused_parameters = tuple(
         name for name, _ in network.model.named_parameters() if propagation.names[name] not in readers
     )
+    layers, fixed_macs = corrected(propagation.mixing_layers, network)
     single = [item for number, item in enumerate(coupled) if number not in renumbered]
     return ChannelGraph(
         network=network,
@@ -263,7 +267,8 @@ def _assemble(
         genes=genes,
         protected=(*protected(propagation, resolution, single), *unused_modules(network.model, unused_parameters)),
         branches=tuple(_renumber(branch, renumbered) for branch in branches),
-        layers=_layers(propagation, gene_of_label),
+        layers=_layers(layers, gene_of_label),
+        fixed_macs=fixed_macs,
         tensors=_tensors(propagation, gene_of_label, genes),
         aliases={first: tuple(all_names) for first, all_names in aliases.items()},
         readers=readers,
@@ -319,7 +324,7 @@ def _renumber(branch: Branch, renumbered: dict[int, int]) -> Branch:
     )
 
 
-def _layers(propagation: Propagation, gene_of_label: Axis) -> tuple[Layer, ...]:
+def _layers(layers: Iterable[ChannelMixingLayer], gene_of_label: Axis) -> tuple[Layer, ...]:
     return tuple(
         Layer(
             name=layer.layer,
@@ -331,7 +336,7 @@ def _layers(propagation: Propagation, gene_of_label: Axis) -> tuple[Layer, ...]:
             weight=layer.weight,
             output_dim=layer.output_dim,
         )
-        for layer in propagation.mixing_layers
+        for layer in layers
     )
 
 

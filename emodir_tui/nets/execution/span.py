@@ -30,9 +30,9 @@ def working_bytes(graph: ChannelGraph, start: CutPoint | None, stop: CutPoint | 
     sizes = []
     for node in span_nodes(graph, start, stop):
         shape = node.meta.get("shape")
-        # A node that splits a tensor has several outputs.
+        # A node that splits a tensor has several outputs, and one that computes attention may leave out one of two.
         shapes = shape if isinstance(shape, list) else [shape] if shape is not None else []
-        sizes.append(sum(4 * images * prod(one[1:]) for one in shapes))
+        sizes.append(sum(4 * images * prod(one[1:]) for one in shapes if one is not None))
     return max(sizes, default=0), sum(sizes)
 
 

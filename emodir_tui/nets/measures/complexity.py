@@ -11,7 +11,7 @@ from emodir_tui.nets.coupling.channel_graph import ChannelGraph
 
 
 class ComplexityModel:
-    """Counts multiply-accumulates of convolutions and linear layers, or parameters.
+    """Counts multiply-accumulates, or parameters.
 
     Args:
         graph: The network.
@@ -82,6 +82,9 @@ def _macs_terms(graph: ChannelGraph) -> list[_Term]:
             is_parameter=False,
         )
         for layer in graph.layers
+    ] + [
+        _Term(fixed.name, fixed.macs, [], graph.genes, branch_of.get(fixed.node), is_parameter=False)
+        for fixed in graph.fixed_macs
     ]
 
 

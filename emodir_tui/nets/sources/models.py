@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import pickle
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -101,7 +102,14 @@ def _load_pickled(file: BinaryIO, place: str) -> Any:
         if file.read(len(OLD_FORMAT)) != OLD_FORMAT:
             raise ProfileError(f"{place} is neither a safetensors file nor one of torch.save")
     file.seek(0)
-    return torch.load(file, map_location="cpu", weights_only=True)
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch's own words recommend to load it unsafely.
+        raise ProfileError(
+            f"{place} holds more than tensors, or is damaged; only plain weights can be read safely",
+            "Save model.state_dict() with torch.save or safetensors, and use that file.",
+        ) from error
 
 
 def _not_plain(value: Tensor) -> str:
