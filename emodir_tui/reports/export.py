@@ -11,7 +11,7 @@ from emodir_tui.nets.export.pruned_file import PrunedFile, load_pruned, read_pru
 from emodir_tui.nets.sources.models import load_model
 from emodir_tui.profile import load
 from emodir_tui.reports.views import look_at
-from emodir_tui.runs.directory import RunDirectory, write_file
+from emodir_tui.runs.directory import RunDirectory, real_path, write_file
 from emodir_tui.runs.names import Complexity
 from emodir_tui.runs.state import Pick
 from emodir_tui.user_code import is_user_model
@@ -85,8 +85,8 @@ def _pick(directory: RunDirectory, wanted: str) -> Pick:
 
 def _is_export(directory: RunDirectory, pick: Pick) -> bool:
     """Whether a pick's file exists inside the run's export folder."""
-    path = (directory.path / (pick.file or "")).resolve()
-    return path.is_file() and path.is_relative_to(directory.export_folder.resolve())
+    path = real_path(directory.path / (pick.file or ""))
+    return path.is_file() and path.is_relative_to(real_path(directory.export_folder))
 
 
 def load_trusted(path: Path, described: PrunedFile, trusted: Path | None, beside: Path | None) -> nn.Module:

@@ -19,7 +19,7 @@ from emodir_tui.profile import Profile, load
 from emodir_tui.reports.export import load_trusted
 from emodir_tui.reports.tables import print_table
 from emodir_tui.reports.views import input_scaling
-from emodir_tui.runs.directory import RunDirectory
+from emodir_tui.runs.directory import RunDirectory, real_path
 from emodir_tui.training.metrics import accuracy
 from emodir_tui.user_code import is_user_data
 
@@ -106,7 +106,7 @@ def _numbers(value: Any) -> list[float] | None:
 
 
 def _own_profile(path: Path) -> Path | None:
-    candidate = RunDirectory(path.resolve().parent.parent).profile_file
+    candidate = RunDirectory(real_path(path).parent.parent).profile_file
     return candidate if candidate.is_file() else None
 
 

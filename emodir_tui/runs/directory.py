@@ -293,7 +293,7 @@ def list_runs(runs_dir: Path) -> list[RunDirectory]:
     """All runs in a folder, newest first."""
     try:
         # A link to a run is the run.
-        found = {RunDirectory(_real(path)) for path in runs_dir.iterdir()}
+        found = {RunDirectory(real_path(path)) for path in runs_dir.iterdir()}
     except OSError:
         return []
     return sorted((run for run in found if run.exists()), key=lambda run: (run.created, run.id), reverse=True)
@@ -305,7 +305,7 @@ def find(runs_dir: Path, name: str) -> RunDirectory:
     Raises:
         NotFoundError: There is none, or there are several.
     """
-    direct = RunDirectory(_real(Path(name) if os.sep in name else runs_dir / name))
+    direct = RunDirectory(real_path(Path(name) if os.sep in name else runs_dir / name))
     if name and name not in (".", "..") and direct.exists():
         return direct
     runs = list_runs(runs_dir)
@@ -323,7 +323,7 @@ def find(runs_dir: Path, name: str) -> RunDirectory:
     return matches[0]
 
 
-def _real(path: Path) -> Path:
+def real_path(path: Path) -> Path:
     """A path without links; Path.resolve raises where links form a loop."""
     return Path(os.path.realpath(path))
 
