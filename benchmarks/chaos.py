@@ -20,8 +20,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+from benchmarks.crash_points import MOMENTS, CrashPoint, lose_unflushed
 from emodir_tui.errors import ConflictError, ExitCode
 from emodir_tui.profile import Profile, load, validate
 from emodir_tui.runs.control import send
@@ -85,6 +87,22 @@ class Chaos:
         assert self.wait(self.fork(self.reference)) == ExitCode.OK, (self.reference.worker_log).read_text()
         self.expected = products(self.reference)
         self.facts = facts_of(replay(read_all(self.reference.events_folder)))
+        self.bytes_lost = 0
+
+    @cached_property
+    def calls(self) -> int:
+        """How many file-system calls the worker of an undisturbed run makes."""
+        directory, counting = self.new(), CrashPoint(self.folder / "calls")
+        assert self.wait(self.fork(directory, before=lambda: counting.install(directory.path))) == ExitCode.OK
+        return counting.count
+
+    def crash(self, directory: RunDirectory, number: int) -> Path:
+        """Let a worker die at this file-system call; the record of what was flushed."""
+        record = self.folder / f"{directory.id}.flushed"
+        record.unlink(missing_ok=True)
+        point = CrashPoint(record, number, self.draws.choice(MOMENTS))
+        self.wait(self.fork(directory, before=lambda: point.install(directory.path)))
+        return record
 
     def new(self) -> RunDirectory:
         return prepare(self.profile, self.folder, "chaos")
@@ -208,6 +226,23 @@ def kill(chaos: Chaos, tally: Tally, share: float, times: int = 1) -> None:
         if alive(pid):
             os.kill(pid, signal.SIGKILL)
         chaos.wait(pid)
+    chaos.finish(directory, tally)
+
+
+def crash_point(chaos: Chaos, tally: Tally, share: float) -> None:
+    """Killed before, within or after a file-system call; sometimes again in the first calls of the resume."""
+    directory = chaos.new()
+    chaos.crash(directory, 1 + int(share * chaos.calls))
+    if chaos.draws.random() < 0.4:
+        chaos.crash(directory, 1 + chaos.draws.randrange(60))
+    chaos.finish(directory, tally)
+
+
+def power_cut(chaos: Chaos, tally: Tally, share: float) -> None:
+    """Killed at a file-system call; then all that was not flushed to the disk is lost."""
+    directory = chaos.new()
+    record = chaos.crash(directory, 1 + int(share * chaos.calls))
+    chaos.bytes_lost += lose_unflushed(directory.path, record)
     chaos.finish(directory, tally)
 
 
@@ -457,6 +492,10 @@ def all_faults(chaos: Chaos, kills: int, others: int) -> list[Tally]:
 
     row("SIGKILL at a random moment", [lambda t, s=s: kill(chaos, t, s) for s in shares(chaos, kills)])  # type: ignore[misc]
     row("SIGKILL several times", [lambda t, s=s: kill(chaos, t, s, 4) for s in shares(chaos, max(2, kills // 6))])  # type: ignore[misc]
+    row("killed in a file-system call", [lambda t, s=s: crash_point(chaos, t, s) for s in shares(chaos, kills)])  # type: ignore[misc]
+    row(
+        "power cut: what was not flushed is lost", [lambda t, s=s: power_cut(chaos, t, s) for s in shares(chaos, kills)]
+    )  # type: ignore[misc]
     row("TERM", [lambda t, s=s: polite(chaos, t, s, signal.SIGTERM) for s in shares(chaos, others)])  # type: ignore[misc]
     row("INT", [lambda t, s=s: polite(chaos, t, s, signal.SIGINT) for s in shares(chaos, others)])  # type: ignore[misc]
     row("HUP", [lambda t, s=s: hang_up(chaos, t, s) for s in shares(chaos, others)])  # type: ignore[misc]
@@ -514,6 +553,7 @@ def main() -> None:
             name for name in StageName if replay(read_all(chaos.reference.events_folder)).stages[name].state == "done"
         }
         print(f"\nundisturbed run: {json.dumps(sorted(stages))}, {len(chaos.expected)} products compared byte for byte")
+        print(f"power cuts lost {chaos.bytes_lost} bytes that had been written")
         print(checkpoint_cost(chaos))
     sys.exit(any(tally.different or tally.survived < tally.tried for tally in tallies))
 

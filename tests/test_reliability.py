@@ -53,6 +53,8 @@ def test_a_run_killed_again_and_again_ends_the_same(chaos):
 FAULTS = {
     "TERM": lambda chaos, tally: faults.polite(chaos, tally, 0.3, signal.SIGTERM),
     "INT": lambda chaos, tally: faults.polite(chaos, tally, 0.6, signal.SIGINT),
+    "crash point": lambda chaos, tally: faults.crash_point(chaos, tally, 0.5),
+    "power cut": lambda chaos, tally: faults.power_cut(chaos, tally, 0.8),
     "HUP": lambda chaos, tally: faults.hang_up(chaos, tally, 0.2),
     "truncated": lambda chaos, tally: faults.damage(chaos, tally, 0.5, "truncated"),
     "flipped": lambda chaos, tally: faults.damage(chaos, tally, 0.3, "flipped"),
