@@ -57,8 +57,10 @@ class EventWriter:
         if self.path.exists():
             return False
         with self._lock:
-            os.close(self._descriptor)
+            # Closed last: where no segment can be made, events must not go to a file that got its number.
+            deleted = self._descriptor
             self._open()
+            os.close(deleted)
         return True
 
     def flush(self) -> None:
@@ -75,9 +77,10 @@ class EventWriter:
 
     def _open(self) -> None:
         make_folder(self.path.parent)
+        mode = file_mode(self.path.parent)
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor = os.open(self.path, flags, 0o600)
-        os.fchmod(self._descriptor, file_mode(self.path.parent))
+        os.fchmod(self._descriptor, mode)
         size = os.fstat(self._descriptor).st_size
         self._torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
 

@@ -80,6 +80,21 @@ def test_a_deleted_log_begins_anew_with_a_warning(directory, run, what):
     assert state.messages[-1].text == "goes on"
 
 
+def test_a_log_that_cannot_be_made_anew_yet_is_made_later_and_no_other_file_is_written(directory, run, tmp_path):
+    shutil.rmtree(directory.events_folder)
+    directory.events_folder.write_text("in the way")
+    with (tmp_path / "other").open("w+b") as other:
+        run._beat()
+        run.log("lost")
+        run._beat()
+        other.seek(0)
+        assert other.read() == b""
+    directory.events_folder.unlink()
+    run._beat()
+    run.log("goes on")
+    assert state_of(directory).messages[-1].text == "goes on"
+
+
 def test_a_copy_of_a_live_run_is_resumed_and_has_no_worker_to_stop(directory, run, tmp_path):
     copy = RunDirectory(tmp_path / "copy")
     shutil.copytree(directory.path, copy.path)
