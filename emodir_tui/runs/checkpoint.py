@@ -57,6 +57,11 @@ class Saved:
     payload: bytes
     facts: bytes = b""
 
+    @property
+    def size(self) -> int:
+        """Bytes of both."""
+        return len(self.payload) + len(self.facts)
+
 
 def write_checked(path: Path, header: dict[str, Any], content: Saved) -> None:
     """Put a checked file there, whole or not at all.
@@ -65,7 +70,7 @@ def write_checked(path: Path, header: dict[str, Any], content: Saved) -> None:
         OSError: The file cannot be written.
     """
     body = content.facts + content.payload
-    sizes = {"bytes": len(body), "facts": len(content.facts)}
+    sizes = {"bytes": content.size, "facts": len(content.facts)}
     line = json.dumps({**header, **sizes, "sha256": sha256(body).hexdigest()}, allow_nan=False)
     write_file(path, line.encode() + b"\n" + body)
 

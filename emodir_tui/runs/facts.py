@@ -48,14 +48,14 @@ class Facts:
     def __init__(self) -> None:
         self._logged: dict[bytes, StageName] = {}
         self._gap = False
-        # The innermost result is last; each is a dictionary, for the order and without repetitions.
-        self._open: list[dict[bytes, Fact]] = []
+        # Lines of facts, the innermost result last; each is a dictionary, for the order and without repetitions.
+        self._open: list[dict[bytes, None]] = []
 
     def read_log(self, events: Iterable[Event]) -> Iterator[Event]:
         """Take note of the log's facts while its events pass through."""
         for event in events:
             if isinstance(event, Fact):
-                self._logged[_digest(event)] = _stage(event)
+                self._logged[_digest(_line(event))] = _stage(event)
             elif isinstance(event, Rewound):
                 self.rewind(event.stage)
             yield event
@@ -68,7 +68,7 @@ class Facts:
     @contextmanager
     def collected(self) -> Iterator[None]:
         """Collect the facts of a result while it is made; they belong to the result around it too."""
-        facts: dict[bytes, Fact] = {}
+        facts: dict[bytes, None] = {}
         self._open.append(facts)
         try:
             yield
@@ -80,11 +80,11 @@ class Facts:
     def note(self, event: Event) -> None:
         """Take note of an event that is emitted."""
         if isinstance(event, Fact) and self._open:
-            self._open[-1][_digest(event)] = event
+            self._open[-1][_line(event)] = None
 
     def packed(self) -> bytes:
         """The facts of the innermost result so far, as lines of JSON; the same run gives the same bytes."""
-        return b"".join(encode(_plain(fact)) for fact in self._open[-1].values()) if self._open else b""
+        return b"".join(self._open[-1]) if self._open else b""
 
     def unlogged(self, packed: bytes) -> Iterator[Fact]:
         """The facts of a result or checkpoint on disk that must be emitted; the others are taken note of.
@@ -95,17 +95,16 @@ class Facts:
             fact = decode(line)
             if not isinstance(fact, Fact):
                 continue
-            self._gap = self._gap or _digest(fact) not in self._logged
+            self._gap = self._gap or _digest(_line(fact)) not in self._logged
             if self._gap:
                 yield fact
             else:
                 self.note(fact)
 
 
-def _plain(fact: Fact) -> Fact:
-    """The fact without what differs from one try of a run to the next."""
-    plain = replace(fact, seq=0, time=0.0)
-    return replace(plain, **dict.fromkeys(fact.varying)) if fact.varying else plain
+def _line(fact: Fact) -> bytes:
+    """The fact as a line of JSON, without what differs from one try of a run to the next."""
+    return encode(replace(fact, seq=0, time=0.0, **dict.fromkeys(fact.varying)))
 
 
 def _stage(fact: Fact) -> StageName:
@@ -114,5 +113,5 @@ def _stage(fact: Fact) -> StageName:
     return fact.stage if isinstance(fact, FrontFinished | Epoch) else _STAGES[type(fact)]
 
 
-def _digest(fact: Fact) -> bytes:
-    return blake2b(encode(_plain(fact)), digest_size=16).digest()
+def _digest(line: bytes) -> bytes:
+    return blake2b(line, digest_size=16).digest()
