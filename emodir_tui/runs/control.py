@@ -13,6 +13,7 @@ from uuid import uuid4
 from emodir_tui.errors import ConflictError, EmodirError
 from emodir_tui.runs.directory import RunDirectory, write_json
 from emodir_tui.runs.names import Command
+from emodir_tui.runs.process import is_own
 from emodir_tui.runs.reading import read_json
 
 _REQUEST_NAME = re.compile(r"\d{20}-[0-9a-f]{8}\.json")
@@ -64,7 +65,7 @@ def can_control(directory: RunDirectory) -> str:
         owner = directory.path.stat().st_uid
     except OSError as error:
         return f"{directory.path} cannot be read ({error.strerror})"
-    if owner not in (os.getuid(), os.geteuid()):
+    if not is_own(owner):
         return f"{directory.id} belongs to another user (uid {owner}); it can be watched, not controlled"
     if not os.access(directory.path, os.W_OK):
         return f"{directory.path} cannot be written to; the run can be watched, not controlled"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emodir_tui.errors import ConflictError, NotFoundError, ProfileError, nearest
+from emodir_tui.errors import ConflictError, EmodirError, NotFoundError, ProfileError, nearest
 from emodir_tui.runs.reading import read_json
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -63,6 +63,13 @@ class RunDirectory:
             return self.path.stat().st_nlink == 0
         except OSError:
             return True
+
+    def require_present(self) -> None:
+        """Raise an EmodirError if the directory was deleted."""
+        if self.is_removed:
+            # Linux adds the word to the path.
+            place = str(self.location).removesuffix(" (deleted)")
+            raise EmodirError(f"{place} was removed while the run was writing to it")
 
     @property
     def profile_file(self) -> Path:

@@ -22,7 +22,7 @@ from emodir_tui.runs.heartbeat import read_heartbeat
 from emodir_tui.runs.names import StatusWord
 from emodir_tui.runs.ownership import already_running
 from emodir_tui.runs.picks import new_picks
-from emodir_tui.runs.process import from_json, start_ticks
+from emodir_tui.runs.process import from_json, is_own, start_ticks
 from emodir_tui.runs.reading import open_regular, read_json
 from emodir_tui.runs.status import heartbeat_stalled
 from emodir_tui.runs.watcher import Watcher
@@ -171,7 +171,7 @@ def _foreign_code(directory: RunDirectory) -> str:
     for path in (directory.profile_file, directory.run_file):
         with suppress(OSError):
             owner = path.stat().st_uid
-            if owner not in (os.getuid(), os.geteuid()):
+            if not is_own(owner):
                 return f"{path} belongs to another user (uid {owner}), and a worker would run the code that it names"
     return ""
 

@@ -69,6 +69,11 @@ def boot_id() -> str:
         return ""
 
 
+def is_own(uid: int) -> bool:
+    """Whether files of this user are those of the user of this process."""
+    return uid in (os.getuid(), os.geteuid())
+
+
 def start_ticks(pid: int) -> int | None:
     """When a live process started, in clock ticks since boot; None when it is gone or a zombie."""
     try:

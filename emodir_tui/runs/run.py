@@ -100,7 +100,7 @@ class Run:
         self._desk = RequestDesk(directory, self._emitter, self._leave_at_once)
         self._saving = Saving(directory, codec, self._emitter, self._facts, self._desk, keep=profile.checkpoint.keep)
         self._progress = 0
-        self._location, self._removed = directory.location, False
+        self._location = directory.location
         self._device = ""
         self._desk.refuse_older()
 
@@ -229,7 +229,7 @@ class Run:
         Raises:
             Stopped: The run was asked to stop; this moment is saved.
         """
-        self._require_directory()
+        self.directory.require_present()
         self._progress += 1
         self._saving.remember(place, step, snapshot, due_seconds=self.profile.checkpoint.seconds)
         for event in events:
@@ -238,7 +238,7 @@ class Run:
 
     def check(self) -> None:
         """A safe point between evaluations, when nothing has changed since the last `advance` that is worth keeping."""
-        self._require_directory()
+        self.directory.require_present()
         self._progress += 1
         self._desk.obey(self._saving.save_moment)
 
@@ -269,14 +269,9 @@ class Run:
         process = this_process()
         self.emit(RunOpened(attempt=self.attempt, pid=process.pid, host=process.host, device=self._device))
 
-    def _require_directory(self) -> None:
-        if self._removed:
-            raise EmodirError(f"{self._location} was removed while the run was writing to it")
-
     def _watch_directory(self) -> None:
         """Notice, in the heartbeat's thread, what somebody did to the directory."""
-        self._removed = self.directory.is_removed
-        if self._removed:
+        if self.directory.is_removed:
             return
         if (location := self.directory.location) != self._location:
             self._location = location

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from emodir_tui import formatting
-from emodir_tui.errors import DamagedFileError, EmodirError
+from emodir_tui.errors import DamagedFileError
 from emodir_tui.runs.checkpoint import Checkpoints, Place, Results, Saved
 from emodir_tui.runs.directory import RunDirectory
 from emodir_tui.runs.emitter import Emitter
@@ -88,7 +88,7 @@ class Saving:
     def save_result(self, name: str, value: Any) -> None:
         """Keep a result. The last safe point belongs to the work on it and is dropped."""
         content = Saved(payload=self._codec.pack(value), facts=self._facts.packed())
-        self.on_disk(len(content.payload), lambda: self.results.save(name, content))
+        self.on_disk(content.size, lambda: self.results.save(name, content))
         self._emitter.flush()
         self._moment = None
 
@@ -133,7 +133,7 @@ class Saving:
                 moment.place, moment.step, content, time=time.time(), reason=reason, results=self.results.names()
             )
 
-        checkpoint_id = self.on_disk(len(content.payload), save)
+        checkpoint_id = self.on_disk(content.size, save)
         self._emitter.flush()
         moment.saved = True
         self._last_saved = time.monotonic()
@@ -143,7 +143,7 @@ class Saving:
                 stage=moment.place.stage,
                 subnetwork=moment.place.subject or None,
                 step=moment.step,
-                bytes=len(content.payload),
+                bytes=content.size,
                 reason=reason,
                 seconds=round(time.monotonic() - started, 4),
                 removed=tuple(self.checkpoints.thin_out()),
@@ -167,8 +167,7 @@ class Saving:
             try:
                 value = write()
             except OSError as error:
-                if self._directory.is_removed:
-                    raise EmodirError("the run's directory was removed while the run was writing to it") from error
+                self._directory.require_present()
                 full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
                 if full and not thinned:
                     thinned = True
