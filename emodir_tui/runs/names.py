@@ -15,6 +15,12 @@ class StageName(StrEnum):
     REALISE = "realise"
     FINETUNE = "finetune"
 
+    @property
+    def numbered(self) -> str:
+        """Its name with its number, such as `3/8 search`."""
+        order = list(StageName)
+        return f"{order.index(self) + 1}/{len(order)} {self.value}"
+
 
 class StageState(StrEnum):
     """Where a stage, or a sub-network's search, stands."""

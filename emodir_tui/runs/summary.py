@@ -5,6 +5,7 @@ A kept summary counts for exactly the log that it was made from, and only for th
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
@@ -68,13 +69,30 @@ _DECODER = msgspec.json.Decoder(_Kept)
 
 def summarise(directory: RunDirectory) -> tuple[RunSummary, Status]:
     """The summary and the status of a run; the summary is read from beside the log, or made and kept there."""
-    log = log_of(directory)
+
+    def look() -> tuple[RunState, Status]:
+        watcher = Watcher(directory)
+        status = watcher.look()
+        return watcher.state, status
+
+    return summarise_log(directory, log_of(directory), look)
+
+
+def summarise_log(
+    directory: RunDirectory, log: Log, look: Callable[[], tuple[RunState, Status]]
+) -> tuple[RunSummary, Status]:
+    """The same of a run whose log was this.
+
+    Args:
+        directory: The run.
+        log: Its event log, as it was before it is read.
+        look: Reads the log, where no summary is kept of it.
+    """
     kept = kept_summary(directory, log)
     if kept is not None:
         return kept, Observer(directory).status(kept)
-    watcher = Watcher(directory)
-    status = watcher.look()
-    summary = summary_of(watcher.state, status)
+    state, status = look()
+    summary = summary_of(state, status)
     keep_summary(directory, log, summary, status)
     return summary, status
 

@@ -37,7 +37,7 @@ def places(state: RunState) -> list[str]:
     stage = state.stage
     if stage is None:
         return ["before the first stage"]
-    place = f"{list(StageName).index(stage.name) + 1}/{len(StageName)} {stage.name}"
+    place = stage.name.numbered
     full = f"{place}{_step(stage, state)}"
     if not stage.steps or stage.state != StageState.RUNNING:
         return [full, place]

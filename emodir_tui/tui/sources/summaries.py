@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from emodir_tui.runs.directory import RunDirectory, list_runs
-from emodir_tui.runs.names import StageName, StatusWord
-from emodir_tui.runs.status import Observer, Status
-from emodir_tui.runs.summary import Log, RunSummary, keep_summary, kept_summary, log_of, summary_of
+from emodir_tui.runs.names import StatusWord
+from emodir_tui.runs.state import RunState
+from emodir_tui.runs.status import Status
+from emodir_tui.runs.summary import Log, RunSummary, log_of, summarise_log
 from emodir_tui.runs.watcher import Watcher
 
 AGAIN_SECONDS = 3.0
@@ -87,23 +88,19 @@ class _Watched:
         if ended or _size(log) < _size(self._log):
             self._watcher = Watcher(directory)
         self._log = log
-        found, status = self._read(log)
+        found, status = summarise_log(directory, log, self._look)
         self.summary = _summarise(directory, found, status)
         if not status.is_live:
             self._watcher = Watcher(directory)
 
-    def _read(self, log: Log) -> tuple[RunSummary, Status]:
-        directory, status = self.summary.directory, None
-        kept = kept_summary(directory, log)
-        if kept is not None:
-            return kept, Observer(directory).status(kept)
-        while status is None:
+    def _look(self) -> tuple[RunState, Status]:
+        """Read all new events, a piece at a time."""
+        while True:
             _, status = self._watcher.poll(512 << 10)
             # Let the screen's thread run.
             time.sleep(0.001)
-        found = summary_of(self._watcher.state, status)
-        keep_summary(directory, log, found, status)
-        return found, status
+            if status is not None:
+                return self._watcher.state, status
 
 
 def _size(log: Log) -> int:
@@ -116,7 +113,7 @@ def _summarise(directory: RunDirectory, found: RunSummary, status: Status) -> Su
     return Summary(
         directory=directory,
         word=status.word,
-        stage=f"{list(StageName).index(found.stage) + 1}/{len(StageName)} {found.stage}" if found.stage else "",
+        stage=found.stage.numbered if found.stage else "",
         progress=found.progress,
         accuracy=best.accuracy if best is not None else None,
         accuracy_change=change,
