@@ -3,7 +3,6 @@
 Polishing refines joint schemes gene by gene, free of the sub-network fronts.
 """
 
-import time
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -27,9 +26,16 @@ from emodir_tui.runs.names import ACCURACIES, IMPORTANCE, POLISH, POSITIONS, Sta
 from emodir_tui.runs.run import Run, step
 from emodir_tui.seeds import derive_seed
 from emodir_tui.stages.support.batch_backoff import with_batch_backoff
-from emodir_tui.stages.support.search_loop import Objectives, SearchLimits, noted, published, rounded, run_search
+from emodir_tui.stages.support.search_loop import (
+    Objectives,
+    ProgressCounter,
+    SearchLimits,
+    noted,
+    published,
+    rounded,
+    run_search,
+)
 from emodir_tui.stages.support.search_size import SearchSize, polish_size, positions_size
-from emodir_tui.stages.support.training_events import PROGRESS_SECONDS
 
 
 @step(StageName.JOINT, JointFront)
@@ -219,39 +225,25 @@ def _continued(state: SearchState, schemes: Schemes) -> SearchState:
     )
 
 
-class _Accuracies:
-    """Reports every few seconds of how many schemes the accuracy is measured."""
-
-    def __init__(self, run: Run, schemes: int) -> None:
-        self._run, self._schemes, self._checks = run, schemes, 0
-        self._report()
-
-    def check(self) -> None:
-        """To be called between measurements; each scheme has two, of its features and its logits."""
-        self._run.check()
-        self._checks += 1
-        if time.monotonic() - self._reported >= PROGRESS_SECONDS:
-            self._report()
-
-    def _report(self) -> None:
-        self._reported = time.monotonic()
-        step = min(self._schemes, self._checks // 2)
-        self._run.emit(
-            Progress(
-                stage=StageName.JOINT,
-                step=step,
-                steps=self._schemes,
-                unit="scheme",
-                note=ACCURACIES,
-                part=ACCURACIES,
-                done=step / self._schemes,
-            )
-        )
+def _accuracies_progress(schemes: int, checks: int) -> Progress:
+    """The progress after so many measurements; each scheme has two, of its features and its logits."""
+    step = min(schemes, checks // 2)
+    return Progress(
+        stage=StageName.JOINT,
+        step=step,
+        steps=schemes,
+        unit="scheme",
+        note=ACCURACIES,
+        part=ACCURACIES,
+        done=step / schemes,
+    )
 
 
 def _front(run: Run, schemes: Schemes, network: NetworkProblem, members: list[FrontMembers]) -> JointFront:
     positions, changed = nearest_members(members, schemes.keep_vectors)
-    damages = network.global_impairments(schemes.keep_vectors, _Accuracies(run, len(schemes.keep_vectors)).check)
+    progress = partial(_accuracies_progress, len(schemes.keep_vectors))
+    run.emit(progress(0))
+    damages = network.global_impairments(schemes.keep_vectors, ProgressCounter(run, progress).check)
     return JointFront(
         positions=positions,
         changed=changed,

@@ -85,7 +85,7 @@ def run_search(
         begin: Makes the first state with what measures objectives; by default from the first vectors of the algorithm.
     """
     began, before = run.worked_seconds, 0
-    counter = _Counter(run, report)
+    counter = ProgressCounter(run, partial(report.progress, None))
     objectives = partial(problem.objectives, check=counter.check)
     state = run.resume_point(place, SearchState)
     if state is None:
@@ -95,7 +95,7 @@ def run_search(
     while True:
         rate = (len(state.seen) - before) / max(run.worked_seconds - began, 1e-9)
         _advance(run, place, state, [report.generation(state, rate), report.progress(state.generation, 0)])
-        counter.begin(state.generation)
+        counter.begin(partial(report.progress, state.generation))
         if limits.reached(state):
             return state
         offspring = nsga2.ask(state)
@@ -105,25 +105,30 @@ def run_search(
         trim_heap()
 
 
-class _Counter:
-    """Counts the candidates measured after a generation, and reports them every few seconds."""
+class ProgressCounter:
+    """Counts the evaluations since it was begun, and reports them every few seconds.
 
-    def __init__(self, run: Run, report: Report) -> None:
-        self._run, self._report = run, report
-        self.begin(None)
+    Args:
+        run: The run.
+        progress: The progress after so many evaluations.
+    """
 
-    def begin(self, generation: int | None) -> None:
-        """Count from this generation on."""
-        self._generation, self._fresh = generation, 0
+    def __init__(self, run: Run, progress: Callable[[int], Progress]) -> None:
+        self._run = run
+        self.begin(progress)
+
+    def begin(self, progress: Callable[[int], Progress]) -> None:
+        """Count from here on."""
+        self._progress, self._count = progress, 0
         self._reported = time.monotonic()
 
     def check(self) -> None:
         """To be called between evaluations."""
         self._run.check()
-        self._fresh += 1
+        self._count += 1
         if time.monotonic() - self._reported >= PROGRESS_SECONDS:
             self._reported = time.monotonic()
-            self._run.emit(self._report.progress(self._generation, self._fresh))
+            self._run.emit(self._progress(self._count))
 
 
 def _advance(run: Run, place: Place, state: SearchState, events: list[Event]) -> None:
