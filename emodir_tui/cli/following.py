@@ -25,6 +25,15 @@ def check_exclusive(*, detach: bool, foreground: bool) -> None:
         )
 
 
+def start_worker(directory: "RunDirectory", checkpoint: str | None = None, *, foreground: bool) -> None:
+    """Start a run's worker, detached; or run it in this process, and exit with its code."""
+    from emodir_tui.runs.launch import start
+
+    if foreground:
+        run_in_foreground(directory, checkpoint)
+    start(directory, checkpoint)
+
+
 def after_start(directory: "RunDirectory", *, detach: bool, no_tui: bool) -> None:
     """Print the id of a started run, follow it line by line, or open it in the dashboard."""
     if detach:

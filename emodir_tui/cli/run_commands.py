@@ -1,6 +1,6 @@
 """Commands that start runs or follow them."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,9 +18,12 @@ from emodir_tui.cli.app import (
     load_profile,
     on_terminal,
 )
-from emodir_tui.cli.following import after_start, check_exclusive, follow_run, open_dashboard, run_in_foreground
+from emodir_tui.cli.following import after_start, check_exclusive, follow_run, open_dashboard, start_worker
 from emodir_tui.errors import ProfileError
 from emodir_tui.reports.lines import answer, note
+
+if TYPE_CHECKING:
+    from emodir_tui.runs.directory import RunDirectory
 
 
 @app.command(epilog=EPILOG)
@@ -36,7 +39,7 @@ def run(
 ) -> None:
     """Start a pruning run and follow it."""
     from emodir_tui.runs.directory import runs_directory
-    from emodir_tui.runs.launch import discard, prepare, start
+    from emodir_tui.runs.launch import discard, prepare
 
     check_exclusive(detach=detach, foreground=foreground)
     settings = load_profile(profile, sets or [])
@@ -44,9 +47,7 @@ def run(
     directory = prepare(settings, runs_directory(runs_dir), name or settings.name, shared=shared)
     note(f"run {directory.id}")
     try:
-        if foreground:
-            run_in_foreground(directory)
-        start(directory)
+        start_worker(directory, foreground=foreground)
     except ProfileError:
         # Nothing was computed, so the run is not worth keeping.
         discard(directory, with_folder=new)
@@ -70,18 +71,15 @@ def resume(
 
     It runs the code that the run's profile names, so resume only runs that you trust.
     """
-    from emodir_tui.reports.resumption import code_to_run, resumption
-    from emodir_tui.runs.launch import check_resumable, start
+    from emodir_tui.reports.resumption import resumption
+    from emodir_tui.runs.launch import check_resumable
 
     check_exclusive(detach=detach, foreground=foreground)
     directory = find_run(run_name, runs_dir)
     check_resumable(directory, checkpoint)
     note(resumption(directory, checkpoint))
-    if code := code_to_run(directory):
-        note(code)
-    if foreground:
-        run_in_foreground(directory, checkpoint)
-    start(directory, checkpoint)
+    _note_code(directory)
+    start_worker(directory, checkpoint, foreground=foreground)
     after_start(directory, detach=detach, no_tui=no_tui)
 
 
@@ -107,9 +105,8 @@ def realise(
     A finished run is restarted if needed.
     """
     from emodir_tui.reports.control import ask_for_scheme, find_scheme
-    from emodir_tui.reports.resumption import code_to_run
     from emodir_tui.reports.views import look_at
-    from emodir_tui.runs.launch import check_resumable, start
+    from emodir_tui.runs.launch import check_resumable
     from emodir_tui.runs.picks import extra_pick_recorded
 
     check_exclusive(detach=detach, foreground=foreground)
@@ -120,13 +117,10 @@ def realise(
         answer(said)
         return
     note(f"realising scheme {number} of {directory.id}")
-    if code := code_to_run(directory):
-        note(code)
+    _note_code(directory)
     with extra_pick_recorded(directory, number):
         check_resumable(directory)
-        if foreground:
-            run_in_foreground(directory)
-        start(directory)
+        start_worker(directory, foreground=foreground)
     after_start(directory, detach=detach, no_tui=no_tui)
 
 
@@ -166,3 +160,11 @@ def watch(
         ascii_only=ascii_only,
         refresh=refresh,
     )
+
+
+def _note_code(directory: "RunDirectory") -> None:
+    """Say which user code a worker of this run will run."""
+    from emodir_tui.reports.resumption import code_to_run
+
+    if code := code_to_run(directory):
+        note(code)
