@@ -7,6 +7,7 @@ from torch import fx
 
 from emodir_tui.errors import ProfileError, nearest
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
+from emodir_tui.nets.coupling.propagation import unpruned_macs
 from emodir_tui.nets.tracing.network import CutPoint, is_channel_mixing
 
 MIN_SUBNETWORKS, MAX_SUBNETWORKS = 2, 8
@@ -183,9 +184,7 @@ def _segments(graph: ChannelGraph, cuts: list[CutPoint]) -> list[list[fx.Node]]:
 def _macs(graph: ChannelGraph, nodes: list[fx.Node]) -> int:
     names = {node.name for node in nodes}
     layers = sum(
-        layer.macs * len(layer.outputs) * (1 if layer.inputs is None else len(layer.inputs))
-        for layer in graph.layers
-        if layer.node in names
+        unpruned_macs(layer.macs, layer.outputs, layer.inputs) for layer in graph.layers if layer.node in names
     )
     return layers + sum(fixed.macs for fixed in graph.fixed_macs if fixed.node in names)
 
@@ -226,8 +225,8 @@ def _assemble(graph: ChannelGraph, cuts: list[CutPoint]) -> Division:
     owners = _owners(graph, cuts)
     segments = _segments(graph, cuts)
     total = sum(_macs(graph, nodes) for nodes in segments)
-    computing = {layer.node: layer.name for layer in graph.layers}
-    computing |= {fixed.node: fixed.name for fixed in graph.fixed_macs if fixed.node not in computing}
+    computing = {fixed.node: fixed.name for fixed in graph.fixed_macs}
+    computing |= {layer.node: layer.name for layer in graph.layers}
     kinds: dict[int, str] = {}
     parts = []
     for part, nodes in enumerate(segments):

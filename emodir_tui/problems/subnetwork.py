@@ -164,10 +164,17 @@ def unpruned_outputs(bench: Bench, graph: ChannelGraph, part: SubnetworkSpan, in
 def search_images(bench: Bench, division: Division) -> int:
     """How many images sub-networks are searched on: fewer than the profile asks for where features exceed its memory."""
     settings = bench.profile.search
-    shapes = [part.start.shape for part in division.subnetworks if part.start is not None]
-    largest = max([bench.example[0].numel(), *(int(np.prod(shape[1:])) for shape in shapes)])
-    # Inputs and outputs of one sub-network are held at a time, 4 bytes each.
-    return max(2, min(settings.images, int(settings.memory * 1e6 / (8 * largest))))
+    return max(2, min(settings.images, int(settings.memory * 1e6 / held_bytes(bench, division))))
+
+
+def held_bytes(bench: Bench, division: Division) -> int:
+    """Bytes of features held for an image while a sub-network is searched, at most: its inputs and outputs in float32."""
+    return 8 * max([bench.example[0].numel(), *cut_sizes(division)])
+
+
+def cut_sizes(division: Division) -> list[int]:
+    """Values of an image's features at each cut."""
+    return [int(np.prod(part.start.shape[1:])) for part in division.subnetworks if part.start is not None]
 
 
 def search_batches(bench: Bench, division: Division, batch: int) -> list[Tensor]:

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-
 from emodir_tui.bench import Bench, choose_device, configure_torch, keep_all, open_bench
 from emodir_tui.formatting import count, duration, layer_range, percent, size
 from emodir_tui.nets.coupling.channel_graph import ChannelGraph
@@ -11,6 +9,7 @@ from emodir_tui.nets.division import Division
 from emodir_tui.nets.measures.complexity import ComplexityModel
 from emodir_tui.problems.genes import prunable_groups
 from emodir_tui.problems.reach import reach, unreachable_rules
+from emodir_tui.problems.subnetwork import cut_sizes, held_bytes
 from emodir_tui.profile import Profile
 from emodir_tui.reports.tables import print_table
 from emodir_tui.reports.views import input_scaling
@@ -97,18 +96,16 @@ def _original(bench: Bench) -> dict[str, Any] | None:
 def _memory(bench: Bench, graph: ChannelGraph, division: Division) -> tuple[float, StageName]:
     """Megabytes of cached features in the stage that holds most, and that stage. `search.memory` bounds each."""
     profile, value_bytes = bench.profile, bench.search_dtype.itemsize
-    starts = [int(np.prod(part.start.shape[1:])) for part in division.subnetworks if part.start is not None]
-    # The inputs and outputs of one sub-network, in float32.
-    search = profile.search.images * max([bench.example[0].numel(), *starts]) * 8
+    cuts = cut_sizes(division)
     # Each new beginning of a candidate is kept at every cut, until the memory is full.
     groups = tuple(prunable_groups(profile, division))
     candidates = positions_size(profile).candidates(profile.joint.generations)
     if profile.joint.polish:
         candidates += polish_size(profile, graph, groups).candidates(profile.joint.polish)
     sizes = {
-        StageName.SEARCH: search,
-        StageName.RANK: len(starts) * TYPICAL_FRONT * profile.rank.images * sum(starts) * value_bytes,
-        StageName.JOINT: candidates * profile.joint.images * sum(starts) * value_bytes,
+        StageName.SEARCH: profile.search.images * held_bytes(bench, division),
+        StageName.RANK: len(cuts) * TYPICAL_FRONT * profile.rank.images * sum(cuts) * value_bytes,
+        StageName.JOINT: candidates * profile.joint.images * sum(cuts) * value_bytes,
     }
     bounded = {stage: min(float(profile.search.memory), size / 1e6) for stage, size in sizes.items()}
     hungriest = max(bounded, key=lambda stage: bounded[stage])

@@ -14,7 +14,7 @@ from torch import Tensor, fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from emodir_tui.nets.coupling.propagation import ChannelMixingLayer
+from emodir_tui.nets.coupling.propagation import ChannelMixingLayer, unpruned_macs
 from emodir_tui.nets.tracing.network import Network, evaluating
 
 
@@ -71,7 +71,7 @@ def corrected(
     counted = counted_macs(network)
     found, fixed = [], dict(counted)
     for layer in layers:
-        known = layer.macs * len(layer.outputs) * (1 if layer.inputs is None else len(layer.inputs))
+        known = unpruned_macs(layer.macs, layer.outputs, layer.inputs)
         true = counted.get(layer.node, 0)
         if known and true and layer.macs * true % known == 0:
             layer = replace(layer, macs=layer.macs * true // known)

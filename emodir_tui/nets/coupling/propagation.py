@@ -1,6 +1,6 @@
 """State of the propagation of channel labels through a traced graph, which finds coupled channels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -269,6 +269,11 @@ def first(state: Propagation, node: fx.Node) -> Any:
 def owner(tensor: str) -> str:
     """The name of the layer that owns a tensor; the tensor's own name if the model owns it directly."""
     return tensor.rpartition(".")[0] or tensor
+
+
+def unpruned_macs(macs: int, outputs: Sized, inputs: Sized | None) -> int:
+    """The MACs of a layer that keeps all channels, from those of one output and one input; `inputs` None: it is grouped."""
+    return macs * len(outputs) * (1 if inputs is None else len(inputs))
 
 
 def positions(shape: Sequence[int], dim: int) -> int:
