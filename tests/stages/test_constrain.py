@@ -120,6 +120,19 @@ def test_training_brings_schemes_nearer_to_the_original(bench, chain_of):
     assert distance() < 0.8 * before
 
 
+def searched_and_measured_again(folder, bench):
+    """The fronts of a short search, and these measured again with the same weights."""
+    with Run(RunDirectory(folder), bench.profile, snapshot) as run:
+        weights = weights_of(bench.model())
+        original = original_of(weights)
+        parts = divide_stage(run, bench)
+        fronts = search(run, bench, original, parts)
+        importance = run.load_part("search.importance", Importance).values
+        return fronts, _measure_all(
+            run, bench, original, weights, parts, fronts, importance, bench.profile.search.batch
+        )
+
+
 SMALL = {"population": 8, "generations": 1, "images": 60, "batch": 20}
 
 
@@ -129,15 +142,7 @@ SMALL = {"population": 8, "generations": 1, "images": 60, "batch": 20}
 def test_unchanged_weights_measured_again_give_what_the_search_measured(tmp_path, setting):
     profile = load(Path("profiles/digits.toml"))
     profile = profile.model_copy(update={"search": profile.search.model_copy(update={**SMALL, **setting})})
-    bench = open_bench(profile)
-    with Run(RunDirectory(tmp_path), profile, snapshot) as run:
-        weights = weights_of(bench.model())
-        original = original_of(weights)
-        parts = divide_stage(run, bench)
-        fronts = search(run, bench, original, parts)
-        importance = run.load_part("search.importance", Importance).values
-        batch = profile.search.batch
-        again = _measure_all(run, bench, original, weights, parts, fronts, importance, batch)
+    fronts, again = searched_and_measured_again(tmp_path, open_bench(profile))
     for front, other in zip(fronts, again, strict=True):
         np.testing.assert_array_equal(front.masks, other.masks)
         np.testing.assert_allclose(front.objectives, other.objectives, rtol=1e-5)
@@ -163,13 +168,7 @@ def test_the_caches_of_one_sub_network_are_freed_before_the_next_features_are_co
 
     monkeypatch.setattr(subnetwork, "SubnetworkProblem", made)
     monkeypatch.setattr(subnetwork, "unpruned_outputs", computed)
-    with Run(RunDirectory(tmp_path), profile, snapshot) as run:
-        weights = weights_of(bench.model())
-        original = original_of(weights)
-        parts = divide_stage(run, bench)
-        fronts = search(run, bench, original, parts)
-        importance = run.load_part("search.importance", Importance).values
-        _measure_all(run, bench, original, weights, parts, fronts, importance, profile.search.batch)
+    fronts, _ = searched_and_measured_again(tmp_path, bench)
     assert alive == [0] * (2 * len(fronts))
 
 
