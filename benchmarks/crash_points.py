@@ -24,7 +24,7 @@ class CrashPoint:
     """The moment at which a worker dies.
 
     Args:
-        record: The file that is told what was flushed.
+        record: The file to which every flush is written.
         number: The call at which the worker dies, counted from 1; 0: never.
         moment: Before or after the call, or within it: half of a write.
     """
@@ -44,8 +44,8 @@ class CrashPoint:
     def install(self, directory: Path) -> None:
         """Replace the calls in this process; what is in the directory already counts as flushed."""
         for path in (path for path in directory.rglob("*") if path.is_file()):
-            self._tell({"file": path.stat().st_ino, "size": path.stat().st_size})
-            self._tell({"folder": str(path.parent), "names": _names(path.parent)})
+            self._note({"file": path.stat().st_ino, "size": path.stat().st_size})
+            self._note({"folder": str(path.parent), "names": _names(path.parent)})
         for name in CALLS:
             setattr(os, name, self._counted(name, getattr(os, name)))
 
@@ -61,22 +61,22 @@ class CrashPoint:
                 os.kill(os.getpid(), signal.SIGKILL)
             value = call(*arguments, **options)
             if name == "fsync":
-                self._tell_flushed(arguments[0])
+                self._record_flush(arguments[0])
             if here:
                 os.kill(os.getpid(), signal.SIGKILL)
             return value
 
         return counted
 
-    def _tell_flushed(self, descriptor: int) -> None:
+    def _record_flush(self, descriptor: int) -> None:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
             folder = Path(f"/proc/self/fd/{descriptor}").readlink()
-            self._tell({"folder": str(folder), "names": _names(folder)})
+            self._note({"folder": str(folder), "names": _names(folder)})
         else:
-            self._tell({"file": status.st_ino, "size": status.st_size})
+            self._note({"file": status.st_ino, "size": status.st_size})
 
-    def _tell(self, value: dict[str, Any]) -> None:
+    def _note(self, value: dict[str, Any]) -> None:
         self._write(self._record, json.dumps(value).encode() + b"\n")
 
 

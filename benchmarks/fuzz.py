@@ -261,8 +261,8 @@ def attempt(seeds: Seeds, kind: str, number: int, seed: int, row: Row, kept: Pat
         os.kill(pid, signal.SIGKILL)
         _, status, usage = os.wait4(pid, 0)
     code, computing = os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
-    said = (place / "said").read_text(errors="replace")
-    crashed = code == TRACEBACK or code < 0 or "Traceback (most recent call last)" in said
+    output = (place / "output").read_text(errors="replace")
+    crashed = code == TRACEBACK or code < 0 or "Traceback (most recent call last)" in output
     hung = not ended or computing > COMPUTING_SECONDS
     row.cases += 1
     row.codes[code] += 1
@@ -273,7 +273,7 @@ def attempt(seeds: Seeds, kind: str, number: int, seed: int, row: Row, kept: Pat
         shutil.rmtree(place)
         return ""
     shutil.move(place, kept)
-    reason = f"{computing:.1f} s" if hung else (said.strip().splitlines() or [f"exit code {code}"])[-1][:200]
+    reason = f"{computing:.1f} s" if hung else (output.strip().splitlines() or [f"exit code {code}"])[-1][:200]
     return f"{kept / place.name}: emodir {' '.join(command)}: {reason}"
 
 
@@ -283,9 +283,9 @@ def _in_child(place: Path, command: list[str]) -> None:
     try:
         os.setsid()
         os.chdir(place)
-        said = os.open("said", os.O_WRONLY | os.O_CREAT, 0o600)
+        output = os.open("output", os.O_WRONLY | os.O_CREAT, 0o600)
         for descriptor in (1, 2):
-            os.dup2(said, descriptor)
+            os.dup2(output, descriptor)
         sys.stdout, sys.stderr = (os.fdopen(os.dup(one), "w", errors="backslashreplace") for one in (1, 2))
         sys.argv = ["emodir", *command]
         os.environ.update(EMODIR_RUNS=str(place / "runs"), XDG_CACHE_HOME=str(place / "cache"))

@@ -113,8 +113,8 @@ def realise(
     directory = find_run(run_name, runs_dir)
     state, status = look_at(directory)
     number = find_scheme(directory, state, scheme, kept)
-    if said := ask_for_scheme(directory, state, status, number):
-        answer(said)
+    if outcome := ask_for_scheme(directory, state, status, number):
+        answer(outcome)
         return
     note(f"realising scheme {number} of {directory.id}")
     _note_code(directory)

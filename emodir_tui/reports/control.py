@@ -43,7 +43,7 @@ def ask(directory: RunDirectory, command: Command, *, wait: bool, **arguments: i
     if not wait:
         return f"{command} requested"
     gone_since: float | None = None
-    asked, said = time.monotonic(), False
+    asked, reported = time.monotonic(), False
     while True:
         status = watcher.look()
         waited = time.monotonic() - asked
@@ -58,8 +58,8 @@ def ask(directory: RunDirectory, command: Command, *, wait: bool, **arguments: i
             raise WorkerLostError(
                 f"the worker of {directory.id} disappeared before it answered", f"emodir show {directory.id}"
             )
-        if waited >= WORD_SECONDS and not said:
-            said = True
+        if waited >= WORD_SECONDS and not reported:
+            reported = True
             known = status.reason or ("accepted; it is obeyed after the current evaluation" if answer else status.word)
             note(f"waiting for the worker of {directory.id}: {known}; Ctrl+C ends the waiting")
         silent = status.word == StatusWord.UNSURE and (status.seconds_since_heartbeat or 0.0) >= SILENT_SECONDS

@@ -36,7 +36,7 @@ class Event(Struct, frozen=True, kw_only=True, tag_field="kind"):
 
 
 class Fact(Event, frozen=True, kw_only=True):
-    """An event that tells what a result holds. Results keep their facts, and a log that lost them gets them again."""
+    """An event that describes what a result holds. Results keep their facts, and a log that lost them gets them again."""
 
     # Optional fields that differ from one try of a run to the next.
     varying: ClassVar[tuple[str, ...]] = ()

@@ -53,7 +53,7 @@ class EventWriter:
         return stamped
 
     def reopen_if_deleted(self) -> bool:
-        """Begin the segment anew if somebody deleted it; whether that was so. Raises OSError if it cannot be made."""
+        """Make the segment again if it was deleted; whether that was so. Raises OSError if it cannot be made."""
         if self.path.exists():
             return False
         with self._lock:

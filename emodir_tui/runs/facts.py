@@ -1,4 +1,4 @@
-"""Facts: the events that tell what results hold. Results and checkpoints keep them, so no loss of the log loses them.
+"""Facts: the events that describe what results hold. Results and checkpoints keep them, so no loss of the log loses them.
 
 A file that is renamed into place survives a power cut that takes the last seconds of the log. So whoever finds a result
 on disk emits the facts that the log lacks.
@@ -89,7 +89,7 @@ class Facts:
     def unlogged(self, packed: bytes) -> Iterator[Fact]:
         """The facts of a result or checkpoint on disk that must be emitted; the others are taken note of.
 
-        From the first one that the log lacks all are emitted, since later facts may replace what earlier ones said.
+        From the first one that the log lacks all are emitted, since later facts may replace earlier ones.
         """
         for line in packed.splitlines():
             fact = decode(line)

@@ -177,7 +177,7 @@ def _foreign_code(directory: RunDirectory) -> str:
 
 
 def _lacks_results(watcher: Watcher) -> bool:
-    """Whether the log of a finished run has lost something that the worker can tell again from the results."""
+    """Whether the log of a finished run lacks facts that a worker can emit again from the results."""
     return bool(watcher.damaged or not watcher.state.has_all_results)
 
 

@@ -279,7 +279,9 @@ class Run:
         with suppress(OSError):
             if self._writer.reopen_if_deleted():
                 self._emit_opened()
-                text = "the event log was deleted and begins anew; once the run has ended, 'emodir resume' completes it"
+                text = (
+                    "the event log was deleted and starts again; once the run has ended, 'emodir resume' completes it"
+                )
                 self.log(text, "warning")
 
     def _emit_finished(self, name: StageName) -> None:

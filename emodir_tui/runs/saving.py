@@ -53,7 +53,7 @@ class Saving:
         directory: The run.
         codec: Between values and bytes.
         emitter: Of its events.
-        facts: What results and checkpoints tell.
+        facts: The facts that results and checkpoints hold.
         desk: Its control requests: a run that waits for space can be stopped.
         keep: How many checkpoints stay.
     """

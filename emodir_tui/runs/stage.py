@@ -1,4 +1,4 @@
-"""A step of the method as the events tell it: where it is, and how long its parts take against the plan."""
+"""A step of the method as the events describe it: where it is, and how long its parts take against the plan."""
 
 from dataclasses import dataclass, field
 

@@ -180,7 +180,7 @@ class RunState:
 
     @property
     def has_all_results(self) -> bool:
-        """Whether the log told all that a finished run has; it has not if a crash took a part of it."""
+        """Whether all results of a finished run are in its log; a crash may have taken a part of it."""
         parts = (self.baseline, self.subnetworks, self.ranking, self.joint.schemes, self.picks)
         return all(parts) and all(pick.file for pick in self.picks.values())
 

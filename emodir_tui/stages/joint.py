@@ -30,7 +30,7 @@ from emodir_tui.stages.support.search_loop import (
     Objectives,
     ProgressCounter,
     SearchLimits,
-    noted,
+    progress_note,
     published,
     rounded,
     run_search,
@@ -210,7 +210,7 @@ class _Report:
             step=begun + (generation or 0),
             steps=self.generations + self.polish,
             unit="generation",
-            note=noted(part, fresh),
+            note=progress_note(part, fresh),
             part=part,
             done=self.size.done(generation, fresh, own),
         )
@@ -243,13 +243,13 @@ def _front(run: Run, schemes: Schemes, network: NetworkProblem, members: list[Fr
     positions, changed = nearest_members(members, schemes.keep_vectors)
     progress = partial(_accuracies_progress, len(schemes.keep_vectors))
     run.emit(progress(0))
-    damages = network.global_impairments(schemes.keep_vectors, ProgressCounter(run, progress).check)
+    impairments = network.global_impairments(schemes.keep_vectors, ProgressCounter(run, progress).check)
     return JointFront(
         positions=positions,
         changed=changed,
         keep_vectors=schemes.keep_vectors,
         objectives=schemes.objectives,
-        accuracies=np.array([damage.accuracy for damage in damages]),
+        accuracies=np.array([impairment.accuracy for impairment in impairments]),
         original_accuracy=network.original_accuracy,
         hypervolumes=schemes.hypervolumes,
         evaluations=schemes.evaluations,

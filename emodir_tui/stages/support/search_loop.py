@@ -242,14 +242,14 @@ class SubnetworkReport:
             step=self.index * self.generations + (generation or 0),
             steps=self.count * self.generations,
             unit="generation",
-            note=noted(self.subnetwork, fresh),
+            note=progress_note(self.subnetwork, fresh),
             # The fronts of the second round are one part of their stage.
             part=self.subnetwork if first else FRONTS,
             done=done if first else (self.index + done) / self.count,
         )
 
 
-def noted(name: str, fresh: int) -> str:
+def progress_note(name: str, fresh: int) -> str:
     """What a search works on, with the candidates measured since the last generation."""
     return f"{name}, evaluation {fresh}" if fresh else name
 
